@@ -1,0 +1,28 @@
+"""Samples as they leave the load processes: rows of little-endian 64-bit integers.
+
+All times are CLOCK_MONOTONIC in nanoseconds, of the one kernel that everything runs on.
+"""
+
+from __future__ import annotations
+
+PROBE_FIELDS = (
+    "connection",
+    "sequence",
+    "state",
+    "intended_ns",
+    "start_ns",
+    "connected_ns",
+    "sent_ns",
+    "first_byte_ns",
+    "end_ns",
+    "local_port",
+    "ok",
+)
+"""One row per request of a probed connection. `sequence` 0 is the first packet; `state` is the index in
+`plan.model.State`; `start_ns` is before connect() for sequence 0, before send() for later ones."""
+
+REQUEST_FIELDS = ("user", "intended_ns", "start_ns", "first_byte_ns", "end_ns", "bytes", "local_port", "ok")
+"""One row per request on a live connection. `intended_ns` equals `start_ns` in a closed loop."""
+
+TRANSFER_FIELDS = ("user", "start_ns", "end_ns", "bytes", "local_port", "ok")
+"""One row per read interval of a bulk download; `bytes` arrived between the two times."""

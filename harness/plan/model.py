@@ -1,0 +1,151 @@
+"""The words of a plan: factors, configurations, cells, loads.
+
+Pure values. A `Configuration` is one combination of factors; a `Cell` is one configuration
+measured once, in one round; a `Plan` is all cells in the order in which they will run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Path(StrEnum):
+    """Where a connection goes, as seen from the client pod."""
+
+    SAME_NODE = "same-node"
+    CROSS_NODE = "cross-node"
+    OUT_OF_MESH = "out-of-mesh"
+    INTO_MESH = "into-mesh"
+
+
+class Interception(StrEnum):
+    """How packets reach the proxy, and with which use of conntrack."""
+
+    NONE = "none"
+    REDIRECT = "redirect"
+    TPROXY = "tproxy"
+    TPROXY_NOTRACK = "tproxy-notrack"
+
+    @property
+    def conntrack(self) -> bool:
+        """Whether the kernel tracks connections in the pods' namespaces at this level."""
+        return self in {Interception.REDIRECT, Interception.TPROXY}
+
+
+class Reuse(StrEnum):
+    """Whether a new connection may use a tunnel that exists."""
+
+    ON = "on"
+    OFF = "off"
+
+
+class SameNode(StrEnum):
+    """What carries traffic between pods of one node: as today's ztunnel, or as until 2024."""
+
+    HBONE = "hbone"
+    PLAINTEXT = "plaintext"
+
+
+class State(StrEnum):
+    """What a sample met: see the words in the architecture document. The order is the wire code."""
+
+    COLD = "cold"
+    WARM = "warm"
+    NEW = "new"
+    STEADY = "steady"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """One combination of factors."""
+
+    path: Path
+    dataplane: str
+    interception: Interception
+    reuse: Reuse = Reuse.ON
+    same_node: SameNode = SameNode.HBONE
+    filler_rules: int = 0
+
+    @property
+    def tunnelled(self) -> bool:
+        """Whether this configuration's connections travel in HBONE tunnels."""
+        if self.dataplane == "none":
+            return False
+        if self.path is Path.SAME_NODE:
+            return self.same_node is SameNode.HBONE
+        return self.path is Path.CROSS_NODE
+
+    @property
+    def states(self) -> tuple[State, ...]:
+        """The states that exist for this configuration, in order; all others do not exist."""
+        if not self.tunnelled:
+            return (State.NEW, State.STEADY)
+        if self.reuse is Reuse.OFF:
+            return (State.COLD, State.STEADY)
+        return (State.COLD, State.WARM, State.STEADY)
+
+    @property
+    def key(self) -> str:
+        """A stable name, unique within a plan, fit for a folder: `cross-node.pyztunnel.redirect.reuse-on`."""
+        parts = [self.path.value, self.dataplane]
+        if self.dataplane != "none":
+            parts += [self.interception.value, f"reuse-{self.reuse.value}"]
+        if self.same_node is not SameNode.HBONE:
+            parts.append(f"same-node-{self.same_node.value}")
+        if self.filler_rules:
+            parts.append(f"filler-{self.filler_rules}")
+        return ".".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What is asked of each cell. Times are seconds unless the name says otherwise."""
+
+    probes: int
+    """First-packet probes of each first state (cold, warm or new) per cell."""
+    later_requests: int
+    """Steady requests that follow on each probed connection."""
+    gap_ms: float
+    """Pause between the control call and the probe, the same for every state."""
+    later_interval_ms: float
+    """Pace of the later requests, well below saturation."""
+    rate_hz: float
+    """Fixed request rate on live connections; 0 leaves the stage out."""
+    rate_s: float
+    rate_connections: int
+    requests_connections: int
+    """Live connections that send requests back to back, for throughput."""
+    requests_s: float
+    transfer_streams: int
+    """Connections that download in bulk."""
+    transfer_s: float
+    response_bytes: int
+    """Body size of a request's answer beyond its identifying line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One configuration in one round."""
+
+    index: int
+    round: int
+    configuration: Configuration
+
+    @property
+    def name(self) -> str:
+        """The cell's folder: `0007-r2-cross-node.pyztunnel.redirect.reuse-on`."""
+        return f"{self.index:04d}-r{self.round}-{self.configuration.key}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All cells in their order, and what each asks for."""
+
+    suite: str
+    seed: int
+    rounds: int
+    load: Load
+    cells: tuple[Cell, ...]
+    predicted_s: float
+    """Predicted wall time from the first cell's start to the last one's end, seconds."""
