@@ -1,0 +1,5 @@
+"""Doing a plan: the story of a run.
+
+story: from the suite to the saved findings. cell: one cell, from switching to its last piece of
+evidence. interrupts: what Ctrl-C does. progress: what the user sees meanwhile.
+"""
