@@ -107,10 +107,7 @@ def route(
         return Refuse(reason=RefuseReason.SELF_CALL, detail=f"the app called the proxy's own port {port}")
     workload = state.workload_at(address, source.network)
     if workload is not None:
-        if workload.waypoint is not None:
-            detail = f"workload {workload.uid} has waypoint {workload.waypoint.destination}"
-            return Refuse(reason=RefuseReason.WAYPOINT_UNSUPPORTED, detail=detail)
-        return _deliver(source, workload, (address, port), None, same_node)
+        return _to_workload(source, workload, destination, same_node)
     service = state.service_at(
         address, source.network, namespace=source.namespace, preferred=preferred_namespace
     )
@@ -125,6 +122,15 @@ def route(
     if unusable is not None:
         return Refuse(reason=RefuseReason.REJECTED_RESOURCE, detail=unusable)
     return Plaintext(address=destination, workload=None, service=None)
+
+
+def _to_workload(
+    source: Workload, workload: Workload, destination: SocketAddress, same_node: SameNode
+) -> Route:
+    if workload.waypoint is not None:
+        detail = f"workload {workload.uid} has waypoint {workload.waypoint.destination}"
+        return Refuse(reason=RefuseReason.WAYPOINT_UNSUPPORTED, detail=detail)
+    return _deliver(source, workload, destination, None, same_node)
 
 
 def _to_service(

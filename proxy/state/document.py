@@ -14,11 +14,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from proxy.rbac import Action, Policy, Scope
+from proxy.rbac import Action, Scope
 from proxy.state import addresses, fields, policies
 from proxy.state.fields import Malformed, shown
 from proxy.state.mesh import MeshState, Rejection, Unloaded
-from proxy.state.model import IPAddress, Service, Workload
+from proxy.state.model import IPAddress
 
 R = TypeVar("R")
 
