@@ -1,0 +1,65 @@
+"""What every connection needs, in one place: given to the listeners, shared by all pods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import Protocol
+
+from proxy.config import Reuse, SameNode, Settings
+from proxy.identity import Identities
+from proxy.state.store import MeshStore
+from proxy.telemetry import Stats, Telemetry
+
+
+@dataclass(slots=True)
+class Switches:
+    """What the control socket may change while the proxy runs; read once by each new connection."""
+
+    reuse: Reuse
+    same_node: SameNode
+
+
+class Droppable(Protocol):
+    """A pool of outbound tunnels."""
+
+    def drop_tunnels(self) -> None:
+        """Begin to close every tunnel; returns at once."""
+
+
+class Tunnels:
+    """The pools of all pods. A pool is added when its pod's listeners start, removed when they end."""
+
+    def __init__(self) -> None:
+        self._pools: set[Droppable] = set()
+
+    def add(self, pool: Droppable) -> None:
+        """A pod's pool has come."""
+        self._pools.add(pool)
+
+    def remove(self, pool: Droppable) -> None:
+        """A pod's pool has gone."""
+        self._pools.discard(pool)
+
+    def drop(self) -> None:
+        """Begin to close every outbound tunnel of this node."""
+        for pool in tuple(self._pools):
+            pool.drop_tunnels()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The proxy's parts, as its listeners see them."""
+
+    settings: Settings
+    store: MeshStore
+    identities: Identities
+    telemetry: Telemetry
+    switches: Switches
+    random: Random
+    tunnels: Tunnels = field(default_factory=Tunnels)
+
+    @property
+    def stats(self) -> Stats:
+        """Counters to increment."""
+        return self.telemetry.stats
