@@ -53,6 +53,11 @@ def _unshare() -> list[str]:
     return ["unshare", *user, "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
 
 
+def isolated(command: list[str]) -> list[str]:
+    """A command line that runs `command` in throwaway namespaces, as the testbed's would be."""
+    return [*_unshare(), *command]
+
+
 def _hint() -> str:
     """What forbids namespaces here, as far as the kernel's settings tell."""
     if os.getuid() == 0:
