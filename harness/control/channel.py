@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,13 @@ class Channel:
         """Close the connection."""
         self._reader.close()
         self._socket.close()
+
+    def peer_pid(self) -> int:
+        """The listener's pid as this process sees it; 0 when it is in a pid namespace that cannot be seen."""
+        pid, _uid, _gid = struct.unpack(
+            "3i", self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        )
+        return int(pid)
 
     def call(self, op: str, /, *, timeout_s: float | None = 30.0, **arguments: object) -> Reply:
         """Ask once and wait for the answer.

@@ -1,0 +1,42 @@
+"""What carries the bytes in a run: a slot, one file per data plane, found by name.
+
+A data plane's file holds `members(topology, layout)`: the processes that it adds to the testbed, and
+`CARRIES`: whether pods are captured for it at all. `none` adds nothing; `pyztunnel` is our own proxy.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Protocol, cast
+
+from harness.engines.api import Member
+from harness.errors import UsageError
+from harness.topology.layout import Layout
+from harness.topology.model import Topology
+
+
+class DataPlane(Protocol):
+    """What a data plane's file holds."""
+
+    CARRIES: bool
+    """Whether there is a proxy: False leaves pods uncaptured, whatever the topology says."""
+
+    def members(self, topology: Topology, layout: Layout) -> tuple[Member, ...]:
+        """The processes that this data plane needs, namespaces included."""
+
+
+def known() -> list[str]:
+    """All data planes' names, sorted."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def named(name: str) -> DataPlane:
+    """The data plane of that name.
+
+    Raises:
+        UsageError: There is none; the message lists those that are.
+    """
+    if name not in known():
+        raise UsageError(f"unknown data plane {name!r}; known: {', '.join(known())}")
+    return cast("DataPlane", importlib.import_module(f"{__name__}.{name}"))

@@ -7,11 +7,14 @@ each `Mount` at the same place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
+
+from harness.engines.owner import Owner
+from harness.errors import RunFailed
 
 
 class Role(StrEnum):
@@ -61,6 +64,30 @@ class Member:
     """Net sysctls of the namespace, set when it is created; only for the member that owns it."""
 
 
+class EngineError(RunFailed):
+    """An engine could not do what it was asked; the message names the member and what it found."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What an engine has to know of a run: its name is in everything that is made."""
+
+    id: str
+    directory: Path
+    owner: Owner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remains:
+    """What an engine finds of one run, live or dead."""
+
+    run_id: str
+    owner: Owner | None
+    """None when it cannot be read: whose it is, is then not known."""
+    things: tuple[str, ...]
+    """What exists, in the words of the engine's own tools: `container ambientbench-3f9c2a-node-a`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
     """A command's end."""
@@ -75,11 +102,17 @@ class Engine(Protocol):
 
     name: str
 
-    def prepare(self) -> None:
-        """Make ready what takes long and is kept (images)."""
+    def prepare(self, told: Callable[[str], None]) -> None:
+        """Make ready what takes long and is kept (images); `told` takes lines for the user."""
 
     def start(self, members: Sequence[Member]) -> None:
-        """Start members in order; returns when each process exists (not when it is ready)."""
+        """Start members, owners of namespaces before those that share them, otherwise at the same time.
+
+        Returns when each process exists, not when it is ready.
+
+        Raises:
+            EngineError: A member could not be started; others of the same call may run.
+        """
 
     def namespace_path(self, namespace: str) -> str:
         """The namespace as agents can open it: /proc/PID/ns/net or /run/netns/NAME."""
@@ -101,5 +134,25 @@ class Engine(Protocol):
     def logs(self, member: str) -> str:
         """What the member wrote to its standard output and error."""
 
+    def detach(self) -> None:
+        """Let the testbed outlive this process, until `remove`."""
+
     def remove(self) -> None:
-        """Remove everything that this run made, in any state; idempotent."""
+        """Remove everything that this run made, in any state; idempotent.
+
+        Raises:
+            Leftovers: Something is still there; the message says what, and how to remove it by hand.
+        """
+
+
+class EngineModule(Protocol):
+    """What an engine's file holds beside its class."""
+
+    def unfit(self) -> str | None:
+        """Why this engine cannot be used here and what to do about it, in one line; None when it can."""
+
+    def engine(self, run: Run) -> Engine:
+        """The engine of a run, new or (made by another process) existing."""
+
+    def remains(self) -> list[Remains]:
+        """Everything on this machine that runs of this user have made with this engine, live or dead."""

@@ -1,0 +1,83 @@
+"""`up`: a testbed that stays, to look around in."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.cli._output import EngineName, Json, emit, note, say, table
+from harness.errors import UsageError
+from harness.plan.model import Interception
+from harness.testbed import leftovers
+from harness.testbed.checks import preflight
+from harness.testbed.leftovers import Standing
+from harness.testbed.lock import MeasuringLock
+from harness.testbed.testbed import Testbed
+
+
+def command(
+    suite: Annotated[
+        str, typer.Argument(help="Suite whose topology to bring up: a name, or a file.")
+    ] = "smoke",
+    *,
+    engine: EngineName = "",
+    dataplane: Annotated[str, typer.Option(help="By default the suite's.")] = "",
+    interception: Annotated[
+        Interception | None, typer.Option(help="By default the suite's.", show_default=False)
+    ] = None,
+    override: Annotated[
+        list[str] | None, typer.Option("-s", metavar="KEY=VALUE", help="Override one key of the suite.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Bring a suite's testbed up and leave it standing; `down` removes it."""
+    from harness.suite import load_suite  # noqa: PLC0415  # pydantic takes 0.2 s that other verbs need not pay
+    from harness.topology.allocator import resolve  # noqa: PLC0415  # likewise
+
+    loaded = load_suite(suite, override or [])
+    topology = resolve(loaded.topology)
+    default = loaded.default
+    standing = [found for found in leftovers.runs() if found.standing is Standing.UP]
+    if standing:
+        raise UsageError(f"a testbed is up already: {standing[0].words}; ambientbench down removes it")
+    warning = leftovers.warning()
+    if warning:
+        note(warning)
+    with MeasuringLock():
+        chosen = preflight(engine)
+        note(f"engine: {chosen.name} ({chosen.reason})")
+        bed = Testbed(
+            choice=chosen,
+            topology=topology,
+            dataplane=dataplane or default.dataplane,
+            interception=interception or default.interception,
+            suite=suite,
+            told=note,
+            standing=True,
+        )
+        with bed:
+            pass
+    document = {
+        "run": bed.run_id,
+        "engine": chosen.name,
+        "reason": chosen.reason,
+        "directory": str(bed.layout.directory),
+        "dataplane": bed.dataplane,
+        "interception": bed.interception.value,
+        "seconds": round(bed.up_s, 3),
+        "stages": {name: round(seconds, 3) for name, seconds in bed.stages_s.items()},
+        "nodes": {node.name: str(node.address) for node in topology.nodes},
+        "pods": {pod.name: {"node": pod.node, "address": str(pod.address)} for pod in topology.pods},
+        "hosts": {host.name: str(host.address) for host in topology.hosts},
+    }
+    if json:
+        emit(document)
+        return
+    say(f"testbed {bed.run_id} is up on {chosen.name} after {bed.up_s:.1f} s")
+    rows = [
+        (pod.name, pod.node, str(pod.address), "captured" if pod.captured else "-") for pod in topology.pods
+    ]
+    rows += [(host.name, "-", str(host.address), "-") for host in topology.hosts]
+    say(table(("name", "node", "address", ""), rows))
+    say("\nambientbench exec POD -- COMMAND runs something beside a pod; ambientbench down removes it all")

@@ -1,0 +1,48 @@
+"""Our own proxy, one process per node in a network namespace of its own, as ztunnel runs."""
+
+from __future__ import annotations
+
+from harness.engines.api import Member, Mount, Role
+from harness.topology.layout import Layout
+from harness.topology.model import TRUST_DOMAIN, Topology
+
+CARRIES = True
+
+CAPABILITIES = {
+    "NET_ADMIN": "set SO_MARK and IP_TRANSPARENT on sockets in the pods' network namespaces",
+    "NET_RAW": "bind sockets to the client's address (IP_TRANSPARENT) where NET_ADMIN does not cover it",
+    "SYS_ADMIN": "enter the pods' network namespaces (setns) whose descriptors came over ZDS",
+}
+
+
+def members(topology: Topology, layout: Layout) -> tuple[Member, ...]:
+    """One proxy per node."""
+    return tuple(
+        Member(
+            name=f"ztunnel-{node.name}",
+            role=Role.ZTUNNEL,
+            node=node.name,
+            image="ztunnel",
+            namespace=f"ztunnel-{node.name}",
+            command=("python3", "-m", "proxy"),
+            env={
+                "NODE_NAME": node.name,
+                "TRUST_DOMAIN": TRUST_DOMAIN,
+                "LOCAL_XDS_PATH": str(layout.mesh),
+                "INPOD_UDS": str(layout.zds(node.name)),
+                "CA_ADDRESS": f"unix://{layout.ca(node.name)}",
+                "IPV6_ENABLED": "false",
+                "PYZTUNNEL_CONTROL_SOCKET": str(layout.proxy(node.name)),
+                "PYZTUNNEL_BENCH_SOCKET": str(layout.bench(node.name)),
+            },
+            mounts=(
+                Mount(path=layout.mesh.parent, writable=False),
+                Mount(path=layout.zds(node.name).parent),
+                Mount(path=layout.ca(node.name).parent),
+                Mount(path=layout.proxy(node.name).parent),
+                Mount(path=layout.bench(node.name).parent),
+            ),
+            capabilities=CAPABILITIES,
+        )
+        for node in topology.nodes
+    )

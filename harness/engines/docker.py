@@ -1,0 +1,327 @@
+"""The engine with containers. The only file that imports docker.
+
+Every container runs without a network of Docker's (`network_mode=none`, or another member's
+namespace), with all capabilities dropped but the listed ones, a read-only root and labels that say
+which run it belongs to and whose that is. Engine API 1.41 (20.10) and newer.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import docker
+import docker.errors
+import requests
+from docker.utils.socket import frames_iter
+
+from harness.engines import images
+from harness.engines.api import Completed, EngineError, Member, Remains, Run
+from harness.engines.docker_images import DockerImages
+from harness.engines.owner import Owner
+from harness.errors import Leftovers
+
+LABEL_RUN = "ambientbench.run"
+LABEL_OWNER = "ambientbench.owner"
+LABEL_ROLE = "ambientbench.role"
+LABEL_MEMBER = "ambientbench.member"
+LABEL_NAMESPACE = "ambientbench.namespace"
+
+OLDEST_API = (1, 41)
+"""Docker Engine 20.10, the oldest this was run on."""
+ANSWER_TIMEOUT_S = 60
+PROBE_TIMEOUT_S = 4
+THREADS = 16
+"""Containers are started and removed at the same time: 14 take 2 s, one after the other 6 s."""
+REMOVE_ATTEMPTS = 20
+"""Looks at what is left, a quarter second apart."""
+FOREIGN_FAILURES = (docker.errors.DockerException, requests.exceptions.RequestException, OSError)
+
+
+def unfit() -> str | None:
+    """Why the Docker engine cannot be used here; None when it can. Asks it two questions."""
+    try:
+        client = docker.APIClient(**_address(), timeout=PROBE_TIMEOUT_S)
+        with client:
+            if not str(client.base_url).startswith("http+docker://"):
+                return f"the engine at {client.base_url} is on another machine: it cannot mount local folders"
+            version, info = client.version(), client.info()
+    except FOREIGN_FAILURES as exc:
+        return (
+            f"no Docker engine answers ({_reason(exc)}); start it, or join the group that may use its socket"
+        )
+    found = str(version["ApiVersion"])
+    if tuple(int(part) for part in found.split(".")) < OLDEST_API:
+        return f"the engine speaks API {found}; {'.'.join(map(str, OLDEST_API))} (Docker 20.10) is needed"
+    if info["OSType"] != "linux" or "Docker Desktop" in info["OperatingSystem"]:
+        return f"the engine runs its containers in a virtual machine ({info['OperatingSystem']})"
+    for option in info.get("SecurityOptions") or []:
+        if "rootless" in option or "userns" in option:
+            return f"the engine maps users ({option}): the agent could not enter other containers' namespaces"
+    return None
+
+
+def _address() -> dict[str, Any]:
+    address: dict[str, Any] = docker.utils.kwargs_from_env()
+    return {"version": "auto", **address}
+
+
+def _reason(exc: Exception) -> str:
+    """The innermost cause, which says what happened; the outer ones are layers of libraries."""
+    inner: BaseException = exc
+    while inner.__cause__ or inner.__context__:
+        inner = inner.__cause__ or inner.__context__  # type: ignore[assignment]  # just tested
+    return str(getattr(inner, "explanation", None) or inner)
+
+
+def engine(run: Run) -> DockerEngine:
+    """The engine of a run, new or existing."""
+    return DockerEngine(run)
+
+
+def remains() -> list[Remains]:
+    """Containers of this user's runs, by their labels."""
+    if unfit() is not None:
+        return []
+    with docker.APIClient(**_address(), timeout=ANSWER_TIMEOUT_S) as client:
+        containers = client.containers(all=True, filters={"label": LABEL_RUN})
+    runs: dict[str, tuple[Owner | None, list[str]]] = {}
+    for container in containers:
+        try:
+            owner = Owner.parse(container["Labels"].get(LABEL_OWNER, ""))
+        except ValueError:
+            owner = None
+        if owner is None or owner.uid == os.getuid():
+            _, things = runs.setdefault(container["Labels"][LABEL_RUN], (owner, []))
+            things.append(f"container {container['Names'][0].lstrip('/')}")
+    return [
+        Remains(run_id=run_id, owner=owner, things=tuple(sorted(things)))
+        for run_id, (owner, things) in sorted(runs.items())
+    ]
+
+
+class DockerEngine:
+    """One run's containers."""
+
+    name = "docker"
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._client = docker.APIClient(**_address(), timeout=ANSWER_TIMEOUT_S, max_pool_size=THREADS)
+        self._tags: dict[str, str] = {}
+
+    def prepare(self, told: Callable[[str], None]) -> None:
+        """Build the images that are missing or out of date."""
+        with self._mapped("build images"):
+            probe = docker.APIClient(**_address(), timeout=PROBE_TIMEOUT_S)
+            with probe:
+                images.build_missing(DockerImages(self._client, probe, FOREIGN_FAILURES), told)
+        self._tags = images.tags()
+
+    def start(self, members: Sequence[Member]) -> None:
+        """Start containers: the owners of namespaces together, then those that share one."""
+        if not self._tags:
+            self._tags = images.tags()
+        owners = {namespace: name for name, namespace in self._namespaces().items()}
+        first = []
+        for member in members:
+            if member.namespace not in owners:
+                owners[member.namespace] = member.name
+                first.append(member)
+        rest = [member for member in members if member not in first]
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="container") as pool:
+            for wave in (first, rest):
+                list(pool.map(lambda member: self._start(member, owners[member.namespace]), wave))
+
+    def namespace_path(self, namespace: str) -> str:
+        """The namespace of its owner's process, as the agent (with the host's pids) sees it."""
+        owner = next((name for name, ns in self._namespaces().items() if ns == namespace), None)
+        if owner is None:
+            raise EngineError(f"run {self.run.id} has no namespace {namespace!r}")
+        return f"/proc/{self._inspect(owner)['State']['Pid']}/ns/net"
+
+    def execute(
+        self, member: str, command: Sequence[str], *, stdin: bytes = b"", interactive: bool = False
+    ) -> Completed:
+        """Run a command in a member's container, with what rights that container has."""
+        if interactive:
+            return self._interactive(member, command)
+        with self._mapped(f"run {command[0]} in {member}"):
+            created = self._client.exec_create(
+                self._container(member), list(command), stdin=bool(stdin), user=self._user()
+            )
+            if stdin:
+                stdout, stderr = self._converse(created["Id"], stdin)
+            else:
+                stdout, stderr = self._client.exec_start(created["Id"], demux=True)
+            code = self._client.exec_inspect(created["Id"])["ExitCode"]
+        return Completed(returncode=code, stdout=stdout or b"", stderr=stderr or b"")
+
+    def kill(self, member: str, signal: int) -> None:
+        """Send a signal to a container's process; one that has ended is left alone."""
+        with self._mapped(f"send signal {signal} to {member}"):
+            try:
+                self._client.kill(self._container(member), signal)
+            except docker.errors.APIError as exc:
+                if exc.status_code != 409:  # 409: it is not running
+                    raise
+
+    def exited(self) -> Mapping[str, int]:
+        """Containers that have ended, with their exit codes."""
+        with self._mapped("list containers"):
+            ended = self._list(status="exited") + self._list(status="dead")
+            return {
+                name: self._inspect(name)["State"]["ExitCode"]
+                for name in (container["Labels"][LABEL_MEMBER] for container in ended)
+            }
+
+    def pids(self) -> Mapping[str, int]:
+        """Running containers -> pid of their process."""
+        with self._mapped("list containers"):
+            running = [container["Labels"][LABEL_MEMBER] for container in self._list(status="running")]
+            with ThreadPoolExecutor(THREADS) as pool:
+                return dict(
+                    zip(running, pool.map(lambda n: self._inspect(n)["State"]["Pid"], running), strict=True)
+                )
+
+    def logs(self, member: str) -> str:
+        """What the container wrote."""
+        with self._mapped(f"read the log of {member}"):
+            return bytes(self._client.logs(self._container(member))).decode(errors="replace")
+
+    def detach(self) -> None:
+        """Containers need nothing to outlive this process."""
+
+    def remove(self) -> None:
+        """Remove the run's containers, and those that the engine was still making."""
+        with self._mapped("remove containers"), ThreadPoolExecutor(THREADS) as pool:
+            for _ in range(REMOVE_ATTEMPTS):
+                left = [container["Id"] for container in self._list()]
+                if not left:
+                    return
+                list(pool.map(self._remove, left))
+        left = [container["Names"][0].lstrip("/") for container in self._list()]
+        if left:
+            raise Leftovers(
+                f"run {self.run.id}: containers are still there; try: docker rm -f {' '.join(left)}"
+            )
+
+    def _remove(self, container: str) -> None:
+        try:
+            self._client.remove_container(container, force=True, v=True)
+        except docker.errors.APIError as exc:
+            if exc.status_code not in {404, 409}:  # gone, or going
+                raise
+
+    def _start(self, member: Member, owner: str) -> None:
+        with self._mapped(f"start {member.name}"):
+            created = self._client.create_container_from_config(
+                self._config(member, owner), name=self._container(member.name)
+            )
+            self._client.start(created["Id"])
+
+    def _config(self, member: Member, owner: str) -> dict[str, Any]:
+        owns = owner == member.name
+        security = ["no-new-privileges"]
+        if member.host_pids:
+            # The agent writes sysctls under /proc/sys, which Docker and its AppArmor profile make read-only.
+            security += ["systempaths=unconfined", "apparmor=unconfined"]
+        host = self._client.create_host_config(
+            network_mode="none" if owns else f"container:{self._container(owner)}",
+            pid_mode="host" if member.host_pids else None,
+            cap_drop=["ALL"],
+            cap_add=sorted(member.capabilities) + self._become_capabilities(member),
+            security_opt=security,
+            sysctls=dict(member.sysctls) if owns else None,
+            read_only=True,
+            tmpfs={"/run": "rw,nosuid,nodev,mode=1777", "/tmp": "rw,nosuid,nodev,mode=1777"},  # noqa: S108  # the container's own
+            binds=[
+                f"{mount.path}:{mount.path}:{'rw' if mount.writable else 'ro'}" for mount in member.mounts
+            ],
+        )
+        config: dict[str, Any] = self._client.create_container_config(
+            self._tags[member.image],
+            [*self._become(member), *member.command],
+            environment=dict(member.env),
+            user=None if member.capabilities else self._user(),
+            host_config=host,
+            labels={
+                LABEL_RUN: self.run.id,
+                LABEL_OWNER: str(self.run.owner),
+                LABEL_ROLE: member.role.value,
+                LABEL_MEMBER: member.name,
+                LABEL_NAMESPACE: member.namespace,
+            },
+        )
+        return config
+
+    def _user(self) -> str:
+        """Who members run as: whoever owns the run's folder, so that both sides can use its sockets."""
+        return f"{os.getuid()}:{os.getgid()}"
+
+    def _become(self, member: Member) -> list[str]:
+        """How a member with capabilities becomes this user and keeps them: engines give them to root."""
+        if os.getuid() == 0 or not member.capabilities:
+            return []
+        kept = ",".join(f"+{name.lower()}" for name in member.capabilities)
+        ids = [f"--reuid={os.getuid()}", f"--regid={os.getgid()}", "--clear-groups"]
+        return ["setpriv", *ids, f"--inh-caps=-all,{kept}", f"--ambient-caps=-all,{kept}", "--"]
+
+    def _become_capabilities(self, member: Member) -> list[str]:
+        return ["SETGID", "SETUID", "SETPCAP"] if self._become(member) else []
+
+    def _container(self, member: str) -> str:
+        return f"ambientbench-{self.run.id}-{member}"
+
+    def _list(self, **filters: str) -> list[dict[str, Any]]:
+        wanted = {"label": f"{LABEL_RUN}={self.run.id}", **filters}
+        found: list[dict[str, Any]] = self._client.containers(all=True, filters=wanted)
+        return found
+
+    def _namespaces(self) -> dict[str, str]:
+        """Members that own a namespace -> its name, from the labels."""
+        return {
+            container["Labels"][LABEL_MEMBER]: container["Labels"][LABEL_NAMESPACE]
+            for container in self._list()
+            if container["HostConfig"]["NetworkMode"] == "none"
+        }
+
+    def _inspect(self, member: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._client.inspect_container(self._container(member))
+        return found
+
+    def _converse(self, identifier: str, stdin: bytes) -> tuple[bytes, bytes]:
+        """Send all of `stdin` to a command and collect its two outputs."""
+        stream = self._client.exec_start(identifier, socket=True)
+        raw = getattr(stream, "_sock", stream)
+        raw.sendall(stdin)
+        raw.shutdown(1)  # SHUT_WR: end of input
+        outputs = {1: b"", 2: b""}
+        for number, chunk in frames_iter(stream, tty=False):
+            outputs[number] += chunk
+        stream.close()
+        return outputs[1], outputs[2]
+
+    def _interactive(self, member: str, command: Sequence[str]) -> Completed:
+        """Hand the terminal to docker's own client, which knows how to."""
+        if shutil.which("docker") is None:
+            raise EngineError("an interactive command needs the docker command line; it is not installed")
+        terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
+        arguments = ["docker", "exec", "--interactive", *terminal, "--user", self._user()]
+        done = subprocess.run([*arguments, self._container(member), *command], check=False)
+        return Completed(returncode=done.returncode, stdout=b"", stderr=b"")
+
+    @contextmanager
+    def _mapped(self, attempt: str) -> Iterator[None]:
+        """Say what was attempted when the engine or the way to it fails."""
+        try:
+            yield
+        except FOREIGN_FAILURES as exc:
+            hint = "; the Docker engine may have been restarted" if isinstance(exc, OSError) else ""
+            raise EngineError(f"docker: {attempt} (run {self.run.id}): {_reason(exc)}{hint}") from exc

@@ -1,0 +1,206 @@
+"""What the images hold, how they are named, and in which order they are built.
+
+Recipes are read from `images/`; a tag is the hash of everything that goes in. The engine that has
+images gives an `ImageStore`; where the ingredients come from is `supplies`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import platform
+import tarfile
+import time
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Protocol
+
+from harness.engines import supplies
+
+log = logging.getLogger("harness.engines.images")
+
+REPOSITORY = Path(__file__).parents[2]
+FOLDER = REPOSITORY / "images"
+PREFIX = "ambientbench"
+BUILD_THREADS = 2
+"""A build is one container after another on the engine; two at a time keep two cores busy."""
+
+
+class ImageStore(Protocol):
+    """The part of an engine that images need."""
+
+    def exists(self, tag: str) -> bool:
+        """Whether an image of that name is there."""
+
+    def load_root(self, tag: str, told: Callable[[str], None], debs: Mapping[str, tuple[str, ...]]) -> None:
+        """Make an image of a bare Debian root, and have the Debian packages in the cache."""
+
+    def build(self, tag: str, context: bytes, arguments: Mapping[str, str]) -> None:
+        """Build an image from a tar with a Dockerfile, without network."""
+
+    def latest(self, tag: str) -> None:
+        """Let `:latest` of the tag's repository be this image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What `image.toml` and the Dockerfile beside it say."""
+
+    name: str
+    dockerfile: bytes
+    debian: tuple[str, ...]
+    python: tuple[str, ...]
+    compiled: tuple[str, ...]
+    code: tuple[str, ...]
+
+
+def recipes() -> dict[str, Recipe]:
+    """All recipes by name."""
+    found = {}
+    for path in sorted(FOLDER.glob("*/image.toml")):
+        fields = {key: tuple(value) for key, value in tomllib.loads(path.read_text()).items()}
+        dockerfile = (path.parent / "Dockerfile").read_bytes()
+        found[path.parent.name] = Recipe(name=path.parent.name, dockerfile=dockerfile, **fields)
+    return found
+
+
+def tags() -> dict[str, str]:
+    """Image name -> tag of the complete image, as it has to be now. Reads files, builds nothing."""
+    known = recipes()
+    return {name: _code_tag(known, recipe) for name, recipe in known.items() if recipe.code}
+
+
+def build_missing(store: ImageStore, told: Callable[[str], None]) -> None:
+    """Build whatever does not exist, in order: root, base, the others two at a time.
+
+    Args:
+        store: Where the images go.
+        told: Takes a line for the user before and after what takes long.
+    """
+    known = recipes()
+    missing = [name for name, tag in tags().items() if not store.exists(tag)]
+    if not missing:
+        return
+    begin = time.monotonic()
+    incomplete = [name for name in missing if not store.exists(_deps_tag(known, known[name]))]
+    if incomplete:
+        told("building images; the first time takes some minutes, later only what has changed is built")
+        if not store.exists(_root_tag(known)):
+            store.load_root(_root_tag(known), told, {name: recipe.debian for name, recipe in known.items()})
+        _build_deps(store, known, known["base"], told)
+    # What is compiled takes longest (it needs the builder first), so it begins first.
+    missing.sort(key=lambda name: (not known[name].compiled, name))
+    with ThreadPoolExecutor(BUILD_THREADS, thread_name_prefix="build") as pool:
+        list(pool.map(lambda name: _complete(store, known, known[name], told), missing))
+    told(f"images ready in {time.monotonic() - begin:.0f} s: {', '.join(missing)}")
+
+
+def _complete(
+    store: ImageStore, known: Mapping[str, Recipe], recipe: Recipe, told: Callable[[str], None]
+) -> None:
+    _build_deps(store, known, recipe, told)
+    tag = _code_tag(known, recipe)
+    context = {"Dockerfile": (FOLDER / "code" / "Dockerfile").read_bytes()}
+    context |= {f"code/{name}": content for name, content in _code(recipe)}
+    store.build(tag, _tar(context.items()), {"DEPS": _deps_tag(known, recipe)})
+    store.latest(tag)
+    log.info("image built tag=%s", tag)
+
+
+def _build_deps(
+    store: ImageStore, known: Mapping[str, Recipe], recipe: Recipe, told: Callable[[str], None]
+) -> None:
+    tag = _deps_tag(known, recipe)
+    if store.exists(tag):
+        return
+    begin = time.monotonic()
+    context = [("Dockerfile", recipe.dockerfile)]
+    if recipe.debian:
+        context += _folder("debs", supplies.debs(recipe.name, _debian(known)), "*.deb")
+    if recipe.python:
+        context += _folder("site", supplies.site(_pinned(recipe.python)), "**/*")
+    if recipe.compiled:
+        context += _folder("sources", supplies.sources(_pinned(recipe.compiled)), "*.tar.gz")
+    arguments = (
+        {"ROOT": _root_tag(known)} if recipe.name == "base" else {"BASE": _deps_tag(known, known["base"])}
+    )
+    if recipe.compiled:
+        _build_deps(store, known, known["builder"], told)
+        arguments["BUILDER"] = _deps_tag(known, known["builder"])
+    store.build(tag, _tar(context), arguments)
+    told(f"image {recipe.name}: dependencies built in {time.monotonic() - begin:.0f} s")
+
+
+def _root_tag(known: Mapping[str, Recipe]) -> str:
+    return f"{PREFIX}/root:{_digest(supplies.RELEASE, platform.machine(), *supplies.names(_debian(known)))}"
+
+
+def _debian(known: Mapping[str, Recipe]) -> dict[str, tuple[str, ...]]:
+    return {name: recipe.debian for name, recipe in known.items()}
+
+
+def _deps_tag(known: Mapping[str, Recipe], recipe: Recipe) -> str:
+    parts: list[str | bytes] = [recipe.dockerfile]
+    parts += [*recipe.debian, *_pinned(recipe.python), *_pinned(recipe.compiled)]
+    parts.append(_root_tag(known) if recipe.name == "base" else _deps_tag(known, known["base"]))
+    if recipe.compiled:
+        parts.append(_deps_tag(known, known["builder"]))
+    return f"{PREFIX}/{recipe.name}-deps:{_digest(*parts)}"
+
+
+def _code_tag(known: Mapping[str, Recipe], recipe: Recipe) -> str:
+    parts: list[str | bytes] = [_deps_tag(known, recipe), (FOLDER / "code" / "Dockerfile").read_bytes()]
+    for name, content in _code(recipe):
+        parts += [name, content]
+    return f"{PREFIX}/{recipe.name}:{_digest(*parts)}"
+
+
+def _digest(*parts: str | bytes) -> str:
+    whole = hashlib.sha256()
+    for part in parts:
+        encoded = part.encode() if isinstance(part, str) else part
+        whole.update(len(encoded).to_bytes(8, "big") + encoded)
+    return whole.hexdigest()[:16]
+
+
+def _pinned(names: Iterable[str]) -> tuple[str, ...]:
+    """The versions that the harness itself runs with: both engines then run the same code."""
+    pinned = []
+    for name in names:
+        try:
+            pinned.append(f"{name}=={metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            pinned.append(name)
+    return tuple(pinned)
+
+
+def _code(recipe: Recipe) -> Iterator[tuple[str, bytes]]:
+    """(path in the repository, content) of the recipe's own code, in a fixed order, tests left out."""
+    for entry in recipe.code:
+        path = REPOSITORY / entry
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in files:
+            relative = file.relative_to(REPOSITORY)
+            if file.is_file() and not {"tests", "__pycache__"} & set(relative.parts):
+                yield str(relative), file.read_bytes()
+
+
+def _folder(name: str, folder: Path, pattern: str) -> list[tuple[str, bytes]]:
+    files = sorted(file for file in folder.glob(pattern) if file.is_file())
+    return [(f"{name}/{file.relative_to(folder)}", file.read_bytes()) for file in files]
+
+
+def _tar(files: Iterable[tuple[str, bytes]]) -> bytes:
+    """A build context that depends on names and contents only: the engine's cache sees no times."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in files:
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o644
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()

@@ -1,0 +1,48 @@
+"""Ready means: every pod answers a real round trip through its own path, not that a process runs."""
+
+from __future__ import annotations
+
+import json
+
+from harness.engines.api import Engine
+from harness.errors import RunFailed
+from harness.topology.model import APP_PORT, Host, Pod, Topology
+
+DEADLINE_S = 8.0
+
+
+class NotReady(RunFailed):
+    """A pod does not answer; the message says which, from where, and what happened."""
+
+
+def check(engine: Engine, topology: Topology) -> None:
+    """Request once from each client pod to every other pod and host.
+
+    Raises:
+        NotReady: Someone did not answer within the deadline.
+    """
+    for client in (pod for pod in topology.pods if pod.client):
+        targets: list[Pod | Host] = [pod for pod in topology.pods if not pod.client]
+        targets += topology.hosts
+        request = {
+            "deadline_s": DEADLINE_S,
+            "targets": [
+                {
+                    "name": target.name,
+                    "node": target.node if isinstance(target, Pod) else "",
+                    "address": str(target.address),
+                    "port": APP_PORT,
+                }
+                for target in targets
+            ],
+        }
+        command = ["python3", "-m", "harness.load.roundtrip", json.dumps(request)]
+        done = engine.execute(f"probe-{client.name}", command)
+        if done.returncode != 0:
+            said = done.stderr.decode(errors="replace").strip().splitlines()
+            raise NotReady(f"round trips from pod {client.name}: {said[-1] if said else done.returncode}")
+        results: dict[str, str] = json.loads(done.stdout)
+        failed = {name: result for name, result in results.items() if result != "ok"}
+        if failed:
+            shown = "; ".join(f"{name}: {result}" for name, result in failed.items())
+            raise NotReady(f"from pod {client.name}, no round trip within {DEADLINE_S:g} s to {shown}")

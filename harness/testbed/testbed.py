@@ -1,0 +1,272 @@
+"""Bring a testbed up, hand out handles, take it down.
+
+Order of the way up: folder and journal, all processes at once, links (the first node's agent makes
+the underlay, the others follow together), rules, enrolment, then a real round trip to every pod.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from harness import dataplanes
+from harness.control import Channel, ControlError, Reply
+from harness.controlplane.document import document as mesh_document
+from harness.engines.api import Engine, EngineError, Member
+from harness.engines.choice import Choice
+from harness.errors import RunFailed
+from harness.plan.model import Interception
+from harness.testbed import ready
+from harness.testbed.members import compose
+from harness.testbed.rundir import RunDir, State
+from harness.topology.document import to_json
+from harness.topology.layout import Layout
+from harness.topology.model import Topology
+
+log = logging.getLogger("harness.testbed")
+
+ANSWER_TIMEOUT_S = 10.0
+"""For a member to open its control socket; the slowest (Locust's imports) takes 1.5 s on an idle core."""
+LOG_TAIL_LINES = 8
+
+
+class BringUpFailed(RunFailed):
+    """The testbed did not come up; the message says at which step, and what members that ended wrote."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Testbed:
+    """A running testbed. Use as a context manager; leaving it takes everything down.
+
+    `topology`, `layout`, `engine` and `members` are for reading; channels open when first used.
+    """
+
+    choice: Choice
+    topology: Topology
+    dataplane: str
+    interception: Interception
+    suite: str = ""
+    filler_rules: int = 0
+    told: Callable[[str], None] = log.info
+    standing: bool = False
+    """Whether it outlives this process (`up`)."""
+    up_s: float = 0.0
+    """How long the way up took, images and all."""
+    stages_s: dict[str, float] = field(default_factory=dict)
+    """The way up, stage by stage."""
+    engine: Engine = field(init=False)
+    layout: Layout = field(init=False)
+    members: tuple[Member, ...] = field(init=False, default=())
+    rundir: RunDir = field(init=False)
+    _channels: dict[Path, Channel] = field(init=False, default_factory=dict)
+    _undo: ExitStack = field(init=False, default_factory=ExitStack)
+
+    def __enter__(self) -> Self:
+        """Bring it up.
+
+        Raises:
+            BringUpFailed: A step failed; what had been made is gone again.
+        """
+        begin = time.monotonic()
+        with ExitStack() as undo:
+            try:
+                self._bring_up(undo)
+            except (ControlError, EngineError, OSError) as exc:
+                raise BringUpFailed(f"bring up the testbed: {exc}{self._last_words()}") from exc
+            self._undo = undo.pop_all()
+        self.up_s = time.monotonic() - begin
+        log.info("testbed up run=%s engine=%s seconds=%.2f", self.run_id, self.choice.name, self.up_s)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take it down, unless it stands."""
+        for channel in self._channels.values():
+            channel.close()
+        self._channels.clear()
+        if self.standing and kind is None:
+            self._undo.pop_all()
+        else:
+            self._undo.close()
+
+    @property
+    def run_id(self) -> str:
+        """The run's id, part of every name that was made."""
+        return self.rundir.journal.run_id
+
+    # Handles
+
+    def agent(self, node: str) -> Channel:
+        """The control channel to a node's agent."""
+        return self._channel(self.layout.agent(node))
+
+    def proxy(self, node: str) -> Channel:
+        """The control channel to a node's proxy."""
+        return self._channel(self.layout.proxy(node))
+
+    def probe(self, pod: str) -> Channel:
+        """The control channel to a client pod's first-packet probe."""
+        return self._channel(self.layout.probe(pod))
+
+    def locust(self, pod: str) -> Channel:
+        """The control channel to a client pod's Locust process."""
+        return self._channel(self.layout.locust(pod))
+
+    def ask_agents(self, op: str, /, **arguments: object) -> dict[str, Reply]:
+        """Ask every agent the same at the same time; node -> answer."""
+        return self._ask_all(
+            {node.name: self.agent(node.name) for node in self.topology.nodes}, op, arguments
+        )
+
+    def ask_proxies(self, op: str, /, **arguments: object) -> dict[str, Reply]:
+        """Ask every proxy the same at the same time; node -> answer, nothing without a data plane."""
+        if not dataplanes.named(self.dataplane).CARRIES:
+            return {}
+        return self._ask_all(
+            {node.name: self.proxy(node.name) for node in self.topology.nodes}, op, arguments
+        )
+
+    def capture(self, interception: Interception, filler_rules: int = 0) -> dict[str, Reply]:
+        """Write the rules of a level into every captured pod; node -> what its agent applied."""
+        replies = self.ask_agents("capture", interception=interception.value, filler_rules=filler_rules)
+        self.interception, self.filler_rules = interception, filler_rules
+        return replies
+
+    def exited(self) -> Mapping[str, int]:
+        """Members that have ended although nobody asked them to, with their exit codes."""
+        return self.engine.exited()
+
+    def collect_logs(self, folder: Path) -> None:
+        """Copy what every member wrote into `folder`, one file each; a member without a log has none."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(len(self.members) or 1) as pool:
+            for member, text in zip(self.members, pool.map(self._log, self.members), strict=True):
+                if text:
+                    (folder / f"{member.name}.log").write_text(text)
+
+    # The way up
+
+    def _bring_up(self, undo: ExitStack) -> None:
+        dataplane = dataplanes.named(self.dataplane)
+        self.rundir = RunDir.create(
+            engine=self.choice.name,
+            suite=self.suite,
+            dataplane=self.dataplane,
+            interception=self.interception.value,
+        )
+        undo.callback(self.rundir.remove)
+        self.layout = self.rundir.layout
+        self.engine = self.choice.module.engine(self.rundir.run)
+        self._stage("images", lambda: self.engine.prepare(self.told))
+        self._stage("files", self._write_files)
+        self.members = compose(self.topology, dataplane, self.layout)
+        undo.callback(self.engine.remove)
+        self._stage("processes", lambda: self.engine.start(self.members))
+        self._stage("links", self._wire)
+        self._stage("rules", lambda: self.capture(self.interception, self.filler_rules))
+        if dataplane.CARRIES:
+            self._stage("enrolment", self._enrol)
+        self._stage("load", self._await_load)
+        self._stage("round trips", lambda: ready.check(self.engine, self.topology))
+        if self.standing:
+            self.engine.detach()
+            self.rundir = self.rundir.marked(State.STANDING)
+
+    def _stage(self, name: str, work: Callable[[], object]) -> None:
+        begin = time.monotonic()
+        log.info("stage started name=%s", name)
+        work()
+        self.stages_s[name] = time.monotonic() - begin
+        log.info("stage complete name=%s seconds=%.2f", name, self.stages_s[name])
+
+    def _write_files(self) -> None:
+        for folder in self.layout.folders(self.topology):
+            folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+        self.layout.topology.write_text(to_json(self.topology))
+        self.layout.mesh.write_text(json.dumps(mesh_document(self.topology), indent=2) + "\n")
+
+    def _wire(self) -> None:
+        namespaces = sorted({member.namespace for member in self.members})
+        paths = {name: self.engine.namespace_path(name) for name in namespaces}
+        topology = str(self.layout.topology)
+        first, *others = (node.name for node in self.topology.nodes)
+        self.agent(first).call("setup", namespaces=paths, topology=topology, underlay=True)
+        setup = {"namespaces": paths, "topology": topology, "underlay": False}
+        self._ask_all({node: self.agent(node) for node in others}, "setup", setup)
+
+    def _enrol(self) -> None:
+        """Hand every captured pod to its node's proxy; its rules are there already."""
+        for node in self.topology.nodes:
+            self.proxy(node.name)
+        captured = [pod for pod in self.topology.pods if pod.captured]
+        for pod in captured:
+            self.agent(pod.node).send("enrol", pod=pod.name)
+        for pod in captured:
+            self.agent(pod.node).receive()
+
+    def _await_load(self) -> None:
+        for pod in self.topology.pods:
+            if pod.client:
+                self.probe(pod.name)
+                self.locust(pod.name)
+
+    def _channel(self, path: Path) -> Channel:
+        if path not in self._channels:
+            self._channels[path] = Channel(path, connect_timeout_s=ANSWER_TIMEOUT_S)
+        return self._channels[path]
+
+    def _ask_all(
+        self, channels: Mapping[str, Channel], op: str, arguments: Mapping[str, object]
+    ) -> dict[str, Reply]:
+        for channel in channels.values():
+            channel.send(op, **arguments)
+        return {name: channel.receive() for name, channel in channels.items()}
+
+    # When it goes wrong
+
+    def _log(self, member: Member) -> str:
+        try:
+            return self.engine.logs(member.name)
+        except EngineError as exc:
+            return f"(no log: {exc})\n"
+
+    def _last_words(self) -> str:
+        """The end of the log of every member that has ended, for the message."""
+        try:
+            ended = self.engine.exited()
+        except (EngineError, AttributeError):
+            return ""
+        return "".join(self._words(self._named(ended), ended))
+
+    def _named(self, names: Iterable[str]) -> list[Member]:
+        return [member for member in self.members if member.name in set(names)]
+
+    def _words(self, members: Iterable[Member], ended: Mapping[str, int]) -> Iterable[str]:
+        for member in members:
+            tail = "\n    ".join(self._log(member).strip().splitlines()[-LOG_TAIL_LINES:])
+            yield f"\n  {member.name} ended with {ended[member.name]}:\n    {tail or '(wrote nothing)'}"
+
+
+def attach(rundir: RunDir, choice: Choice, topology: Topology) -> Testbed:
+    """A testbed that another process brought up, for its handles; it is never taken down by this."""
+    bed = Testbed(
+        choice=choice,
+        topology=topology,
+        dataplane=rundir.journal.dataplane,
+        interception=Interception(rundir.journal.interception),
+        suite=rundir.journal.suite,
+        standing=True,
+    )
+    bed.rundir, bed.layout = rundir, rundir.layout
+    bed.engine = choice.module.engine(rundir.run)
+    bed.members = compose(topology, dataplanes.named(bed.dataplane), bed.layout)
+    return bed
