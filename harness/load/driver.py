@@ -1,0 +1,162 @@
+"""Locust as a library, alive for the whole run: `python3 -m harness.load.driver --socket S`.
+
+One process, one runner. A user class in suites/locustfiles with an `op` answers requests of that name;
+per request the runner starts its users for one window and stops them. Samples are our own nanoseconds;
+Locust's statistics are fed from what the users counted themselves, so the two can be compared.
+"""
+
+from __future__ import annotations
+
+import locust  # isort: skip - first: it patches the standard library for gevent as it is imported
+
+import argparse
+import gc
+import importlib.util
+import logging
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from operator import sub
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust.env import Environment
+from locust.runners import LocalRunner
+from locust.stats import bucket_response_time
+
+import harness
+from harness.control import Handler, Refused, Reply, serve
+from harness.load.clock import tighten
+from harness.load.stage import Recorder, Stage
+
+log = logging.getLogger("harness.load.driver")
+
+LOCUSTFILES = Path(harness.__file__).parent.parent / "suites" / "locustfiles"
+NS_PER_MS = 1_000_000
+
+
+def user_classes(folder: Path) -> dict[str, type[locust.User]]:
+    """The users that answer an op, by op: every class with one in the folder's files.
+
+    Raises:
+        ImportError: Two classes claim the same op, or none is there.
+    """
+    found: dict[str, type[locust.User]] = {}
+    for path in sorted(folder.glob("*.py")):
+        # A name of its own: Locust's loader would let requests.py hide the library of that name.
+        spec = importlib.util.spec_from_file_location(f"locustfiles_{path.stem}", path)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{path} cannot be loaded")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        for value in vars(module).values():
+            if not (isinstance(value, type) and issubclass(value, locust.User) and hasattr(value, "op")):
+                continue
+            if found.setdefault(value.op, value) is not value:
+                raise ImportError(f"{path}: op {value.op!r} is taken by {found[value.op].__name__}")
+    if not found:
+        raise ImportError(f"{folder} holds no user class with an `op`")
+    return found
+
+
+class Driver:
+    """The runner and its ops."""
+
+    def __init__(self, users: Mapping[str, type[locust.User]]) -> None:
+        self._users = users
+        self._environment: Any = Environment(user_classes=list(users.values()))
+        self._runner: LocalRunner = self._environment.create_local_runner()
+        self._recorder = Recorder()
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """One per op."""
+        return {op: self._handler(op) for op in self._users}
+
+    def _handler(self, op: str) -> Handler:
+        def handle(request: dict[str, Any]) -> Reply:
+            try:
+                return self.run(op, request)
+            except (KeyError, TypeError, ValueError) as exc:
+                raise Refused(
+                    f"cell {request.get('cell')}: bad request: {exc!r}", kind="bad-request"
+                ) from exc
+
+        return handle
+
+    def run(self, op: str, request: dict[str, Any]) -> Reply:
+        """One window of load."""
+        user: Any = self._users[op]
+        stage: Stage = user.stage(request, self._recorder)
+        self._environment.stage = stage
+        try:
+            times = stage.run(self._starter(user, stage.users))
+        finally:
+            self._runner.stop()
+        self._account(op, stage)
+        stats = self._environment.stats.total
+        document = {
+            "rows": stage.recorder.rows,
+            "opened": stage.opened,
+            **times,
+            **stage.document(),
+            **stage.verification.document(),
+            "locust": {
+                "requests": stats.num_requests,
+                "failures": stats.num_failures,
+                "mean_ns": round(stats.avg_response_time * NS_PER_MS),
+            },
+        }
+        return Reply(document=document, payload=stage.recorder.payload())
+
+    def _starter(self, user: type[locust.User], count: int) -> Callable[[], None]:
+        # A spawn rate of `count` a second lets the first dispatch hold all of them.
+        return lambda: self._runner.start(count, spawn_rate=count, user_classes=[user])
+
+    def _account(self, op: str, stage: Stage) -> None:
+        """Tell Locust, in one go: its own way takes about 10 us a request and rounds to milliseconds."""
+        tally = stage.tally
+        starts = stage.recorder.column(stage.fields.index("start_ns"))
+        ends = stage.recorder.column(stage.fields.index("end_ns"))
+        oks = stage.recorder.column(stage.fields.index("ok"))
+        durations = [lasted for lasted, ok in zip(map(sub, ends, starts), oks, strict=True) if ok]
+        by_ms = Counter(lasted // NS_PER_MS for lasted in durations)
+        stats, now = self._environment.stats, time.time()
+        for entry in (stats.total, stats.get(op, "TCP")):
+            entry.num_requests += tally.requests
+            entry.num_none_requests += tally.failures
+            entry.num_failures += tally.failures
+            entry.total_response_time += tally.total_ns / NS_PER_MS
+            entry.total_content_length += tally.bytes
+            entry.num_reqs_per_sec[int(now)] += tally.requests
+            entry.last_request_timestamp = now
+            if durations:
+                entry.min_response_time = min(durations) / NS_PER_MS
+                entry.max_response_time = max(durations) / NS_PER_MS
+            for lasted_ms, count in by_ms.items():
+                entry.response_times[bucket_response_time(lasted_ms)] += count
+
+
+def main() -> None:
+    """Answer the locustfiles' ops at a control socket until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="harness.load.driver", description=__doc__)
+    parser.add_argument("--socket", type=Path, required=True)
+    parser.add_argument("--locustfiles", type=Path, default=LOCUSTFILES)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("locust").setLevel(logging.ERROR)  # it warns of every ramp of more than 100 users
+    for number in (signal.SIGTERM, signal.SIGINT):
+        gevent.signal_handler(number, sys.exit, 0)
+    tighten()
+    driver = Driver(user_classes(arguments.locustfiles))
+    gc.freeze()
+    path: Path = arguments.socket
+    path.parent.mkdir(parents=True, exist_ok=True)
+    serve(path, driver.handlers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""Requests on live connections: back to back, or at a fixed rate with the intended times kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import monotonic_ns
+from typing import Any
+
+import gevent
+from gevent import GreenletExit
+
+from harness.control import Refused
+from harness.load import wire
+from harness.load.clock import NS_PER_S, Timer
+from harness.load.live import READ, LiveSocket
+from harness.load.records import REQUEST_FIELDS
+from harness.load.stage import Recorder, Stage
+
+ROWS_PER_S = 200_000
+"""Room that is made for a closed loop: three times what one process reached here."""
+LATE_NS = 1_000_000
+"""A request that starts so much after its intended time counts as late."""
+CLOSE_TIMEOUT_S = 0.5
+
+
+class RequestStage(Stage):
+    """Op `requests`."""
+
+    fields = REQUEST_FIELDS
+
+    def __init__(self, request: dict[str, Any], recorder: Recorder) -> None:
+        seconds, rate_hz = float(request["seconds"]), float(request["rate_hz"])
+        users = int(request["connections"])
+        if users < 1 or seconds <= 0 or rate_hz < 0:
+            raise Refused(
+                f"connections {users}, seconds {seconds}, rate_hz {rate_hz}: expected >= 1, > 0, >= 0",
+                kind="bad-request",
+            )
+        rows = int(seconds * (rate_hz or ROWS_PER_S)) + 2 * users
+        target = wire.Target(**request["target"])
+        super().__init__(recorder, target=target, users=users, seconds=seconds, rows=rows)
+        self.source = str(request["source"])
+        self.response_bytes = int(request["response_bytes"])
+        self.rate_hz = rate_hz
+        self.prefix = wire.nonces()
+        self.nonces = 0
+        self.late = 0
+        self.scheduled = 0
+        self.unsent = 0
+
+    def document(self) -> dict[str, Any]:
+        """What only this kind of stage tells; all 0 in a closed loop."""
+        return {"scheduled": self.scheduled, "late": self.late, "unsent": self.unsent}
+
+
+class LiveConnection:
+    """A keep-alive connection and its user's books."""
+
+    def __init__(self, stage: RequestStage) -> None:
+        self._stage = stage
+        self._user = stage.number()
+        self._socket = LiveSocket()
+        self._exchange = wire.Exchange(stage.target, stage.source, stage.response_bytes, stage.verification)
+        self._broken = True
+        self._record = stage.recorder.add
+
+    def open(self) -> None:
+        """Connect and do one exchange that leaves no row; then wait for the window."""
+        stage = self._stage
+        try:
+            stage.opened += 1
+            self._socket.connect(stage.target.address, stage.target.port)
+            self._socket.watch()
+            self._broken = not self._exchange_once()[3]
+        except OSError as exc:
+            stage.verification.errors[wire.error_kind(exc)] += 1
+        except wire.BadAnswer as exc:
+            stage.verification.errors[exc.kind] += 1
+        finally:
+            self._socket.unwatch()
+        stage.ready()
+        stage.window.wait()
+        self._socket.watch()
+
+    def turns(self) -> Iterator[int]:
+        """The intended times of this user's requests, each when it has come; ends with the window.
+
+        In a closed loop a request is intended when the one before it has been answered.
+        """
+        stage = self._stage
+        if stage.rate_hz:
+            yield from self._schedule()
+        else:
+            while not self._broken and (now := monotonic_ns()) < stage.ended_ns:
+                yield now
+
+    def _schedule(self) -> Iterator[int]:
+        """Users take turns: user u of n has every n-th instant from the u-th on."""
+        stage = self._stage
+        step_ns = stage.users * NS_PER_S / stage.rate_hz
+        first_ns = stage.started_ns + self._user * NS_PER_S / stage.rate_hz
+        count = max(0, -int((first_ns - stage.ended_ns) // step_ns))
+        stage.scheduled += count
+        hub: Any = gevent.get_hub()
+        timer = Timer()
+        watcher = hub.loop.io(timer.fd, READ)
+        watcher.start(gevent.getcurrent().switch)
+        sent = 0
+        try:
+            for turn in range(count):
+                intended_ns = int(first_ns + turn * step_ns)
+                if monotonic_ns() < intended_ns:
+                    timer.arm(intended_ns)
+                    while monotonic_ns() < intended_ns:
+                        self._socket.wait()
+                    timer.clear()
+                now = monotonic_ns()
+                if self._broken or now >= stage.ended_ns:
+                    break
+                stage.late += now - intended_ns > LATE_NS
+                sent += 1
+                yield intended_ns
+        finally:
+            stage.unsent += count - sent
+            watcher.stop()
+            watcher.close()
+            timer.close()
+
+    def ask(self, intended_ns: int) -> None:
+        """One request and its answer: one row, whatever came of it. A failure ends this connection."""
+        stage, tally, live = self._stage, self._stage.tally, self._socket
+        start_ns = monotonic_ns() if stage.rate_hz else intended_ns
+        first_ns = end_ns = size = 0
+        ok = False
+        tally.requests += 1
+        self._broken = True
+        try:
+            first_ns, end_ns, size, ok = self._exchange_once()
+            self._broken = not ok
+        except OSError as exc:
+            stage.verification.errors[wire.error_kind(exc)] += 1
+        except wire.BadAnswer as exc:
+            stage.verification.errors[exc.kind] += 1
+        except GreenletExit:  # the window is long over and nothing came
+            stage.verification.errors["unanswered"] += 1
+            raise
+        finally:
+            self._record(self._user, intended_ns, start_ns, first_ns, end_ns, size, live.port, ok)
+            if ok:
+                tally.total_ns += end_ns - start_ns
+                tally.bytes += size
+            else:
+                tally.failures += 1
+
+    def close(self) -> None:
+        """In order (FIN both ways, TIME_WAIT here) where the connection is sound; else by RST."""
+        try:
+            if self._broken:
+                self._socket.reset()
+            else:
+                with gevent.Timeout(CLOSE_TIMEOUT_S, TimeoutError):
+                    if not self._socket.finish():
+                        self._stage.verification.errors["late-bytes"] += 1
+        except OSError as exc:
+            self._stage.verification.errors[f"close-{wire.error_kind(exc)}"] += 1
+        finally:
+            self._socket.close()
+            self._stage.leave()
+
+    def _exchange_once(self) -> tuple[int, int, int, bool]:
+        """Time of the first byte, of the last, length, whether it was right."""
+        stage, live, exchange = self._stage, self._socket, self._exchange
+        stage.nonces += 1
+        nonce = b"%s%08x" % (stage.prefix, stage.nonces)
+        live.send(exchange.request(nonce))
+        live.wait()
+        try:
+            size = live.receive(exchange.buffer)
+        except BlockingIOError:  # woken for something else, such as a timer that was late
+            size = live.read(memoryview(exchange.buffer))
+        first_ns = monotonic_ns()
+        size = exchange.complete(live.read, size)
+        end_ns = monotonic_ns()
+        return first_ns, end_ns, size, exchange.judge(size, nonce)

@@ -1,0 +1,187 @@
+"""One window of load: users join, all get ready, the window opens for all at once, all leave.
+
+A stage knows nothing of Locust. A user class in suites/locustfiles names its stage's type, joins it
+with a participant, lets that work through the window, and leaves.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import struct
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import monotonic_ns
+from typing import Any
+
+import gevent
+from gevent.event import Event
+
+from harness.control import Refused
+from harness.load.clock import NS_PER_S, Timer
+from harness.load.wire import Target, Verification
+
+READY_S = 10.0
+"""How long all users together may take to connect and warm up."""
+GRACE_S = 1.0
+"""How long after the window's end an answer is awaited before its request counts as unanswered."""
+LAG_INTERVAL_NS = 5_000_000
+"""Pace of the lag probe: 200 looks a second cost about 0.5 % of a core."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What users counted for themselves: the other side of the books that the rows are."""
+
+    requests: int = 0
+    failures: int = 0
+    total_ns: int = 0
+    bytes: int = 0
+
+
+class Recorder:
+    """Rows of 64-bit integers in one buffer, made ahead and kept from stage to stage."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._struct = struct.Struct("<q")
+        self.rows = 0
+
+    def begin(self, fields: Sequence[str], capacity: int) -> None:
+        """Empty it, with room for so many rows; untouched room costs no memory."""
+        self._struct = struct.Struct(f"<{len(fields)}q")
+        wanted = self._struct.size * capacity
+        if len(self._buffer) < wanted:
+            self._buffer = bytearray(wanted)
+        self.rows = 0
+
+    def add(self, *row: int) -> None:
+        """Append a row.
+
+        Raises:
+            struct.error: There is no room left: more rows than anybody predicted.
+        """
+        self._struct.pack_into(self._buffer, self.rows * self._struct.size, *row)
+        self.rows += 1
+
+    def column(self, index: int) -> list[int]:
+        """One field of all rows."""
+        used = memoryview(self._buffer)[: self.rows * self._struct.size].cast("q")
+        return used[index :: self._struct.size // 8].tolist()
+
+    def payload(self) -> bytes:
+        """All rows."""
+        return bytes(memoryview(self._buffer)[: self.rows * self._struct.size])
+
+
+class Stage:
+    """The window and what happened in it."""
+
+    fields: tuple[str, ...]
+    settle_s = 0.0
+    """Pause between the last user's readiness and the window, seconds."""
+
+    def __init__(self, recorder: Recorder, *, target: Target, users: int, seconds: float, rows: int) -> None:
+        self.target = target
+        self.users = users
+        self.started_ns = 0
+        """0 until the window opens."""
+        self.ended_ns = 0
+        self.opened = 0
+        """Connections opened."""
+        self.verification = Verification()
+        self.tally = Tally()
+        self.recorder = recorder
+        self._seconds = seconds
+        self._joined = 0
+        self._ready = 0
+        self._left = 0
+        self._all_ready = Event()
+        self._all_left = Event()
+        self.window = Event()
+        """Set when the window opens."""
+        recorder.begin(self.fields, rows)
+
+    def document(self) -> dict[str, Any]:
+        """What only this kind of stage tells."""
+        return {}
+
+    def number(self) -> int:
+        """The next user's number."""
+        self._joined += 1
+        return self._joined - 1
+
+    def ready(self) -> None:
+        """A user is ready, or has given up."""
+        self._ready += 1
+        if self._ready == self.users:
+            self._all_ready.set()
+
+    def leave(self) -> None:
+        """A user is done."""
+        self._left += 1
+        if self._left == self.users:
+            self._all_left.set()
+
+    def run(self, start_users: Callable[[], None]) -> dict[str, Any]:
+        """Start users, hold the window, wait for the last of them.
+
+        Returns:
+            What goes into the answer: `started_ns`, `ended_ns`, `cpu_ns` (process, from the window's
+            opening to the last user's end), `lag_p99_ns`.
+
+        Raises:
+            Refused: Not all users got ready.
+        """
+        start_users()
+        if not self._all_ready.wait(READY_S):
+            raise Refused(
+                f"{self._ready} of {self.users} users got ready within {READY_S} s", kind="not-ready"
+            )
+        if self.settle_s:
+            gevent.sleep(self.settle_s)
+        lag = Lag()
+        gc.disable()
+        cpu_ns = time.process_time_ns()
+        self.started_ns = monotonic_ns()
+        self.ended_ns = self.started_ns + int(self._seconds * NS_PER_S)
+        watching = gevent.spawn(lag.watch, self.started_ns, self.ended_ns)
+        self.window.set()
+        self._all_left.wait(self._seconds + GRACE_S)
+        cpu_ns = time.process_time_ns() - cpu_ns
+        gc.enable()
+        watching.kill()
+        return {
+            "started_ns": self.started_ns,
+            "ended_ns": self.ended_ns,
+            "cpu_ns": cpu_ns,
+            "lag_p99_ns": lag.p99_ns(),
+        }
+
+
+class Lag:
+    """How late this process notices an instant: what its own queue adds to every time it takes."""
+
+    def __init__(self) -> None:
+        self._lags: list[int] = []
+
+    def watch(self, start_ns: int, end_ns: int) -> None:
+        """Look every `LAG_INTERVAL_NS` until the end."""
+        hub: Any = gevent.get_hub()
+        timer = Timer()
+        watcher = hub.loop.io(timer.fd, 1)
+        try:
+            for instant_ns in range(start_ns + LAG_INTERVAL_NS, end_ns, LAG_INTERVAL_NS):
+                timer.arm(instant_ns)
+                hub.wait(watcher)
+                self._lags.append(monotonic_ns() - instant_ns)
+        finally:
+            watcher.stop()
+            watcher.close()
+            timer.close()
+
+    def p99_ns(self) -> int | None:
+        """The lag that 99 of 100 looks stayed below; None with no look at all."""
+        ordered = sorted(self._lags)
+        return ordered[math.ceil(0.99 * len(ordered)) - 1] if ordered else None

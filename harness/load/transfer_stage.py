@@ -1,0 +1,132 @@
+"""Bulk download from the source, on as many streams as asked for."""
+
+from __future__ import annotations
+
+from time import monotonic_ns
+from typing import Any
+
+import gevent
+
+from harness.backends.pattern import BLOCK, PERIOD_BYTES
+from harness.control import Refused
+from harness.load import wire
+from harness.load.clock import NS_PER_S
+from harness.load.live import LiveSocket
+from harness.load.records import TRANSFER_FIELDS
+from harness.load.stage import Recorder, Stage
+
+READ_BYTES = 64 * 1024
+"""One read; see `harness.backends.tcp` for what larger ones cost."""
+INTERVAL_NS = 10_000_000
+"""A row covers at least so much time."""
+CHECKED_BYTES = 64
+"""So many bytes at each read's start are compared with what the source sends at that offset: loss,
+repetition and swaps show in them, and comparing all would cost a third of the throughput."""
+
+
+class TransferStage(Stage):
+    """Op `transfer`."""
+
+    fields = TRANSFER_FIELDS
+    settle_s = 0.1
+    """The streams read before the window opens: what buffers held back is not throughput."""
+
+    def __init__(self, request: dict[str, Any], recorder: Recorder) -> None:
+        seconds, users = float(request["seconds"]), int(request["streams"])
+        if users < 1 or seconds <= 0:
+            raise Refused(f"streams {users}, seconds {seconds}: expected >= 1, > 0", kind="bad-request")
+        rows = users * (int(seconds * NS_PER_S / INTERVAL_NS) + 3)
+        target = wire.Target(**request["target"])
+        super().__init__(recorder, target=target, users=users, seconds=seconds, rows=rows)
+
+
+class BulkStream:
+    """One download without end."""
+
+    def __init__(self, stage: TransferStage) -> None:
+        self._stage = stage
+        self._user = stage.number()
+        self._socket = LiveSocket()
+        self._buffer = bytearray(READ_BYTES)
+        self._expected = memoryview(BLOCK + BLOCK[:CHECKED_BYTES])
+        self._offset = 0
+        self._broken = True
+
+    def open(self) -> None:
+        """Connect, ask for bytes without end, read the first."""
+        stage = self._stage
+        try:
+            stage.opened += 1
+            self._socket.connect(stage.target.address, stage.target.port)
+            self._socket.send(b"0\n")
+            self._socket.watch()
+            self._broken = False
+            while not self._offset and not self._broken:
+                self._read()
+        except OSError as exc:
+            stage.verification.errors[wire.error_kind(exc)] += 1
+            self._broken = True
+        stage.ready()
+
+    def download(self) -> None:
+        """Read until the window's end; one row per interval within it."""
+        stage, tally = self._stage, self._stage.tally
+        try:
+            while not (self._broken or stage.started_ns):
+                self._read()
+        except gevent.GreenletExit:  # the window came and went, and nothing was received
+            stage.verification.errors["stalled"] += 1
+            raise
+        if self._broken:
+            return
+        # A stream on which nothing comes must notice the window's end too; the timer repeats because
+        # libev's clock may be some milliseconds early.
+        ending: Any = gevent.get_hub().loop.timer((stage.ended_ns - monotonic_ns()) / NS_PER_S, repeat=0.005)
+        ending.start(gevent.getcurrent().switch)
+        start_ns = now = stage.started_ns
+        received = 0
+        try:
+            while now < stage.ended_ns and not self._broken:
+                received += self._read()
+                now = monotonic_ns()
+                if now - start_ns >= INTERVAL_NS or now >= stage.ended_ns or self._broken:
+                    ok = not self._broken
+                    stage.recorder.add(self._user, start_ns, now, received, self._socket.port, ok)
+                    tally.requests += 1
+                    tally.failures += not ok
+                    tally.total_ns += now - start_ns
+                    tally.bytes += received
+                    start_ns, received = now, 0
+        finally:
+            ending.stop()
+            ending.close()
+
+    def close(self) -> None:
+        """By RST: the source would go on sending, and reading the rest out would run into what follows."""
+        self._socket.reset()
+        self._socket.close()
+        self._stage.leave()
+
+    def _read(self) -> int:
+        """Wait once, read once, check; how many bytes came, which may be none."""
+        verification = self._stage.verification
+        self._socket.wait()
+        try:
+            size = self._socket.receive(self._buffer)
+        except BlockingIOError:
+            return 0
+        except OSError as exc:
+            verification.errors[wire.error_kind(exc)] += 1
+            self._broken = True
+            return 0
+        if not size:
+            verification.errors["closed"] += 1
+            self._broken = True
+            return 0
+        at = self._offset % PERIOD_BYTES
+        verification.checked += 1
+        if not self._buffer.startswith(self._expected[at : at + min(size, CHECKED_BYTES)]):
+            verification.wrong_bytes += 1
+            self._broken = True
+        self._offset += size
+        return size
