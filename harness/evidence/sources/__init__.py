@@ -9,5 +9,26 @@ answers: what came back to the load processes. generator: the load processes' ow
 host: steal, load, throttling, pressure and clocks of the machine.
 """
 
-SOURCES = ("answers", "conntrack", "generator", "host", "rules", "sockets", "tunnels", "wire")
-"""Names of all documents that a cell has to have."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any, Protocol
+
+
+class Source(Protocol):
+    """What a source's file offers beside its `collect`, which takes whatever it is made from."""
+
+    NAME: str
+
+    def read(self, documents: Mapping[str, Any], /) -> object:
+        """The typed readings of the source's document; `Unreadable` where it is missing or malformed."""
+
+
+@cache
+def known() -> dict[str, Source]:
+    """Name -> source, sorted by name; a cell has to have a document of each."""
+    names = sorted(module.name for module in iter_modules(__path__) if module.name != "document")
+    return {name: import_module(f"{__name__}.{name}") for name in names}

@@ -51,7 +51,7 @@ def read(documents: Mapping[str, Any]) -> Conntrack:
     entries = fields.child("entries")
     return Conntrack(
         before=fields.child("before").counts(),
-        entries={name: tuple(_entry(entry) for entry in entries.children(name)) for name in entries.keys()},
+        entries={name: tuple(_entry(entry) for entry in entries.children(name)) for name in entries},
     )
 
 

@@ -7,7 +7,7 @@ ever taken to be zero because it was not there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 SCHEMA_VERSION = 1
@@ -53,9 +53,9 @@ class Fields:
                 raise Unreadable(source, f"{key} is {document.get(key)!r}, expected {wanted!r}")
         return cls(source, document)
 
-    def keys(self) -> tuple[str, ...]:
+    def __iter__(self) -> Iterator[str]:
         """The object's keys in their order."""
-        return tuple(self._content)
+        return iter(self._content)
 
     def has(self, key: str) -> bool:
         """Whether the key is there and not null."""

@@ -61,7 +61,7 @@ def _select(namespaces: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _namespaces(fields: Fields) -> dict[str, NamespaceRules]:
-    return {name: _namespace(fields.child(name)) for name in fields.keys()}
+    return {name: _namespace(fields.child(name)) for name in fields}
 
 
 def _namespace(fields: Fields) -> NamespaceRules:

@@ -54,4 +54,4 @@ def _select(namespaces: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _namespaces(fields: Fields) -> dict[str, dict[str, int]]:
-    return {name: fields.child(name).counts() for name in fields.keys()}
+    return {name: fields.child(name).counts() for name in fields}

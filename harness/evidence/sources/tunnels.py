@@ -68,8 +68,8 @@ WORDS = frozenset({"loop", "reuse", "same_node"})
 
 
 def _proxies(fields: Fields) -> dict[str, dict[str, int]]:
-    return {node: _counters(fields.child(node)) for node in fields.keys()}
+    return {node: _counters(fields.child(node)) for node in fields}
 
 
 def _counters(fields: Fields) -> dict[str, int]:
-    return {key: fields.integer(key) for key in fields.keys() if key not in WORDS}
+    return {key: fields.integer(key) for key in fields if key not in WORDS}

@@ -82,7 +82,7 @@ def _select(namespaces: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _namespaces(fields: Fields) -> dict[str, Counts]:
-    return {name: _counts(fields.child(name)) for name in fields.keys()}
+    return {name: _counts(fields.child(name)) for name in fields}
 
 
 def _counts(fields: Fields) -> Counts:
