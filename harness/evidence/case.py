@@ -27,6 +27,7 @@ class Case:
     client: Pod | Host
     target: Pod | Host
     documents: Mapping[str, Any]
+    """Source -> its document as read from the cell's folder; absent where there is no such file."""
     samples: SampleCounts
 
     @cached_property

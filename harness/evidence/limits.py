@@ -19,9 +19,9 @@ def limits(stages: dict[str, Health]) -> tuple[Remark, ...]:
 
 
 def _remark(stage: str, health: Health) -> Remark:
-    numbers = {"cpu_share": round(health.cpu_share, 4), "lag_p99_ns": health.lag_p99_ns}
-    if health.rate_hz:
-        numbers["achieved_share"] = round(health.achieved_share, 4)
+    numbers = {"cpu_share": round(health.cpu_share, 4), "achieved_share": round(health.achieved_share, 4)}
+    if health.lag_p99_ns is not None:
+        numbers["lag_p99_ns"] = health.lag_p99_ns
     return Remark(
         kind=RemarkKind.LIMITED,
         stage=stage,
@@ -34,10 +34,10 @@ def _reasons(health: Health) -> list[str]:
     reasons = []
     if health.cpu_share > CPU_SHARE:
         reasons.append(f"used {health.cpu_share:.0%} of a core, more than {CPU_SHARE:.0%}")
-    if health.rate_hz and health.achieved_share < ACHIEVED_SHARE:
+    if health.achieved_share < ACHIEVED_SHARE:
         reasons.append(
-            f"made {health.achieved_share:.1%} of {health.rate_hz:g} requests/s, under {ACHIEVED_SHARE:.0%}"
+            f"made {health.achieved_share:.1%} of {health.scheduled} requests, under {ACHIEVED_SHARE:.0%}"
         )
-    if health.rate_hz and health.lag_p99_ns > LAG_NS:
+    if health.scheduled and health.lag_p99_ns is not None and health.lag_p99_ns > LAG_NS:
         reasons.append(f"was {health.lag_p99_ns / 1e6:.1f} ms late (p99), more than {LAG_NS / 1e6:.0f} ms")
     return reasons

@@ -10,47 +10,22 @@ from harness.evidence import checks, sources
 from harness.evidence.case import Case
 from harness.evidence.checks import CheckFunction
 from harness.evidence.limits import limits
-from harness.evidence.model import CellVerdict, Check, CheckStatus, Remark, SampleCounts, conclude
+from harness.evidence.model import CellVerdict, Check, CheckStatus, Remark, conclude
 from harness.evidence.noise import disturbances
 from harness.evidence.sources import generator, host
 from harness.evidence.sources.document import Unreadable
-from harness.plan.model import Configuration, Path
-from harness.topology.model import Topology
 
 
-def evaluate(
-    configuration: Configuration,
-    topology: Topology,
-    paths: Mapping[Path, tuple[str, str]],
-    evidence: Mapping[str, Any],
-    samples: SampleCounts,
-) -> CellVerdict:
+def evaluate(case: Case) -> CellVerdict:
     """Judge one cell.
 
-    Args:
-        configuration: The cell's factors.
-        topology: What existed.
-        paths: Path -> (client's name, target's name) in the topology.
-        evidence: Source -> its document as read from the cell's folder; absent or None where there
-            is no such file or it cannot be parsed.
-        samples: Counts taken from the cell's saved samples.
-
     Returns:
-        Checks in the order of their names. The one named `evidence` is unknown when any source is
-        missing or malformed, whether or not another check needs it.
+        Checks in the order of their names, after one named `evidence`, which is unknown when any
+        source is missing or malformed, whether or not another check needs it.
     """
-    client, target = paths[configuration.path]
-    case = Case(
-        configuration=configuration,
-        topology=topology,
-        client=topology.member(client),
-        target=topology.member(target),
-        documents=evidence,
-        samples=samples,
-    )
-    ended = [_presence(evidence)]
+    ended = [_presence(case.documents)]
     ended += [_run(name, check, case) for name, check in checks.known().items()]
-    return conclude(tuple(ended), _remarks(evidence))
+    return conclude(tuple(ended), _remarks(case.documents))
 
 
 def _presence(evidence: Mapping[str, Any]) -> Check:

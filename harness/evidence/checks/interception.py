@@ -9,11 +9,8 @@ from __future__ import annotations
 
 from harness.evidence.case import Case
 from harness.evidence.laws import Law, Outcome, at_least, equal, judge
+from harness.evidence.sources.rules import ARRIVED, SENT
 from harness.plan.model import Interception
-
-SENT = "BENCH_OUTPUT"
-ARRIVED = "BENCH_PRERT"
-"""Chains of the counting rules: what a namespace sends, what arrives in it."""
 
 PACKETS_PER_CONNECTION = 4
 """Fewest packets that an app sends on a connection that carries a request: SYN, ACK, request, FIN."""

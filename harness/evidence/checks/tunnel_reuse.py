@@ -30,9 +30,9 @@ def check(case: Case) -> Outcome:
     if case.configuration.reuse is Reuse.OFF:
         laws.append(_opened(case, opener, case.opened, case.opened, "one per connection without reuse"))
     else:
-        cold, bound = _pooled(case)
-        because = f"{cold} cold probes, and a pool of {STREAMS_PER_TUNNEL} streams per tunnel"
-        laws.append(_opened(case, opener, cold, bound, because))
+        fewest, most = _pooled(case)
+        because = f"one per cold probe, one for warm ones, a pool of {STREAMS_PER_TUNNEL} streams per tunnel"
+        laws.append(_opened(case, opener, fewest, most, because))
     accepted = case.tunnels.growth(accepter, "accepted_inbound")
     laws.append(
         equal(
@@ -55,7 +55,7 @@ def _pooled(case: Case) -> tuple[int, int]:
     states = (
         {batch.state: batch.count for batch in case.answers[PROBE].batches} if PROBE in case.answers else {}
     )
-    cold = states.get("cold", 0)
+    probed = states.get("cold", 0) + ("warm" in states)
     loads = [stage.connections for name, stage in case.answers.items() if name != PROBE]
     pooled = sum(-(-connections // STREAMS_PER_TUNNEL) for connections in loads)
-    return max(cold, 1 if case.opened else 0), cold + ("warm" in states) + pooled
+    return max(probed, 1 if case.opened else 0), probed + pooled

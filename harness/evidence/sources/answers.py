@@ -36,13 +36,15 @@ class Answers:
     """TCP connections opened, unrecorded ones too."""
     checked: int
     wrong: Mapping[str, int]
-    """Kind (`wrong_nonce`, `wrong_pod`, `wrong_node`, `wrong_source`) -> answers that were so."""
+    """Kind (`wrong_nonce`, `wrong_pod`, `wrong_node`, `wrong_source`, `wrong_bytes`) -> so many."""
+    named: bool
+    """Whether answers name who gave them; what a bulk transfer reads does not."""
     origins: Mapping[str, int]
     """`pod/node/source address` -> answers that said so of themselves."""
     errors: Mapping[str, int]
     """Kind -> count."""
-    residual_tunnels: tuple[int, ...]
-    """Tunnels that were left when a cold probe set out, one number a probe."""
+    residual_tunnels: int
+    """Cold probes that set out while a proxy still had a tunnel."""
 
 
 def collect(stages: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]) -> dict[str, Any]:
@@ -85,7 +87,8 @@ def _answers(fields: Fields) -> Answers:
         opened=fields.integer("opened"),
         checked=verification.pop("checked", 0),
         wrong=verification,
+        named=not asked.has("streams"),
         origins=fields.child("answers").counts(),
         errors=fields.child("errors").counts(),
-        residual_tunnels=tuple(fields.integers("residual_tunnels")) if fields.has("residual_tunnels") else (),
+        residual_tunnels=len(fields.children("residual_tunnels")) if batches else 0,
     )

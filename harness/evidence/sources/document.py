@@ -70,13 +70,6 @@ class Fields:
         items = self._value(key, list, "a list")
         return [self._item(key, index, item) for index, item in enumerate(items)]
 
-    def integers(self, key: str) -> list[int]:
-        """The list of integers under `key`."""
-        items = self._value(key, list, "a list")
-        if not all(_is_integer(item) for item in items):
-            raise Unreadable(self._source, f"{self._at(key)} holds something that is no integer")
-        return list(items)
-
     def integer(self, key: str) -> int:
         """The integer under `key`."""
         value = self._content.get(key)
@@ -113,7 +106,3 @@ class Fields:
 
     def _at(self, key: str) -> str:
         return f"{self._place}.{key}" if self._place else key
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -10,20 +10,20 @@ from harness.evidence.sources.document import Fields, new
 
 NAME = "generator"
 
-_REPLIED = ("rows", "started_ns", "ended_ns", "cpu_ns", "lag_p99_ns")
+_REPLIED = ("rows", "scheduled", "late", "unsent", "started_ns", "ended_ns", "cpu_ns", "lag_p99_ns")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """One stage's health."""
 
-    rate_hz: float
-    """The rate that was asked for; 0 for a closed loop."""
     rows: int
+    scheduled: int
+    """Requests that a fixed rate asked for; 0 in a closed loop."""
     elapsed_ns: int
     cpu_ns: int
-    lag_p99_ns: int
-    """How late the process's own timer fired, 99th percentile."""
+    lag_p99_ns: int | None
+    """How late the process's own timer fired, 99th percentile; None where it never did."""
 
     @property
     def cpu_share(self) -> float:
@@ -32,17 +32,16 @@ class Health:
 
     @property
     def achieved_share(self) -> float:
-        """Requests made per request asked for; only with a rate."""
-        return self.rows / (self.rate_hz * self.elapsed_ns / 1e9)
+        """Requests made per request scheduled; 1 in a closed loop, which schedules none."""
+        return self.rows / self.scheduled if self.scheduled else 1.0
 
 
-def collect(stages: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]) -> dict[str, Any]:
-    """The document from the arguments and the replies of the stages that Locust ran."""
+def collect(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The document from the replies of the stages that Locust ran."""
     return new(
         NAME,
         stages={
-            name: {"rate_hz": asked.get("rate_hz", 0), **{key: reply[key] for key in _REPLIED}}
-            for name, (asked, reply) in stages.items()
+            name: {key: reply[key] for key in _REPLIED if key in reply} for name, reply in stages.items()
         },
     )
 
@@ -59,9 +58,9 @@ def read(documents: Mapping[str, Any]) -> dict[str, Health]:
 
 def _health(fields: Fields) -> Health:
     return Health(
-        rate_hz=fields.number("rate_hz"),
         rows=fields.integer("rows"),
+        scheduled=fields.integer("scheduled") if fields.has("scheduled") else 0,
         elapsed_ns=max(1, fields.integer("ended_ns") - fields.integer("started_ns")),
         cpu_ns=fields.integer("cpu_ns"),
-        lag_p99_ns=fields.integer("lag_p99_ns"),
+        lag_p99_ns=fields.integer("lag_p99_ns") if fields.has("lag_p99_ns") else None,
     )

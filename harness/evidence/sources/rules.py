@@ -14,6 +14,11 @@ WIRE_PREFIX = "wire-"
 """Rules of that prefix count traffic between nodes; they are the `wire` source's."""
 
 
+SENT = "BENCH_OUTPUT"
+ARRIVED = "BENCH_PRERT"
+"""Chains of the rules that only count (`count-syn`, `count-tcp`): what a namespace sends, what arrives."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamespaceRules:
     """One namespace's rules at one moment."""
