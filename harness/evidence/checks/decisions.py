@@ -1,0 +1,33 @@
+"""Each connection was routed once and judged by policy once, at any number of requests on it."""
+
+from __future__ import annotations
+
+from harness.evidence.case import Case
+from harness.evidence.laws import Outcome, equal, judge, not_applicable
+
+
+def check(case: Case) -> Outcome:
+    """Routes resolved equal connections accepted outbound; policy evaluations equal connections inbound."""
+    if not case.tunnels.nodes:
+        return not_applicable("no proxy runs in this testbed")
+    laws = []
+    for node in sorted(case.tunnels.nodes):
+        outbound = case.tunnels.growth(node, "accepted_outbound")
+        inbound = case.tunnels.growth(node, "connects_received") + case.tunnels.growth(
+            node, "accepted_inbound_plaintext"
+        )
+        laws += [
+            equal(
+                f"proxy {node} route_resolutions",
+                case.tunnels.growth(node, "route_resolutions"),
+                outbound,
+                f"once for each of {outbound} outbound connections",
+            ),
+            equal(
+                f"proxy {node} policy_evaluations",
+                case.tunnels.growth(node, "policy_evaluations"),
+                inbound,
+                f"once for each of {inbound} inbound connections",
+            ),
+        ]
+    return judge(laws)

@@ -1,0 +1,116 @@
+"""Reads the evidence of one cell from a running testbed, around the load.
+
+    collector.start()                                  the tables are flushed, the first readings taken
+    collector.stage("probe", asked, reply.document)    after each stage of load; the probe stage first
+    documents = collector.finish()                     waits until the proxies are done, reads the rest
+
+Agents and proxies are asked all at once, and answer in parallel.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from harness.control import Channel, ControlError
+from harness.evidence.sources import answers, conntrack, generator, host, rules, sockets, tunnels, wire
+
+SETTLE_S = 1.0
+"""How long a proxy may take to finish its books after the load's last connection was closed."""
+POLL_S = 0.005
+
+_FINISHED = tuple(f"completed_outbound_{kind}" for kind in ("hbone", "passthrough", "denied", "failed"))
+_ANSWERED = tuple(f"connects_{kind}" for kind in ("accepted", "denied", "failed"))
+
+
+class Collector:
+    """The evidence of one cell in the making. One object per cell; the channels outlive it."""
+
+    def __init__(self, agents: Mapping[str, Channel], proxies: Mapping[str, Channel]) -> None:
+        """Take the control channels of all agents and all proxies, by node."""
+        self._agents = agents
+        self._proxies = proxies
+        self._counters: dict[str, Any] = {}
+        self._stats: dict[str, Any] = {}
+        self._probed: dict[str, Any] | None = None
+        self._host: dict[str, Any] = {}
+        self._stages: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
+
+    def start(self) -> None:
+        """Flush the connection tracking tables and take the first readings.
+
+        Call it with no tunnel and no connection open: what goes on after the flush makes entries anew.
+
+        Raises:
+            ControlError: An agent or a proxy refused or does not answer.
+        """
+        _ask(self._agents, "conntrack-flush")
+        self._counters = _namespaces(_ask(self._agents, "counters"))
+        self._stats = _ask(self._proxies, "stats")
+        self._host = host.sample()
+
+    def stage(self, name: str, asked: Mapping[str, Any], reply: Mapping[str, Any]) -> None:
+        """Note what a load process was asked and what it replied, right after it did."""
+        self._stages[name] = (asked, reply)
+        if name == answers.PROBE:
+            self._probed = self._settled()
+
+    def finish(self) -> dict[str, dict[str, Any]]:
+        """Take the last readings.
+
+        Returns:
+            Source -> document, as they are saved with the cell.
+
+        Raises:
+            ControlError: An agent or a proxy refused or does not answer.
+        """
+        host_after = host.sample()
+        stats = self._settled()
+        counters = _namespaces(_ask(self._agents, "counters"))
+        dump = _namespaces(_ask(self._agents, "conntrack-dump"))
+        replies = {name: reply for name, (_, reply) in self._stages.items() if name != answers.PROBE}
+        return {
+            answers.NAME: answers.collect(self._stages),
+            conntrack.NAME: conntrack.collect(self._counters, dump),
+            generator.NAME: generator.collect(replies),
+            host.NAME: host.collect(self._host, host_after),
+            rules.NAME: rules.collect(self._counters, counters),
+            sockets.NAME: sockets.collect(self._counters, counters),
+            tunnels.NAME: tunnels.collect(self._stats, self._probed or self._stats, stats),
+            wire.NAME: wire.collect(self._counters, counters),
+        }
+
+    def _settled(self) -> dict[str, Any]:
+        """The proxies' counters once every connection is accounted for, or as they are after `SETTLE_S`."""
+        deadline = time.monotonic() + SETTLE_S
+        while True:
+            stats = _ask(self._proxies, "stats")
+            if all(_at_rest(each) for each in stats.values()) or time.monotonic() > deadline:
+                return stats
+            time.sleep(POLL_S)
+
+
+def _ask(channels: Mapping[str, Channel], op: str) -> dict[str, Any]:
+    for channel in channels.values():
+        channel.send(op)
+    documents: dict[str, Any] = {}
+    errors: list[ControlError] = []
+    for node, channel in channels.items():  # all of them, or the next question would get this one's answer
+        try:
+            documents[node] = channel.receive().document
+        except ControlError as exc:
+            errors.append(exc)
+    if errors:
+        raise errors[0]
+    return documents
+
+
+def _namespaces(replies: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: content for reply in replies.values() for name, content in reply["namespaces"].items()}
+
+
+def _at_rest(stats: Mapping[str, Any]) -> bool:
+    outbound = sum(stats[counter] for counter in _FINISHED)
+    inbound = sum(stats[counter] for counter in _ANSWERED)
+    return bool(outbound == stats["accepted_outbound"] and inbound == stats["connects_received"])

@@ -1,0 +1,40 @@
+"""Whether something outside of the testbed disturbed the cell (M15, M16, M18)."""
+
+from __future__ import annotations
+
+from harness.evidence.model import Remark, RemarkKind
+from harness.evidence.sources.host import Host
+
+STEAL_SHARE = 0.01
+"""Of all CPU time; above, the hypervisor ran somebody else."""
+DRIFT = 0.10
+"""Relative change of a fixed computation's time; 6 % was seen between quiet moments of one machine."""
+SUSPENDED_NS = 1_000_000
+"""Difference of two clocks read one after the other, with room for a preemption between the reads."""
+
+
+def disturbances(host: Host) -> tuple[Remark, ...]:
+    """A remark for each kind of disturbance, with its figures."""
+    remarks = []
+    if host.steal_share > STEAL_SHARE:
+        reason = f"{host.steal_share:.1%} of the CPU time was stolen, more than {STEAL_SHARE:.0%}"
+        remarks.append(_remark(reason, steal_share=round(host.steal_share, 5)))
+    if abs(host.drift) > DRIFT:
+        reason = f"a fixed computation took {host.drift:+.1%} longer after the cell, beyond {DRIFT:.0%}"
+        remarks.append(_remark(reason, drift=round(host.drift, 4)))
+    if host.throttled > 0:
+        remarks.append(
+            _remark(f"throttled in {host.throttled} periods by our cgroup's limit", throttled=host.throttled)
+        )
+    if host.suspended_ns > SUSPENDED_NS:
+        remarks.append(
+            _remark(
+                f"the machine was suspended for {host.suspended_ns / 1e6:.0f} ms",
+                suspended_ns=host.suspended_ns,
+            )
+        )
+    return tuple(remarks)
+
+
+def _remark(reason: str, **numbers: float) -> Remark:
+    return Remark(kind=RemarkKind.NOISY, stage="", reason=reason, numbers=numbers)

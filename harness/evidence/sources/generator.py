@@ -1,0 +1,66 @@
+"""The Locust process's own health while it made load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.evidence.sources.document import Fields, new
+
+NAME = "generator"
+
+_REPLIED = ("rows", "scheduled", "late", "unsent", "started_ns", "ended_ns", "cpu_ns", "lag_p99_ns")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """One stage's health."""
+
+    rows: int
+    scheduled: int
+    """Requests that a fixed rate asked for; 0 in a closed loop."""
+    elapsed_ns: int
+    cpu_ns: int
+    lag_p99_ns: int | None
+    """How late the process's own timer fired, 99th percentile; None where it never did."""
+
+    @property
+    def cpu_share(self) -> float:
+        """CPU time per wall time; 1 is a whole core."""
+        return self.cpu_ns / self.elapsed_ns
+
+    @property
+    def achieved_share(self) -> float:
+        """Requests made per request scheduled; 1 in a closed loop, which schedules none."""
+        return self.rows / self.scheduled if self.scheduled else 1.0
+
+
+def collect(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The document from the replies of the stages that Locust ran."""
+    return new(
+        NAME,
+        stages={
+            name: {key: reply[key] for key in _REPLIED if key in reply} for name, reply in stages.items()
+        },
+    )
+
+
+def read(documents: Mapping[str, Any]) -> dict[str, Health]:
+    """Stage -> health.
+
+    Raises:
+        Unreadable: The document is missing or malformed.
+    """
+    stages = Fields.opened(NAME, documents).child("stages")
+    return {name: _health(stages.child(name)) for name in stages}
+
+
+def _health(fields: Fields) -> Health:
+    return Health(
+        rows=fields.integer("rows"),
+        scheduled=fields.integer("scheduled") if fields.has("scheduled") else 0,
+        elapsed_ns=max(1, fields.integer("ended_ns") - fields.integer("started_ns")),
+        cpu_ns=fields.integer("cpu_ns"),
+        lag_p99_ns=fields.integer("lag_p99_ns") if fields.has("lag_p99_ns") else None,
+    )
