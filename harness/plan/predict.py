@@ -10,7 +10,7 @@ from harness.plan.model import Configuration, Load, State
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
     """Seconds that the load does not ask for. The findings of every run hold the same figures as measured
-    there (`timing.costs`); the defaults are the medians of quick runs on two shared cores, kernel 6.18."""
+    there (`timing.costs`), and `plan` predicts with those of the latest run where there is one."""
 
     switch_s: float = 0.12
     """From the end of one cell to the first load of the next: rules, counters, conntrack, proxies."""
@@ -18,31 +18,29 @@ class Costs:
     """Reading every evidence source after the load, checking it, writing the cell to disk."""
     stage_s: float = 0.02
     """Per stage of load: opening its connections, closing them, handing over the samples."""
-    control_s: float = 0.001
-    """Per probe: both proxies' answers to the control call."""
-    first_cold_s: float = 0.006
-    """Per probe that opens a tunnel: drop, connection, two handshakes, first byte, close."""
-    first_warm_s: float = 0.002
+    probe_cold_s: float = 0.007
+    """Per probe that opens a tunnel: control call, connection, two handshakes, first byte, close."""
+    probe_warm_s: float = 0.003
     """Per probe through a tunnel that exists."""
-    first_new_s: float = 0.001
+    probe_new_s: float = 0.002
     """Per probe where there are no tunnels."""
-    filler_write_s: float = 0.00002
+    filler_rule_s: float = 0.00002
     """Per filler rule and cell: building, committing and reading it back."""
 
 
 def predict(configuration: Configuration, load: Load, costs: Costs) -> float:
     """Seconds from the cell's start to the next one's."""
-    first = {State.COLD: costs.first_cold_s, State.WARM: costs.first_warm_s, State.NEW: costs.first_new_s}
+    probe = {State.COLD: costs.probe_cold_s, State.WARM: costs.probe_warm_s, State.NEW: costs.probe_new_s}
     later_s = load.later_requests * load.later_interval_ms / 1000
     probes_s = sum(
-        load.probes * (costs.control_s + load.gap_ms / 1000 + first[state] + later_s)
+        load.probes * (load.gap_ms / 1000 + probe[state] + later_s)
         for state in configuration.states
         if state is not State.STEADY
     )
     stages = [probes_s, load.rate_s if load.rate_hz else 0.0, load.requests_s, load.transfer_s]
     return (
         costs.switch_s
-        + configuration.filler_rules * costs.filler_write_s
+        + configuration.filler_rules * costs.filler_rule_s
         + sum(stage + costs.stage_s for stage in stages if stage)
         + costs.evidence_s
     )

@@ -56,14 +56,12 @@ class StoredCell:
     """What is missing or altered, one sentence each; empty for a cell as it was saved."""
 
     def samples(self, stage: str) -> pd.DataFrame:
-        """The samples of a stage, columns as in `harness.load.records`; empty where there are none.
+        """The samples of one of the stages in `rows`, columns as in `harness.load.records`.
 
         Raises:
             Damaged: The file is torn, altered, or holds what cannot have been measured.
         """
         name, fields = layout.SAMPLES[stage]
-        if stage not in self.rows:
-            return pd.DataFrame({field: pd.Series(dtype="int64") for field in fields})
         path = self.folder / name
         try:
             with duckdb.connect() as database:
