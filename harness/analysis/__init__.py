@@ -1,0 +1,12 @@
+"""From a stored run to findings. Pure: everything here can be run again from the raw files.
+
+judge: which measurements may be used, and why the others may not. measures: what a metric is, and
+its value in each cell. statistics: exact intervals over rounds, percentiles with enough samples.
+contrasts: which two configurations differ in one factor. compare: paired ratios and their verdict.
+control: the A/A difference (noise floor) and what else must agree. breakeven: where conntrack pays.
+claims: the claims about the packet's way, each with a verdict. answer: the findings in sentences.
+findings: `analyse`, which joins all of it, and the document that is saved.
+
+The round is the unit. Samples within a round share its weather, so only rounds are compared: the
+ratio of two configurations is taken within each round, and an interval is one over those ratios.
+"""

@@ -1,0 +1,133 @@
+"""Claims about cost: what is dear, what is cheap, what saves. Judged on paired rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.analysis.claims.model import (
+    Grounds,
+    Ruling,
+    Verdict,
+    exactly,
+    extent,
+    not_measured,
+    ratios,
+    span,
+    verdicts,
+)
+from harness.analysis.compare import Comparison, Word
+from harness.analysis.measures import METRICS
+from harness.plan.model import Path, Reuse
+
+
+def first_pays(grounds: Grounds) -> Ruling:
+    evaluated = extent(
+        [
+            each
+            for each in grounds.of()
+            if "policy_per_connection" in each.figures and each.configuration.path is not Path.OUT_OF_MESH
+        ],
+        "policy_per_connection",
+    )
+    against_direct = [
+        each for metric in ("first.warm", "first.new") for each in grounds.comparisons("mesh", metric)
+    ]
+    settled = [each for each in against_direct if each.word is not Word.INCONCLUSIVE]
+    if evaluated is None or not settled:
+        return not_measured("no first packet through the mesh and directly in rounds enough to compare")
+    figures = [f"policy evaluations per connection into the mesh: {span(evaluated)}", *ratios(settled)]
+    if all(each.word is Word.COSTS for each in settled) and exactly(evaluated, 1):
+        return Ruling(
+            verdict=Verdict.HOLDS,
+            because="policy is evaluated once, in user space, and the first packet costs more than without "
+            "the mesh; how much of it is policy and how much encryption takes phases, which this run lacks",
+            figures=tuple(figures),
+        )
+    return Ruling(
+        verdict=Verdict.DOES_NOT,
+        because="the first packet does not cost more, or policy is not evaluated once per connection",
+        figures=tuple(figures),
+    )
+
+
+def reuse_saves(grounds: Grounds) -> Ruling:
+    first = grounds.comparisons("reuse", "first.warm")
+    settled = [each for each in first if each.word is not Word.INCONCLUSIVE]
+    if not settled:
+        return not_measured("no rounds enough with tunnel reuse on and off")
+    figures = ratios(settled)
+    for reuse in Reuse:
+        found = extent(
+            [each for each in grounds.of(reuse=reuse) if each.configuration.tunnelled],
+            "handshakes_per_connection",
+        )
+        if found is not None:
+            figures.append(f"reuse {reuse.value}: {span(found)} handshakes per connection")
+    if not all(each.word is Word.SAVES for each in settled):
+        return Ruling(
+            verdict=Verdict.DOES_NOT, because="reuse does not save on every path", figures=tuple(figures)
+        )
+    return Ruling(
+        verdict=Verdict.HOLDS_IF,
+        because="it is read as saving connection set-up; that tunnels spread load over endpoints was not "
+        "measured, since each path has one endpoint",
+        figures=tuple(figures),
+    )
+
+
+def later_cheaper(grounds: Grounds) -> Ruling:
+    through = [each for each in grounds.first_packet if "none" not in each.of.configuration.split(".")]
+    later = [each for each in through if each.word is not Word.INCONCLUSIVE]
+    if not later:
+        return not_measured("no rounds enough to compare first and later packets")
+    words = {
+        f"{label} on {METRICS[metric].title}": verdicts(grounds.comparisons(factor, metric))
+        for factor, label in (("conntrack", "conntrack"), ("reuse", "tunnel reuse"))
+        for metric in ("steady", "requests", "transfer")
+    }
+    figures = [*ratios(_extremes(later)), *(f"{name}: {word}" for name, word in words.items() if word)]
+    if not all(each.word is Word.COSTS for each in later):
+        return Ruling(
+            verdict=Verdict.DOES_NOT,
+            because="later packets are not cheaper everywhere",
+            figures=tuple(figures),
+        )
+    if words and all(word == Word.SAVES for word in words.values() if word):
+        return Ruling(
+            verdict=Verdict.HOLDS,
+            because="later packets are cheaper, and both factors save",
+            figures=tuple(figures),
+        )
+    return Ruling(
+        verdict=Verdict.HOLDS_IF,
+        because="it is put down to the connection that already exists; what conntrack and tunnel reuse do "
+        "to later packets and to throughput is listed, and they do not save throughout",
+        figures=tuple(figures),
+    )
+
+
+def tunable(grounds: Grounds) -> Ruling:
+    filler = [
+        each for each in grounds.factors if each.factor == "filler_rules" and each.of.metric == "steady"
+    ]
+    if not filler:
+        return not_measured("no factor of tuning (filler rules, policies, streams) was varied")
+    figures = ratios(filler)
+    if grounds.break_even is not None:
+        figures.append(grounds.break_even.sentence)
+    settled = [each for each in filler if each.word in {Word.COSTS, Word.SAVES}]
+    return Ruling(
+        verdict=Verdict.HOLDS if settled else Verdict.HOLDS_IF,
+        because="the number of rules changed later packets' latency, by the counters' own account"
+        if settled
+        else "the effect is larger than this run could tell apart from none",
+        figures=tuple(figures),
+    )
+
+
+def _extremes(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The least and the greatest ratio: a table of claims is no place for all of them."""
+    ordered = sorted(
+        (each for each in comparisons if each.ratio), key=lambda each: each.ratio.median if each.ratio else 0
+    )
+    return [ordered[0], ordered[-1]] if len(ordered) > 1 else ordered

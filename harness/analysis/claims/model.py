@@ -1,0 +1,109 @@
+"""What a claim is judged on, and the words of its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from harness.analysis.breakeven import BreakEven
+from harness.analysis.compare import Comparison, Side
+from harness.analysis.ledger import Ledger
+from harness.analysis.measures import METRICS
+from harness.analysis.rounds import Measure
+from harness.analysis.text import significant, times
+from harness.plan.model import Configuration
+
+
+class Verdict(StrEnum):
+    """What a run says of a claim."""
+
+    HOLDS = "holds"
+    HOLDS_IF = "holds if"
+    DOES_NOT = "does not hold"
+    NOT_MEASURED = "not measured in this run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """What one claim's test returned."""
+
+    verdict: Verdict
+    because: str
+    figures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A claim with its ruling."""
+
+    number: int
+    text: str
+    verdict: str
+    because: str
+    """With `holds if`: the condition."""
+    figures: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """As saved."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grounds:
+    """What claims are judged on."""
+
+    configurations: Sequence[Configuration]
+    ledgers: Mapping[str, Ledger]
+    measures: Mapping[Side, Measure]
+    first_packet: Sequence[Comparison]
+    factors: Sequence[Comparison]
+    break_even: BreakEven | None
+
+    def of(self, **factors: object) -> list[Ledger]:
+        """Ledgers of captured configurations with those factors."""
+        return [
+            ledger
+            for ledger in self.ledgers.values()
+            if ledger.configuration.dataplane != "none"
+            and all(getattr(ledger.configuration, name) == value for name, value in factors.items())
+        ]
+
+    def comparisons(self, factor: str, metric: str) -> list[Comparison]:
+        """Comparisons of a factor by a metric that came to a verdict, filler rules left out."""
+        return [
+            each
+            for each in self.factors
+            if each.factor == factor and each.of.metric == metric and "filler" not in each.of.configuration
+        ]
+
+
+def not_measured(what: str) -> Ruling:
+    return Ruling(verdict=Verdict.NOT_MEASURED, because=what)
+
+
+def extent(ledgers: Iterable[Ledger], figure: str) -> tuple[float, float] | None:
+    values = [ledger.figures[figure] for ledger in ledgers if figure in ledger.figures]
+    return (min(values), max(values)) if values else None
+
+
+def span(found: tuple[float, float]) -> str:
+    low, high = (significant(value) for value in found)
+    return low if low == high else f"{low} to {high}"
+
+
+def exactly(found: tuple[float, float] | None, expected: float) -> bool:
+    return found is not None and abs(found[0] - expected) < 0.01 and abs(found[1] - expected) < 0.01
+
+
+def ratios(comparisons: Iterable[Comparison]) -> list[str]:
+    return [
+        f"{each.path}, {each.label}, {METRICS[each.of.metric].title}: {times(each.ratio)}, {each.word.value}"
+        for each in comparisons
+        if each.ratio is not None
+    ]
+
+
+def verdicts(comparisons: Sequence[Comparison]) -> str:
+    return ", ".join(dict.fromkeys(each.word.value for each in comparisons))

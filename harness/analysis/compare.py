@@ -1,0 +1,180 @@
+"""Paired ratios of two configurations, and what they allow to be said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from harness.analysis.measures import METRICS
+from harness.analysis.statistics import Estimate, estimate
+from harness.suite.model import ROUNDS_FOR_AN_INTERVAL
+
+Rounds = Mapping[int, float]
+"""Round -> value of one metric in one configuration; only rounds whose cell may be used."""
+
+
+class Word(StrEnum):
+    """What a comparison says of the factor that is on against the one that is off."""
+
+    COSTS = "costs"
+    SAVES = "saves"
+    NO_DIFFERENCE = "no difference"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One side of a comparison: a metric of a configuration."""
+
+    configuration: str
+    """Its key."""
+    metric: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One side against another, round by round."""
+
+    factor: str
+    label: str
+    """What is compared with what, in words: `conntrack on / off`."""
+    path: str
+    of: Side
+    against: Side
+    ratio: Estimate | None
+    """Median of the rounds' ratios; None where no round has both sides."""
+    per_round: Mapping[int, float]
+    difference: Estimate | None
+    """Median of the rounds' differences, in the metric's unit."""
+    word: Word
+    because: str
+
+    def document(self) -> dict[str, Any]:
+        """As saved."""
+        metric = METRICS[self.of.metric]
+        return {
+            "factor": self.factor,
+            "label": self.label,
+            "path": self.path,
+            "metric": self.of.metric,
+            "unit": metric.unit,
+            "lower_is_better": metric.lower_is_better,
+            "of": {"configuration": self.of.configuration, "metric": self.of.metric},
+            "against": {"configuration": self.against.configuration, "metric": self.against.metric},
+            "ratio": self.ratio.document() if self.ratio else None,
+            "difference": self.difference.document() if self.difference else None,
+            "per_round": {str(number): value for number, value in self.per_round.items()},
+            "verdict": self.word.value,
+            "because": self.because,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Yardstick:
+    """What a ratio is held against."""
+
+    practical: float
+    """Smallest ratio above 1 that matters, 1.05 for 5 %; its inverse below 1."""
+    noise: Mapping[str, float]
+    """Metric -> ratio (at or above 1) by which two equal configurations differed in this run."""
+
+    @classmethod
+    def of_percent(cls, percent: float, noise: Mapping[str, float]) -> Yardstick:
+        """From the suite's threshold."""
+        return cls(practical=1 + percent / 100, noise=noise)
+
+
+def paired(of: Rounds, against: Rounds) -> tuple[dict[int, float], dict[int, float]]:
+    """Ratio and difference of each round that has both sides."""
+    both = sorted(set(of) & set(against))
+    return {r: of[r] / against[r] for r in both}, {r: of[r] - against[r] for r in both}
+
+
+def judge_ratio(ratio: Estimate | None, metric: str, yardstick: Yardstick) -> tuple[Word, str]:
+    """The verdict on a ratio and its reason.
+
+    No difference needs proof like any other claim: the whole interval within the practical
+    threshold. A difference needs an interval that leaves out 1 and an effect larger than what two
+    equal configurations showed in the same run. Everything else stays open.
+    """
+    if ratio is None:
+        return Word.INCONCLUSIVE, "no round in which both sides are valid"
+    if ratio.low is None or ratio.high is None:
+        return (
+            Word.INCONCLUSIVE,
+            f"{ratio.rounds} of the {ROUNDS_FOR_AN_INTERVAL} rounds that a 95 % interval needs",
+        )
+    practical = yardstick.practical
+    percent = f"{(practical - 1) * 100:.3g} %"
+    if ratio.low >= 1 / practical and ratio.high <= practical:
+        return Word.NO_DIFFERENCE, f"the whole interval lies within the practical threshold of {percent}"
+    if ratio.low <= 1 <= ratio.high:
+        return (
+            Word.INCONCLUSIVE,
+            f"the interval holds 1 and reaches beyond the practical threshold of {percent}",
+        )
+    noise = yardstick.noise.get(metric, 1.0)
+    if abs(math.log(ratio.median)) <= math.log(noise):
+        return (
+            Word.INCONCLUSIVE,
+            f"two equal configurations differed by {(noise - 1) * 100:.1f} % in this run, as much as these",
+        )
+    worse = (ratio.median > 1) == METRICS[metric].lower_is_better
+    return (Word.COSTS if worse else Word.SAVES), "the interval leaves out 1"
+
+
+def compare(
+    *,
+    factor: str,
+    label: str,
+    path: str,
+    of: Side,
+    against: Side,
+    rounds: Mapping[Side, Rounds],
+    limited: Mapping[Side, str],
+    yardstick: Yardstick,
+) -> Comparison:
+    """Hold one side against another.
+
+    Args:
+        rounds: Values of every side that was measured.
+        limited: Sides whose throughput is the generator's, with the reason: they enter no ratio.
+        yardstick: What counts as a difference.
+    """
+    blocked = next(
+        (f"{limited[side]}: at least that much, no ratio" for side in (of, against) if side in limited), ""
+    )
+    ratios, differences = ({}, {}) if blocked else paired(rounds.get(of, {}), rounds.get(against, {}))
+    ratio = _geometric(ratios)
+    word, because = judge_ratio(ratio, of.metric, yardstick)
+    return Comparison(
+        factor=factor,
+        label=label,
+        path=path,
+        of=of,
+        against=against,
+        ratio=ratio,
+        per_round=ratios,
+        difference=estimate(list(differences.values())) if differences else None,
+        word=word,
+        because=blocked or because,
+    )
+
+
+def _geometric(ratios: Rounds) -> Estimate | None:
+    """Median and interval of ratios, taken of their logarithms so that a/b and b/a say the same."""
+    if not ratios:
+        return None
+    found = estimate(np.log(list(ratios.values())))
+    return Estimate(
+        median=math.exp(found.median),
+        low=None if found.low is None else math.exp(found.low),
+        high=None if found.high is None else math.exp(found.high),
+        coverage=found.coverage,
+        rounds=found.rounds,
+    )

@@ -1,0 +1,191 @@
+"""`analyse`: from a stored run to everything that the report, the terminal and other programs read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from harness.analysis import breakeven, contrasts, ledger, timing
+from harness.analysis.answer import Answer, answer
+from harness.analysis.claims import Claim, Grounds, judge_claims
+from harness.analysis.compare import Comparison, Side, Yardstick, compare
+from harness.analysis.control import Control, cold_agreement, control
+from harness.analysis.judge import Evaluate, JudgedCell, judge
+from harness.analysis.rounds import Measure, over_rounds
+from harness.evidence.model import CellStatus, Check
+from harness.evidence.verdict import evaluate
+from harness.plan.document import configuration_from_document, configuration_to_document
+from harness.plan.model import Configuration
+from harness.results.read import StoredRun
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """Everything that was found."""
+
+    run: StoredRun
+    configurations: tuple[Configuration, ...]
+    default: Configuration
+    cells: tuple[JudgedCell, ...]
+    measures: Mapping[Side, Measure]
+    first_packet: tuple[Comparison, ...]
+    factors: tuple[Comparison, ...]
+    control: Control
+    checks: tuple[Check, ...]
+    """Of the run as a whole."""
+    break_even: breakeven.BreakEven | None
+    ledgers: Mapping[str, ledger.Ledger]
+    """Configuration's key -> its evidence in figures."""
+    claims: tuple[Claim, ...]
+    answer: tuple[Answer, ...]
+    timing: Mapping[str, Any]
+
+    def measure(self, configuration: Configuration, metric: str) -> Measure | None:
+        """A metric of a configuration, None where it does not exist or was not measured."""
+        return self.measures.get(Side(configuration=configuration.key, metric=metric))
+
+    def counts(self) -> dict[str, int]:
+        """How many cells there are of each kind; repeated measurements are counted apart."""
+        last = [cell for cell in self.cells if cell.last]
+        statuses = Counter(cell.verdict.status for cell in last)
+        return {
+            "planned": len(self.run.plan.cells),
+            "measured": len(last),
+            **{status.value: statuses[status] for status in CellStatus},
+            "noisy": sum(cell.verdict.noisy for cell in last),
+            "limited": sum(cell.verdict.limited for cell in last),
+            "repeated": len(self.cells) - len(last),
+        }
+
+    @property
+    def invalid(self) -> bool:
+        """Whether any cell is invalid."""
+        return any(cell.last and cell.verdict.status is CellStatus.INVALID for cell in self.cells)
+
+    def document(self) -> dict[str, Any]:
+        """What is saved and what `report --json` prints."""
+        manifest = self.run.manifest
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "run": {
+                "name": manifest.run,
+                "folder": str(self.run.folder),
+                "status": manifest.status.value,
+                "reason": manifest.reason,
+                "suite": manifest.suite["name"],
+                "suite_hash": manifest.suite_hash,
+                "seed": manifest.seed,
+                "rounds": self.run.plan.rounds,
+                "engine": manifest.engine,
+                "engine_reason": manifest.engine_reason,
+                "command": list(manifest.command),
+                "started": asdict(manifest.started),
+                "ended": asdict(manifest.ended) if manifest.ended else None,
+            },
+            "answer": [each.document() for each in self.answer],
+            "cells": self.counts(),
+            "not_valid": [
+                {
+                    "cell": cell.stored.folder.name,
+                    "status": cell.verdict.status.value,
+                    "reasons": cell.reasons,
+                }
+                for cell in self.cells
+                if cell.verdict.status is not CellStatus.VALID or cell.verdict.remarks
+            ],
+            "checks": [check.document() for check in self.checks],
+            "control": self.control.document(),
+            "default": self.default.key,
+            "configurations": [configuration_to_document(each) for each in self.configurations],
+            "measures": [measure.document() for measure in self.measures.values()],
+            "first_packet": [comparison.document() for comparison in self.first_packet],
+            "factors": self._factors(),
+            "break_even": self.break_even.document() if self.break_even else None,
+            "evidence": {key: each.document() for key, each in self.ledgers.items()},
+            "claims": [claim.document() for claim in self.claims],
+            "timing": dict(self.timing),
+        }
+
+    def _factors(self) -> dict[str, Any]:
+        names = dict.fromkeys(comparison.factor for comparison in self.factors)
+        return {name: [each.document() for each in self.factors if each.factor == name] for name in names}
+
+
+def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
+    """Analyse a run from its raw files alone.
+
+    Args:
+        run: As `harness.results.read.open_run` returns it.
+        evaluate: What judges a cell's evidence.
+
+    Raises:
+        Unreadable: The run's topology or suite cannot be read.
+    """
+    cells = judge(run, evaluate)
+    suite = run.manifest.suite
+    planned = {cell.configuration: None for cell in run.plan.cells}
+    configurations = tuple(
+        each
+        for each in (configuration_from_document(document) for document in suite["configurations"])
+        if each in planned
+    )
+    default = configuration_from_document(suite["default"])
+    measures = {measure.side: measure for measure in over_rounds(cells)}
+    rounds = {side: measure.per_round for side, measure in measures.items()}
+    limited = {side: measure.at_least for side, measure in measures.items() if measure.at_least}
+    percent = float(suite["thresholds"]["practical_percent"])
+
+    def compared(pairs: Iterable[contrasts.Contrast], noise: Mapping[str, float]) -> tuple[Comparison, ...]:
+        yardstick = Yardstick.of_percent(percent, noise)
+        return tuple(
+            compare(
+                factor=pair.factor,
+                label=pair.label,
+                path=pair.path.value,
+                of=pair.of,
+                against=pair.against,
+                rounds=rounds,
+                limited=limited,
+                yardstick=yardstick,
+            )
+            for pair in pairs
+        )
+
+    twins = control(
+        compared(contrasts.equal_pairs(configurations), {}), float(suite["thresholds"]["noise_percent"])
+    )
+    cold = compared(contrasts.cold_pairs(configurations), twins.noise)
+    first_packet = compared(contrasts.first_against_later(configurations), twins.noise)
+    factors = compared(contrasts.one_factor_apart(configurations), twins.noise)
+    ledgers = ledger.ledgers(cells)
+    crossing = breakeven.break_even(list(configurations), rounds)
+    checks = (twins.check, *cold_agreement(cold, twins.noise.get("first.cold", 1.0)))
+    return Findings(
+        run=run,
+        configurations=configurations,
+        default=default,
+        cells=tuple(cells),
+        measures=measures,
+        first_packet=first_packet,
+        factors=factors,
+        control=twins,
+        checks=checks,
+        break_even=crossing,
+        ledgers=ledgers,
+        claims=judge_claims(
+            Grounds(
+                configurations=configurations,
+                ledgers=ledgers,
+                measures=measures,
+                first_packet=first_packet,
+                factors=factors,
+                break_even=crossing,
+            )
+        ),
+        answer=answer(configurations, default, first_packet, factors, measures),
+        timing=timing.timing(run, cells),
+    )

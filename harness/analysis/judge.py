@@ -1,0 +1,137 @@
+"""Which measurements may be used. Every report asks the checks again, from the evidence on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from harness.analysis.measures import Measured, measure
+from harness.evidence.case import Case
+from harness.evidence.model import CellStatus, CellVerdict, Check, CheckStatus, SampleCounts
+from harness.evidence.verdict import evaluate
+from harness.plan.model import Configuration, Path
+from harness.results.read import Damaged, StoredCell, StoredRun, Unreadable
+from harness.topology.allocator import TopologyError
+from harness.topology.document import from_json
+from harness.topology.model import Topology
+
+Ends = Mapping[Path, tuple[str, str]]
+"""Path -> client's and target's name."""
+Evaluate = Callable[[Case], CellVerdict]
+"""`harness.evidence.verdict.evaluate`, or a stand-in for it."""
+
+INTEGRITY = "integrity"
+"""Name of the check that a cell's files are what was saved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedCell:
+    """One measurement of a cell, its verdict, and its metrics."""
+
+    stored: StoredCell
+    case: Case
+    """Its evidence, opened when first looked at."""
+    verdict: CellVerdict
+    last: bool
+    """Whether it is the cell's last measurement; earlier ones had been disturbed and are only listed."""
+    measured: Mapping[str, Measured]
+    """Metric -> value; empty where the samples cannot be believed."""
+
+    @property
+    def configuration(self) -> Configuration:
+        """Its factors."""
+        return self.stored.record.cell.configuration
+
+    @property
+    def usable(self) -> bool:
+        """Whether it may enter figures and comparisons."""
+        return self.last and self.verdict.status is CellStatus.VALID and not self.verdict.noisy
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why it is not valid, or what disturbed it, one sentence each."""
+        failed = {CheckStatus.INVALID, CheckStatus.UNKNOWN}
+        checks = [f"{check.name}: {check.reason}" for check in self.verdict.checks if check.status in failed]
+        return checks + [f"{remark.kind.value}: {remark.reason}" for remark in self.verdict.remarks]
+
+
+def judge(run: StoredRun, evaluate: Evaluate = evaluate) -> list[JudgedCell]:
+    """Judge every measurement of a run.
+
+    Raises:
+        Unreadable: The run's topology cannot be read.
+    """
+    try:
+        topology = from_json(json.dumps(run.topology))
+    except TopologyError as exc:
+        raise Unreadable(f"{run.folder}: {exc}") from exc
+    ends = {Path(path): (pair["from"], pair["to"]) for path, pair in run.manifest.suite["paths"].items()}
+    last = {id(cell) for cell in run.latest().values()}
+    return [_judge_cell(cell, topology, ends, id(cell) in last, evaluate) for cell in run.cells]
+
+
+def _judge_cell(
+    cell: StoredCell, topology: Topology, ends: Ends, last: bool, evaluate: Evaluate
+) -> JudgedCell:
+    damage = list(cell.damage)
+    frames: dict[str, pd.DataFrame] = {}
+    for stage in cell.rows:
+        try:
+            frames[stage] = cell.samples(stage)
+        except Damaged as exc:
+            damage.append(str(exc))
+    configuration = cell.record.cell.configuration
+    client, target = ends[configuration.path]
+    case = Case(
+        configuration=configuration,
+        topology=topology,
+        client=topology.member(client),
+        target=topology.member(target),
+        documents=cell.evidence,
+        samples=_counts(frames),
+    )
+    return JudgedCell(
+        stored=cell,
+        case=case,
+        verdict=_with_integrity(evaluate(case), damage),
+        last=last,
+        measured={} if damage else {each.metric: each for each in measure(frames)},
+    )
+
+
+def _with_integrity(verdict: CellVerdict, damage: list[str]) -> CellVerdict:
+    """Put the files' own check first; a damaged cell proves nothing, so it is unknown unless it is worse."""
+    check = Check(
+        name=INTEGRITY,
+        status=CheckStatus.UNKNOWN if damage else CheckStatus.VALID,
+        reason="; ".join(damage) or "every file is as it was saved",
+    )
+    status = verdict.status
+    if damage and status is CellStatus.VALID:
+        status = CellStatus.UNKNOWN
+    return replace(verdict, status=status, checks=(check, *verdict.checks))
+
+
+def _counts(frames: Mapping[str, pd.DataFrame]) -> SampleCounts:
+    first: dict[str, int] = {}
+    if "probe" in frames:
+        opening = frames["probe"]
+        states = opening.loc[opening["sequence"] == 0, "state"]
+        first = {str(state): int(count) for state, count in states.value_counts().items()}
+    return SampleCounts(
+        first=first,
+        rows={stage: len(frame) for stage, frame in frames.items()},
+        failed={stage: len(frame) - int(frame["ok"].sum()) for stage, frame in frames.items()},
+    )
+
+
+def by_configuration(cells: list[JudgedCell]) -> Iterator[tuple[Configuration, list[JudgedCell]]]:
+    """The cells' last measurements, grouped, in the order of the plan's configurations."""
+    groups: dict[Configuration, list[JudgedCell]] = {}
+    for cell in cells:
+        if cell.last:
+            groups.setdefault(cell.configuration, []).append(cell)
+    yield from groups.items()

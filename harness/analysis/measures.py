@@ -1,0 +1,129 @@
+"""What is measured of a cell: metrics, and their values from its samples.
+
+The first byte of an answer ends each latency. For the first request of a connection time starts
+before connect(), for later ones before send(); at a fixed rate it starts when the request was due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from harness.plan.model import Configuration, State
+
+Values = NDArray[np.float64]
+
+LEAST_SAMPLES = 5
+"""Fewest good samples of a cell from which a round's median is taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One thing measured."""
+
+    name: str
+    title: str
+    unit: str
+    """Of the values in findings: `s`, `requests/s`, `bit/s`."""
+    stage: str
+    lower_is_better: bool = True
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric(name="first.cold", title="first packet, cold", unit="s", stage="probe"),
+        Metric(name="first.warm", title="first packet, warm", unit="s", stage="probe"),
+        Metric(name="first.new", title="first packet, new connection", unit="s", stage="probe"),
+        Metric(name="steady", title="later packets of the same connection", unit="s", stage="probe"),
+        Metric(name="rate", title="latency at a fixed rate", unit="s", stage="rate"),
+        Metric(
+            name="requests",
+            title="requests on live connections",
+            unit="requests/s",
+            stage="requests",
+            lower_is_better=False,
+        ),
+        Metric(name="transfer", title="bulk transfer", unit="bit/s", stage="transfer", lower_is_better=False),
+    )
+}
+FIRST = {State.COLD: "first.cold", State.WARM: "first.warm", State.NEW: "first.new"}
+"""First state -> its metric."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One metric of one cell."""
+
+    metric: str
+    value: float
+    """Latencies: the median, seconds. Throughput: the stage's mean, per second."""
+    samples: Values
+    """Latencies in seconds, for pooling; empty for throughput."""
+    n: int
+
+
+def metrics_of(configuration: Configuration) -> list[str]:
+    """The metrics that exist for a configuration, in the order of the report."""
+    first = [FIRST[state] for state in configuration.states if state in FIRST]
+    return [*first, "steady", "rate", "requests", "transfer"]
+
+
+def measure(frames: Mapping[str, pd.DataFrame]) -> Iterator[Measured]:
+    """Every metric that a cell's samples hold.
+
+    Args:
+        frames: Stage -> samples, columns as in `harness.load.records`; a stage that was left out is absent.
+    """
+    if "probe" in frames:
+        yield from _probes(frames["probe"])
+    if "rate" in frames:
+        yield from _latency("rate", _seconds(_good(frames["rate"]), "intended_ns"))
+    if "requests" in frames:
+        yield from _throughput(frames["requests"])
+    if "transfer" in frames:
+        yield from _bulk(frames["transfer"])
+
+
+def _good(samples: pd.DataFrame) -> pd.DataFrame:
+    return samples[samples["ok"].astype(bool)]
+
+
+def _seconds(samples: pd.DataFrame, start: str) -> Values:
+    return ((samples["first_byte_ns"] - samples[start]) / 1e9).to_numpy(dtype=float)
+
+
+def _probes(samples: pd.DataFrame) -> Iterator[Measured]:
+    good = _good(samples)
+    first = good[good["sequence"] == 0]
+    for state, metric in FIRST.items():
+        yield from _latency(metric, _seconds(first[first["state"] == state.value], "start_ns"))
+    yield from _latency("steady", _seconds(good[good["sequence"] > 0], "start_ns"))
+
+
+def _latency(metric: str, seconds: Values) -> Iterator[Measured]:
+    if len(seconds) >= LEAST_SAMPLES:
+        yield Measured(metric=metric, value=float(np.median(seconds)), samples=seconds, n=len(seconds))
+
+
+def _throughput(samples: pd.DataFrame) -> Iterator[Measured]:
+    """Answers per second between the first request's start and the last answer's end, ends included once."""
+    good = _good(samples)
+    if len(good) < LEAST_SAMPLES:
+        return
+    window_s = (good["end_ns"].max() - good["start_ns"].min()) / 1e9
+    yield Measured(metric="requests", value=len(good) / window_s, samples=np.empty(0), n=len(good))
+
+
+def _bulk(samples: pd.DataFrame) -> Iterator[Measured]:
+    """Payload bits per second over all streams together."""
+    good = _good(samples)
+    if good.empty:
+        return
+    window_s = (good["end_ns"].max() - good["start_ns"].min()) / 1e9
+    bits = float(good["bytes"].sum()) * 8
+    yield Measured(metric="transfer", value=bits / window_s, samples=np.empty(0), n=len(good))

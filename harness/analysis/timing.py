@@ -1,0 +1,85 @@
+"""How long the run took against its plan, and what everything around the load cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.analysis.judge import JudgedCell
+from harness.plan.model import Load, State
+from harness.plan.predict import Costs
+from harness.results.read import Damaged, StoredRun
+
+STAGES = {"rate": "rate_s", "requests": "requests_s", "transfer": "transfer_s"}
+"""Stage -> the field of `Load` that says how long it is asked to take."""
+
+
+def timing(run: StoredRun, cells: Sequence[JudgedCell]) -> dict[str, Any]:
+    """Planned and real seconds, and the costs that the next plan can predict with.
+
+    `cells_s` runs from the first cell's start to the last one's end, as `predicted_s` does.
+    """
+    records = [cell.stored.record for cell in cells]
+    starts = [record.started.monotonic_ns for record in records]
+    ends = [record.ended.monotonic_ns for record in records]
+    switches = [record.timing["switch_s"] for record in records if "switch_s" in record.timing]
+    return {
+        "predicted_s": run.plan.predicted_s,
+        "cells_s": round((max(ends) - min(starts)) / 1e9, 3) if records else 0.0,
+        "measured_all": len({record.cell.index for record in records}) == len(run.plan.cells),
+        "switch_s": {"median": _median(switches), "max": round(max(switches), 4)} if switches else None,
+        "costs": _costs(run.plan.load, cells),
+        **run.manifest.timing,
+    }
+
+
+def costs_of(findings: Mapping[str, Any]) -> Costs:
+    """The costs that a run's findings hold; the defaults where it measured none."""
+    measured = findings.get("timing", {}).get("costs", {})
+    return Costs(**{name: measured.get(name, default) for name, default in asdict(Costs()).items()})
+
+
+def _costs(load: Load, cells: Sequence[JudgedCell]) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for cell in cells:
+        record = cell.stored.record
+        for name in ("evidence_s", "switch_s"):
+            # writing thousands of rules is a cost of its own
+            if name in record.timing and not cell.configuration.filler_rules:
+                found.setdefault(name, []).append(record.timing[name])
+        for stage, asked in STAGES.items():
+            if f"{stage}_s" in record.timing and getattr(load, asked):
+                found.setdefault("stage_s", []).append(record.timing[f"{stage}_s"] - getattr(load, asked))
+        for state, per_probe in _per_probe(cell, load):
+            found.setdefault(f"probe_{state.value}_s", []).append(per_probe)
+    plain = _median(found.get("switch_s", []))
+    for cell in cells:
+        rules = cell.configuration.filler_rules
+        if rules and plain is not None and "switch_s" in cell.stored.record.timing:
+            extra = (cell.stored.record.timing["switch_s"] - plain) / rules
+            found.setdefault("filler_rule_s", []).append(max(extra, 0.0))
+    return {name: float(np.round(np.median(values), 7)) for name, values in sorted(found.items())}
+
+
+def _per_probe(cell: JudgedCell, load: Load) -> Iterator[tuple[State, float]]:
+    """State -> seconds from one probe's start to the next one's, less what was asked for."""
+    if "probe" not in cell.stored.rows:
+        return
+    try:
+        samples = cell.stored.samples("probe")
+    except Damaged:
+        return
+    asked_s = load.gap_ms / 1000 + load.later_requests * load.later_interval_ms / 1000
+    first: pd.DataFrame = samples[samples["sequence"] == 0]
+    for state in cell.configuration.states:
+        starts = np.sort(first.loc[first["state"] == state.value, "start_ns"].to_numpy(dtype=float))
+        if len(starts) > 1:
+            yield state, float(np.median(np.diff(starts))) / 1e9 - asked_s
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return round(float(np.median(values)), 4) if values else None

@@ -1,0 +1,87 @@
+"""A plan as JSON types, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from harness.plan.model import Cell, Configuration, Interception, Load, Path, Plan, Reuse, SameNode
+
+
+def configuration_to_document(configuration: Configuration) -> dict[str, Any]:
+    """A configuration as JSON types, its key beside its factors."""
+    return {
+        "key": configuration.key,
+        "path": configuration.path.value,
+        "dataplane": configuration.dataplane,
+        "interception": configuration.interception.value,
+        "reuse": configuration.reuse.value,
+        "same_node": configuration.same_node.value,
+        "filler_rules": configuration.filler_rules,
+    }
+
+
+def configuration_from_document(document: Mapping[str, Any]) -> Configuration:
+    """The configuration that a document describes.
+
+    Raises:
+        KeyError: A factor is missing.
+        ValueError: A factor has no such value.
+    """
+    return Configuration(
+        path=Path(document["path"]),
+        dataplane=str(document["dataplane"]),
+        interception=Interception(document["interception"]),
+        reuse=Reuse(document["reuse"]),
+        same_node=SameNode(document["same_node"]),
+        filler_rules=int(document["filler_rules"]),
+    )
+
+
+def to_document(plan: Plan) -> dict[str, Any]:
+    """The plan as JSON types: configurations once, cells by their key."""
+    configurations = {cell.configuration.key: cell.configuration for cell in plan.cells}
+    return {
+        "suite": plan.suite,
+        "seed": plan.seed,
+        "rounds": plan.rounds,
+        "predicted_s": round(plan.predicted_s, 3),
+        "load": asdict(plan.load),
+        "configurations": [configuration_to_document(each) for each in configurations.values()],
+        "cells": [
+            {
+                "index": cell.index,
+                "round": cell.round,
+                "configuration": cell.configuration.key,
+                "name": cell.name,
+            }
+            for cell in plan.cells
+        ],
+    }
+
+
+def from_document(document: Mapping[str, Any]) -> Plan:
+    """The plan that a document describes.
+
+    Raises:
+        KeyError: Something is missing.
+        ValueError: Something has no such value.
+        TypeError: The load has other fields than this version knows.
+    """
+    configurations = {each["key"]: configuration_from_document(each) for each in document["configurations"]}
+    return Plan(
+        suite=str(document["suite"]),
+        seed=int(document["seed"]),
+        rounds=int(document["rounds"]),
+        load=Load(**document["load"]),
+        cells=tuple(
+            Cell(
+                index=int(cell["index"]),
+                round=int(cell["round"]),
+                configuration=configurations[cell["configuration"]],
+            )
+            for cell in document["cells"]
+        ),
+        predicted_s=float(document["predicted_s"]),
+    )

@@ -1,0 +1,46 @@
+"""How long a cell takes: what the load asks for, plus what everything around it costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.plan.model import Configuration, Load, State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """Seconds that the load does not ask for. The findings of every run hold the same figures as measured
+    there (`timing.costs`), and `plan` predicts with those of the latest run where there is one."""
+
+    switch_s: float = 0.12
+    """From the end of one cell to the first load of the next: rules, counters, conntrack, proxies."""
+    evidence_s: float = 0.10
+    """Reading every evidence source after the load, checking it, writing the cell to disk."""
+    stage_s: float = 0.02
+    """Per stage of load: opening its connections, closing them, handing over the samples."""
+    probe_cold_s: float = 0.007
+    """Per probe that opens a tunnel: control call, connection, two handshakes, first byte, close."""
+    probe_warm_s: float = 0.003
+    """Per probe through a tunnel that exists."""
+    probe_new_s: float = 0.002
+    """Per probe where there are no tunnels."""
+    filler_rule_s: float = 0.00002
+    """Per filler rule and cell: building, committing and reading it back."""
+
+
+def predict(configuration: Configuration, load: Load, costs: Costs) -> float:
+    """Seconds from the cell's start to the next one's."""
+    probe = {State.COLD: costs.probe_cold_s, State.WARM: costs.probe_warm_s, State.NEW: costs.probe_new_s}
+    later_s = load.later_requests * load.later_interval_ms / 1000
+    probes_s = sum(
+        load.probes * (load.gap_ms / 1000 + probe[state] + later_s)
+        for state in configuration.states
+        if state is not State.STEADY
+    )
+    stages = [probes_s, load.rate_s if load.rate_hz else 0.0, load.requests_s, load.transfer_s]
+    return (
+        costs.switch_s
+        + configuration.filler_rules * costs.filler_rule_s
+        + sum(stage + costs.stage_s for stage in stages if stage)
+        + costs.evidence_s
+    )

@@ -1,0 +1,248 @@
+"""The suite file's shape, as written. Its JSON Schema gives editors completion and checks."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from harness.plan.model import Interception, Path, Reuse, SameNode
+
+Name = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=32, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"),
+    Field(description="1 to 32 of a-z, 0-9 and '-', a letter or digit at both ends"),
+]
+Seconds = Annotated[float, Field(ge=0, le=3600)]
+Milliseconds = Annotated[float, Field(ge=0, le=10_000)]
+
+
+class Strict(BaseModel):
+    """No unknown keys, no conversions: `"80"` is no number, `true` is no integer."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class RawPod(Strict):
+    """A pod: its node, its identity, whether it is in the mesh, whether it runs the load."""
+
+    node: str
+    namespace: Name = "bench"
+    service_account: Name | None = Field(default=None, description="The pod's own name when absent.")
+    captured: bool = Field(default=True, description="Whether its traffic goes through the node's proxy.")
+    client: bool = Field(
+        default=False, description="Whether it runs the load; every other pod runs the backend."
+    )
+
+
+class Exact(Strict):
+    """Matches that string."""
+
+    exact: str = Field(alias="Exact", min_length=1)
+
+
+class Prefix(Strict):
+    """Matches what begins so."""
+
+    prefix: str = Field(alias="Prefix", min_length=1)
+
+
+class Suffix(Strict):
+    """Matches what ends so."""
+
+    suffix: str = Field(alias="Suffix", min_length=1)
+
+
+class Presence(Strict):
+    """Matches any value, but not its absence."""
+
+    presence: dict[str, Any] = Field(alias="Presence", max_length=0)
+
+
+StringMatch = Exact | Prefix | Suffix | Presence
+Strings = Annotated[list[StringMatch], Field(min_length=1)]
+Networks = Annotated[list[IPv4Network], Field(min_length=1)]
+Ports = Annotated[list[Annotated[int, Field(ge=1, le=65535)]], Field(min_length=1)]
+
+
+class RawMatch(Strict):
+    """Fields are ANDed, the values of one field ORed; names and meaning are ztunnel's."""
+
+    namespaces: Strings | None = None
+    not_namespaces: Strings | None = Field(default=None, alias="notNamespaces")
+    service_accounts: Strings | None = Field(default=None, alias="serviceAccounts")
+    not_service_accounts: Strings | None = Field(default=None, alias="notServiceAccounts")
+    principals: Strings | None = None
+    not_principals: Strings | None = Field(default=None, alias="notPrincipals")
+    source_ips: Networks | None = Field(default=None, alias="sourceIps")
+    not_source_ips: Networks | None = Field(default=None, alias="notSourceIps")
+    destination_ips: Networks | None = Field(default=None, alias="destinationIps")
+    not_destination_ips: Networks | None = Field(default=None, alias="notDestinationIps")
+    destination_ports: Ports | None = Field(default=None, alias="destinationPorts")
+    not_destination_ports: Ports | None = Field(default=None, alias="notDestinationPorts")
+
+
+Clause = Annotated[list[RawMatch], Field(min_length=1)]
+Rule = Annotated[list[Clause], Field(min_length=1)]
+
+
+class RawPolicy(Strict):
+    """An authorization policy in ztunnel's shape.
+
+    Rules are ORed, a rule's clauses ANDed, a clause's matches ORed.
+    """
+
+    namespace: str = Field(description="The namespace it belongs to; empty when its scope is Global.")
+    scope: Literal["Global", "Namespace", "WorkloadSelector"]
+    action: Literal["Allow", "Deny"]
+    dry_run: bool = Field(default=False, alias="dryRun")
+    rules: Annotated[list[Rule], Field(min_length=1)]
+
+
+class RawTopology(Strict):
+    """What should exist."""
+
+    underlay: IPv4Network = IPv4Network("172.30.0.0/24")
+    pods_supernet: IPv4Network = IPv4Network("10.244.0.0/16")
+    nodes: Annotated[list[Name], Field(min_length=1, max_length=64)]
+    hosts: Annotated[list[Name], Field(max_length=64, description="Hosts outside the mesh.")] = []
+    pods: Annotated[dict[Name, RawPod], Field(min_length=1, max_length=256)]
+    policies: dict[Name, RawPolicy] = {}
+
+
+class RawEndpoints(Strict):
+    """Who talks to whom."""
+
+    source: str = Field(alias="from", description="A pod with client = true.")
+    destination: str = Field(alias="to", description="A pod without client = true, or a host.")
+
+
+class RawBlock(Strict):
+    """Every combination of the listed values is a configuration; a repeated one counts once."""
+
+    path: Annotated[list[Path], Field(min_length=1)]
+    dataplane: Annotated[list[str], Field(min_length=1)]
+    interception: Annotated[list[Interception], Field(min_length=1)] = [Interception.NONE]
+    reuse: Annotated[list[Reuse], Field(min_length=1)] = [Reuse.ON]
+    same_node: Annotated[list[SameNode], Field(min_length=1)] = [SameNode.HBONE]
+    filler_rules: Annotated[list[Annotated[int, Field(ge=0, le=50_000)]], Field(min_length=1)] = [0]
+    exclude: list[RawPart] = Field(
+        default=[], description="Combinations left out: those that agree with every key given."
+    )
+
+
+class RawPart(Strict):
+    """Some factors of a configuration."""
+
+    path: Path | None = None
+    dataplane: str | None = None
+    interception: Interception | None = None
+    reuse: Reuse | None = None
+    same_node: SameNode | None = None
+    filler_rules: Annotated[int, Field(ge=0, le=50_000)] | None = None
+
+
+class RawDefault(Strict):
+    """The configuration that `vary` departs from."""
+
+    path: Path
+    dataplane: str
+    interception: Interception
+    reuse: Reuse = Reuse.ON
+    same_node: SameNode = SameNode.HBONE
+    filler_rules: Annotated[int, Field(ge=0, le=50_000)] = 0
+
+
+class RawVary(Strict):
+    """One factor away from the default, everything else kept."""
+
+    factor: Literal["path", "dataplane", "interception", "reuse", "same_node", "filler_rules"]
+    values: Annotated[list[str | int], Field(min_length=1)]
+    at: RawAt | None = Field(
+        default=None, description="Where: other factors' values instead of the default's."
+    )
+
+
+class RawAt(Strict):
+    """Values of other factors; every combination of them is taken."""
+
+    path: Annotated[list[Path], Field(min_length=1)] | None = None
+    dataplane: Annotated[list[str], Field(min_length=1)] | None = None
+    interception: Annotated[list[Interception], Field(min_length=1)] | None = None
+    reuse: Annotated[list[Reuse], Field(min_length=1)] | None = None
+
+
+class RawFirstPacket(Strict):
+    """Probes: a new connection each, its first request and some later ones."""
+
+    probes: Annotated[int, Field(ge=1, le=100_000, description="Per first state (cold, warm, new) and cell.")]
+    later_requests: Annotated[int, Field(ge=1, le=10_000, description="On each probed connection.")]
+    gap_ms: Milliseconds = Field(description="Before every probe of every state, after the control call.")
+    later_interval_ms: Milliseconds
+
+
+class RawRate(Strict):
+    """Requests at a fixed rate on live connections, for latency below saturation."""
+
+    hz: Annotated[float, Field(ge=0, le=1_000_000, description="0 leaves the stage out.")]
+    seconds: Seconds
+    connections: Annotated[int, Field(ge=1, le=10_000)]
+
+
+class RawRequests(Strict):
+    """Requests back to back on live connections, for throughput."""
+
+    connections: Annotated[int, Field(ge=1, le=10_000)]
+    seconds: Seconds = Field(description="0 leaves the stage out.")
+
+
+class RawTransfer(Strict):
+    """Bulk download."""
+
+    streams: Annotated[int, Field(ge=1, le=1_000)]
+    seconds: Seconds = Field(description="0 leaves the stage out.")
+
+
+class RawLoad(Strict):
+    """What is asked of each cell."""
+
+    response_bytes: Literal[0, 128, 1024, 16384, 65536] = 128
+    first_packet: RawFirstPacket
+    rate: RawRate
+    requests: RawRequests
+    transfer: RawTransfer
+
+
+class RawThresholds(Strict):
+    """What counts as a difference, and what as a quiet machine."""
+
+    practical_percent: Annotated[float, Field(gt=0, le=100)] = 5.0
+    noise_percent: Annotated[float, Field(gt=0, le=100)] = 10.0
+
+
+class RawSuite(Strict):
+    """A suite file."""
+
+    extends: str | None = Field(default=None, description="Another suite of the same folder, by name.")
+    description: str = ""
+    rounds: Annotated[int, Field(ge=1, le=1000, description="6 or more for intervals.")]
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = Field(
+        default=None, description="Of the cells' order; drawn and recorded when absent."
+    )
+    noisy_repeats: Annotated[int, Field(ge=0, le=10)] = 2
+    topology: RawTopology
+    paths: Annotated[dict[Path, RawEndpoints], Field(min_length=1)]
+    matrix: Annotated[list[RawBlock], Field(min_length=1)]
+    default: RawDefault | None = None
+    vary: list[RawVary] = []
+    load: RawLoad
+    thresholds: RawThresholds = RawThresholds()
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema that editors use (taplo and others: `#:schema` in a suite's first line)."""
+    schema = RawSuite.model_json_schema(by_alias=True)
+    # what `extends` brings need not be written again
+    schema.pop("required", None)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
