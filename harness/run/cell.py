@@ -1,41 +1,25 @@
 """Measure one cell: switch, load, and the evidence around both.
 
 The order is what makes the evidence add up. Tunnels of the cell before go first, then rules and
-switches change, then conntrack is emptied, and only then are counters read for the first time. After
-the load, counters are read again once every connection that a proxy accepted has been accounted for.
+switches change; the collector then empties conntrack and reads the counters for the first time.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness.control import Channel
-from harness.evidence.sources import (
-    answers,
-    conntrack,
-    generator,
-    host,
-    rules,
-    sockets,
-    tunnels,
-    wire,
-)
-from harness.load import client
+from harness.evidence.collector import Collector
 from harness.plan.model import Cell, Load, State
 from harness.results.schema import Instant
 from harness.results.write import now
 from harness.suite.model import Suite
 from harness.testbed.testbed import Testbed
-from harness.topology.model import Host, Pod
-
-SETTLE_S = 1.0
-"""How long the proxies may take to close the books on connections whose apps are gone; they take
-milliseconds, and what is still open then is for the checks to judge."""
-SETTLE_STEP_S = 0.005
+from harness.topology.model import APP_PORT, SOURCE_PORT, Host, Pod
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,20 +36,27 @@ class Measured:
     """Source -> document."""
 
 
-@dataclass(slots=True)
-class _Stages:
-    """Stages as they are done: what was asked, what was answered, how long it took."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One stage of a cell's load: which process is asked what."""
 
-    timing: dict[str, float] = field(default_factory=dict)
-    asked: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = field(default_factory=dict)
-    payloads: dict[str, bytes] = field(default_factory=dict)
+    stage: str
+    op: str
+    arguments: dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Seconds per step of a cell."""
+
+    spent: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def clock(self, name: str) -> Iterator[None]:
-        """Add the block's time to `<name>_s`."""
+    def time(self, step: str) -> Iterator[None]:
+        """Add the block's time to `<step>_s`."""
         begin = time.monotonic()
         yield
-        self.timing[f"{name}_s"] = self.timing.get(f"{name}_s", 0.0) + time.monotonic() - begin
+        self.spent[f"{step}_s"] = self.spent.get(f"{step}_s", 0.0) + time.monotonic() - begin
 
 
 class Bench:
@@ -74,7 +65,6 @@ class Bench:
     def __init__(self, bed: Testbed, suite: Suite) -> None:
         self.bed = bed
         self.suite = suite
-        self._switched: dict[str, object] = {}
         self._bench_channels: dict[str, Channel] = {}
 
     def close(self) -> None:
@@ -89,45 +79,27 @@ class Bench:
         Raises:
             ControlError: A member refused or is gone; nothing of this cell can be kept.
         """
-        stages = _Stages()
+        clock = _Clock()
         started = now()
-        with stages.clock("switch"):
-            machine = host.sample()
+        payloads: dict[str, bytes] = {}
+        collector = Collector(self.bed.agents(), self.bed.proxies())
+        with clock.time("switch"):
             self._switch(cell)
-            before = self._namespaces("counters")
-            proxies = self._stats()
+            collector.start()
         source, target = self._ends(cell)
-        with stages.clock("probe"):
-            self._probe(cell, source, target, stages)
-        with stages.clock("evidence"):
-            probed = self._settled()
-        for stage, arguments in _locust_stages(self.suite.load):
-            with stages.clock(stage):
-                self._locust(stage, arguments, cell, source, target, stages)
-        with stages.clock("evidence"):
-            settled = self._settled()
-            after = self._namespaces("counters")
-            dump = self._namespaces("conntrack-dump")
-            locust_stages = {name: pair for name, pair in stages.asked.items() if name != "probe"}
-            evidence = {
-                answers.NAME: answers.collect(stages.asked),
-                conntrack.NAME: conntrack.collect(before, dump),
-                generator.NAME: generator.collect(locust_stages),
-                host.NAME: host.collect(machine, host.sample()),
-                rules.NAME: rules.collect(before, after),
-                sockets.NAME: sockets.collect(before, after),
-                tunnels.NAME: tunnels.collect(proxies, probed, settled),
-                wire.NAME: wire.collect(before, after),
-            }
+        bench_sockets = [str(path) for path in self._bench_paths().values()]
+        for ask in asks(cell, self.suite.load, source, target, bench_sockets=bench_sockets):
+            process = self.bed.probe(source.name) if ask.op == "probe" else self.bed.locust(source.name)
+            with clock.time(ask.stage):
+                reply = process.call(ask.op, timeout_s=None, **ask.arguments)
+            payloads[ask.stage] = reply.payload
+            with clock.time("evidence"):
+                collector.stage(ask.stage, ask.arguments, reply.document)
+        with clock.time("evidence"):
+            evidence = collector.finish()
         return Measured(
-            started=started,
-            ended=now(),
-            timing=stages.timing,
-            payloads=stages.payloads,
-            evidence=evidence,
+            started=started, ended=now(), timing=clock.spent, payloads=payloads, evidence=evidence
         )
-
-    # Switching
 
     def _switch(self, cell: Cell) -> None:
         """Leave nothing of the cell before and put this one's factors in force."""
@@ -136,24 +108,22 @@ class Bench:
             channel.send("drop-tunnels")
         for channel in self._bench():
             channel.receive()
-        wanted = {
-            "interception": configuration.interception,
-            "filler_rules": configuration.filler_rules,
-        }
-        if self._switched != wanted:
-            self._switched = {}
-            self.bed.capture(configuration.interception, configuration.filler_rules)
-            self._switched = dict(wanted)
+        level = (configuration.interception, configuration.filler_rules)
+        if level != (self.bed.interception, self.bed.filler_rules):
+            self.bed.capture(*level)
         self.bed.ask_proxies(
             "configure", reuse=configuration.reuse.value, same_node=configuration.same_node.value
         )
-        self.bed.ask_agents("conntrack-flush")
+
+    def _bench_paths(self) -> dict[str, Any]:
+        """The proxies' bench-only sockets, by node; none where no data plane runs."""
+        nodes = self.bed.proxies()
+        return {node: self.bed.layout.bench(node) for node in nodes}
 
     def _bench(self) -> list[Channel]:
-        """Channels to the proxies' bench-only sockets; none where no data plane runs."""
-        if not self._bench_channels and self.bed.carries:
-            for node in self.bed.topology.nodes:
-                self._bench_channels[node.name] = Channel(self.bed.layout.bench(node.name))
+        for node, path in self._bench_paths().items():
+            if node not in self._bench_channels:
+                self._bench_channels[node] = Channel(path)
         return list(self._bench_channels.values())
 
     def _ends(self, cell: Cell) -> tuple[Pod, Pod | Host]:
@@ -163,105 +133,46 @@ class Bench:
             raise TypeError(f"{ends.source} is not a pod, so no load process runs there")
         return source, self.bed.topology.member(ends.destination)
 
-    # Load
 
-    def _probe(self, cell: Cell, source: Pod, target: Pod | Host, stages: _Stages) -> None:
-        load = self.suite.load
-        arguments = {
-            **_common(cell, source, target),
+def asks(
+    cell: Cell, load: Load, source: Pod, target: Pod | Host, *, bench_sockets: list[str]
+) -> Iterator[Ask]:
+    """What a cell asks of the load processes, in order; a stage of no length is left out."""
+    common = {"cell": cell.name, "source": str(source.address)}
+    backend = {
+        "address": str(target.address),
+        "port": APP_PORT,
+        "pod": target.name,
+        "node": target.node if isinstance(target, Pod) else "",
+    }
+    request = {**common, "target": backend, "response_bytes": load.response_bytes}
+    first = [state for state in cell.configuration.states if state is not State.STEADY]
+    yield Ask(
+        stage="probe",
+        op="probe",
+        arguments={
+            **request,
             "states": [
                 {
                     "state": state.value,
                     "count": load.probes,
                     "op": "drop-tunnels" if state is State.COLD else "nothing",
                 }
-                for state in cell.configuration.states
-                if state is not State.STEADY
+                for state in first
             ],
             "later_requests": load.later_requests,
             "gap_ns": round(load.gap_ms * 1e6),
             "later_interval_ns": round(load.later_interval_ms * 1e6),
-            "response_bytes": load.response_bytes,
-            "bench_sockets": [str(self.bed.layout.bench(node.name)) for node in self.bed.topology.nodes]
-            if self.bed.carries
-            else [],
-        }
-        reply = self.bed.probe(source.name).call("probe", timeout_s=None, **arguments)
-        stages.asked["probe"] = (arguments, reply.document)
-        stages.payloads["probe"] = reply.payload
-
-    def _locust(
-        self,
-        stage: str,
-        arguments: Mapping[str, Any],
-        cell: Cell,
-        source: Pod,
-        target: Pod | Host,
-        stages: _Stages,
-    ) -> None:
-        asked = {**_common(cell, source, target), **arguments}
-        op = "transfer" if stage == "transfer" else "requests"
-        reply = self.bed.locust(source.name).call(op, timeout_s=None, **asked)
-        stages.asked[stage] = (asked, reply.document)
-        stages.payloads[stage] = reply.payload
-
-    # Evidence
-
-    def _namespaces(self, op: str) -> dict[str, Any]:
-        """All agents' answers, their namespaces joined."""
-        joined: dict[str, Any] = {}
-        for reply in self.bed.ask_agents(op).values():
-            joined.update(reply.document["namespaces"])
-        return joined
-
-    def _stats(self) -> dict[str, Any]:
-        return {node: reply.document for node, reply in self.bed.ask_proxies("stats").items()}
-
-    def _settled(self) -> dict[str, Any]:
-        """The proxies' counters once every accepted connection is accounted for, or after `SETTLE_S`."""
-        deadline = time.monotonic() + SETTLE_S
-        while True:
-            stats = self._stats()
-            if all(_accounted(each) for each in stats.values()) or time.monotonic() >= deadline:
-                return stats
-            time.sleep(SETTLE_STEP_S)
-
-
-def _accounted(stats: Mapping[str, Any]) -> bool:
-    outcomes = ("hbone", "passthrough", "denied", "failed")
-    completed = sum(int(stats[f"completed_outbound_{outcome}"]) for outcome in outcomes)
-    return completed >= int(stats["accepted_outbound"])
-
-
-def _common(cell: Cell, source: Pod, target: Pod | Host) -> dict[str, Any]:
-    return {
-        "cell": cell.name,
-        "source": str(source.address),
-        "target": client.target(target),
-    }
-
-
-def _locust_stages(load: Load) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The stages that Locust runs, in order, with what is asked of each."""
-    if load.rate_hz:
-        yield (
-            "rate",
-            {
-                "connections": load.rate_connections,
-                "seconds": load.rate_s,
-                "rate_hz": load.rate_hz,
-                "response_bytes": load.response_bytes,
-            },
-        )
+            "bench_sockets": bench_sockets,
+        },
+    )
+    if load.rate_hz and load.rate_s:
+        rate = {"connections": load.rate_connections, "seconds": load.rate_s, "rate_hz": load.rate_hz}
+        yield Ask(stage="rate", op="requests", arguments={**request, **rate})
     if load.requests_s:
-        yield (
-            "requests",
-            {
-                "connections": load.requests_connections,
-                "seconds": load.requests_s,
-                "rate_hz": 0,
-                "response_bytes": load.response_bytes,
-            },
-        )
+        closed = {"connections": load.requests_connections, "seconds": load.requests_s, "rate_hz": 0}
+        yield Ask(stage="requests", op="requests", arguments={**request, **closed})
     if load.transfer_s:
-        yield "transfer", {"streams": load.transfer_streams, "seconds": load.transfer_s}
+        bulk = {"streams": load.transfer_streams, "seconds": load.transfer_s}
+        source_port = {"target": {**backend, "port": SOURCE_PORT}}
+        yield Ask(stage="transfer", op="transfer", arguments={**common, **source_port, **bulk})

@@ -102,9 +102,9 @@ class Plain:
         )
 
 
-def display(*, quiet: bool) -> Display:
-    """The display that fits standard error; `quiet` keeps it plain and without cells."""
-    return Live() if sys.stderr.isatty() and not quiet else Plain()
+def display() -> Display:
+    """The display that fits standard error."""
+    return Live() if sys.stderr.isatty() else Plain()
 
 
 def _clock(seconds: float) -> str:

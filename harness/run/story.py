@@ -18,6 +18,7 @@ import numpy as np
 from harness.control import ControlError
 from harness.engines.choice import Choice
 from harness.errors import RunFailed
+from harness.evidence.case import Case
 from harness.evidence.model import CellVerdict, SampleCounts
 from harness.evidence.verdict import evaluate
 from harness.plan.model import Cell, Plan, State
@@ -173,12 +174,16 @@ def _cell(
 
 def judge(request: Request, cell: Cell, measured: Measured) -> CellVerdict:
     """What the cell's evidence proves, asked at once so that a broken run is seen while it runs."""
+    ends = request.suite.paths[cell.configuration.path]
     return evaluate(
-        cell.configuration,
-        request.topology,
-        {path: (ends.source, ends.destination) for path, ends in request.suite.paths.items()},
-        measured.evidence,
-        sample_counts(measured.payloads),
+        Case(
+            configuration=cell.configuration,
+            topology=request.topology,
+            client=request.topology.member(ends.source),
+            target=request.topology.member(ends.destination),
+            documents=measured.evidence,
+            samples=sample_counts(measured.payloads),
+        )
     )
 
 

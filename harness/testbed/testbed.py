@@ -121,25 +121,44 @@ class Testbed:
         """The control channel to a client pod's Locust process."""
         return self._channel(self.layout.locust(pod))
 
+    def agents(self) -> dict[str, Channel]:
+        """The control channels to all agents, by node."""
+        return {node.name: self.agent(node.name) for node in self.topology.nodes}
+
+    def proxies(self) -> dict[str, Channel]:
+        """The control channels to all proxies, by node; empty without a data plane."""
+        if not dataplanes.named(self.dataplane).CARRIES:
+            return {}
+        return {node.name: self.proxy(node.name) for node in self.topology.nodes}
+
     def ask_agents(self, op: str, /, **arguments: object) -> dict[str, Reply]:
         """Ask every agent the same at the same time; node -> answer."""
-        return self._ask_all(
-            {node.name: self.agent(node.name) for node in self.topology.nodes}, op, arguments
-        )
+        return self._ask_all(self.agents(), op, arguments)
 
     def ask_proxies(self, op: str, /, **arguments: object) -> dict[str, Reply]:
         """Ask every proxy the same at the same time; node -> answer, nothing without a data plane."""
-        if not dataplanes.named(self.dataplane).CARRIES:
-            return {}
-        return self._ask_all(
-            {node.name: self.proxy(node.name) for node in self.topology.nodes}, op, arguments
-        )
+        return self._ask_all(self.proxies(), op, arguments)
 
     def capture(self, interception: Interception, filler_rules: int = 0) -> dict[str, Reply]:
         """Write the rules of a level into every captured pod; node -> what its agent applied."""
         replies = self.ask_agents("capture", interception=interception.value, filler_rules=filler_rules)
         self.interception, self.filler_rules = interception, filler_rules
         return replies
+
+    def describe(self) -> dict[str, object]:
+        """What runs, for a run's record: members with their powers, and what the agents say of themselves."""
+        members = {
+            member.name: {
+                "role": member.role.value,
+                "node": member.node,
+                "image": member.image,
+                "namespace": member.namespace,
+                "capabilities": dict(member.capabilities),
+            }
+            for member in self.members
+        }
+        agents = {node: reply.document for node, reply in self.ask_agents("hello").items()}
+        return {"members": members, "agents": agents}
 
     def exited(self) -> Mapping[str, int]:
         """Members that have ended although nobody asked them to, with their exit codes."""
