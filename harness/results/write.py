@@ -92,9 +92,15 @@ class RunWriter:
                 (folder / name).write_bytes(text)
         return cls(root / run, manifest)
 
-    def update(self, *, status: RunStatus | None = None, reason: str = "", **timing: float) -> None:
-        """Record how far the run is; keyword arguments are added to its timing, seconds each."""
-        changes: dict[str, Any] = {"timing": {**self.manifest.timing, **timing}}
+    def update(
+        self,
+        *,
+        status: RunStatus | None = None,
+        reason: str = "",
+        timing: Mapping[str, float] | None = None,
+    ) -> None:
+        """Record how far the run is; `timing` (seconds) is added to what is known."""
+        changes: dict[str, Any] = {"timing": {**self.manifest.timing, **(timing or {})}}
         if status is not None:
             changes |= {"status": status, "reason": reason}
             if status not in {RunStatus.PLANNED, RunStatus.RUNNING}:

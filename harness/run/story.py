@@ -19,7 +19,7 @@ from harness.control import ControlError
 from harness.engines.choice import Choice
 from harness.errors import RunFailed
 from harness.evidence.case import Case
-from harness.evidence.model import CellVerdict, SampleCounts
+from harness.evidence.model import CellVerdict, CheckStatus, SampleCounts
 from harness.evidence.verdict import evaluate
 from harness.plan.model import Cell, Plan, State
 from harness.results import environment, layout
@@ -89,69 +89,82 @@ def carry_out(request: Request, display: Display, interrupts: Interrupts) -> Pat
 
 
 def _measure(request: Request, writer: RunWriter, display: Display, interrupts: Interrupts) -> None:
-    suite = request.suite
     first = request.plan.cells[0].configuration
     display.step(f"bringing up the testbed on {request.choice.name} ({request.choice.reason})")
     bed = Testbed(
         choice=request.choice,
         topology=request.topology,
-        dataplane=_dataplane(suite),
+        dataplane=_dataplane(request.suite),
         interception=first.interception,
         filler_rules=first.filler_rules,
-        suite=suite.name,
+        suite=request.suite.name,
         told=display.step,
     )
     leaving = 0.0
     try:
         with bed:
-            writer.update(status=RunStatus.RUNNING, up_s=bed.up_s, **_prefixed("up", bed.stages_s))
+            stages = {f"up_{name.replace(' ', '_')}_s": seconds for name, seconds in bed.stages_s.items()}
+            writer.update(status=RunStatus.RUNNING, timing={"up_s": bed.up_s, **stages})
             writer.members(bed.describe())
             display.step(f"testbed up after {bed.up_s:.1f} s")
             try:
-                _cells(request, bed, writer, display)
+                _Cells(request, bed, writer, display).measure()
             finally:
                 if not interrupts.hastened:
                     bed.collect_logs(writer.folder / layout.LOGS)
                 leaving = time.monotonic()
     finally:
         if leaving:
-            writer.update(down_s=time.monotonic() - leaving)
+            writer.update(timing={"down_s": time.monotonic() - leaving})
 
 
-def _cells(request: Request, bed: Testbed, writer: RunWriter, display: Display) -> None:
-    bench = Bench(bed, request.suite)
-    began = time.monotonic()
-    spent: list[Mapping[str, float]] = []
-    total = len(request.plan.cells)
-    try:
-        for done, cell in enumerate(request.plan.cells):
-            elapsed = time.monotonic() - began
-            pace = elapsed / done if done else request.plan.predicted_s / total
-            display.cell(cell, done=done, total=total, left_s=pace * (total - done))
-            spent += _cell(request, bed, bench, writer, display, cell)
-    finally:
-        bench.close()
-        writer.update(bench_s=time.monotonic() - began, **_medians(spent))
+class _Cells:
+    """The plan's cells, one after the other, on a testbed that is up."""
 
+    def __init__(self, request: Request, bed: Testbed, writer: RunWriter, display: Display) -> None:
+        self._request = request
+        self._bed = bed
+        self._writer = writer
+        self._display = display
+        self._bench = Bench(bed, request.suite)
+        self._spent: list[Mapping[str, float]] = []
 
-def _cell(
-    request: Request, bed: Testbed, bench: Bench, writer: RunWriter, display: Display, cell: Cell
-) -> list[Mapping[str, float]]:
-    """Measure a cell, again when it was disturbed; every measurement is kept."""
-    spent: list[Mapping[str, float]] = []
-    for attempt in range(1, request.suite.noisy_repeats + 2):
+    def measure(self) -> None:
+        """Measure all of them; what their steps took is recorded however it ends."""
+        plan = self._request.plan
+        total = len(plan.cells)
+        began = time.monotonic()
         try:
-            measured = bench.measure(cell)
+            for done, cell in enumerate(plan.cells):
+                pace = (time.monotonic() - began) / done if done else plan.predicted_s / total
+                self._display.cell(cell, done=done, total=total, left_s=pace * (total - done))
+                self._cell(cell)
+        finally:
+            self._bench.close()
+            self._writer.update(timing={"bench_s": time.monotonic() - began, **_medians(self._spent)})
+
+    def _cell(self, cell: Cell) -> None:
+        """Measure a cell, again when it was disturbed; every measurement is kept."""
+        for attempt in range(1, self._request.suite.noisy_repeats + 2):
+            verdict = self._once(cell, attempt)
+            for check in verdict.checks:
+                if check.status is CheckStatus.INVALID:
+                    self._display.step(f"invalid {cell.name}: {check.name}: {check.reason}")
+            if not verdict.noisy:
+                return
+
+    def _once(self, cell: Cell, attempt: int) -> CellVerdict:
+        try:
+            measured = self._bench.measure(cell)
         except ControlError as exc:
-            ended = ", ".join(f"{name} ended with {code}" for name, code in bed.exited().items())
+            ended = ", ".join(f"{name} ended with {code}" for name, code in self._bed.exited().items())
             raise CellFailed(
                 f"cell {cell.name}: {exc}; {ended or 'every member still runs'}; "
-                f"logs are in {writer.folder / layout.LOGS}"
+                f"logs are in {self._writer.folder / layout.LOGS}"
             ) from exc
-        began = time.monotonic()
-        verdict = judge(request, cell, measured)
-        measured.timing["judge_s"] = time.monotonic() - began
-        writer.cell(
+        saving = time.monotonic()
+        verdict = judge(self._request, cell, measured)
+        self._writer.cell(
             CellRecord(
                 cell=cell,
                 attempt=attempt,
@@ -163,13 +176,8 @@ def _cell(
             measured.payloads,
             measured.evidence,
         )
-        spent.append(measured.timing | {"save_s": time.monotonic() - began})
-        for check in verdict.checks:
-            if check.status.value == "invalid":
-                display.step(f"INVALID {cell.name}: {check.name}: {check.reason}")
-        if not verdict.noisy:
-            break
-    return spent
+        self._spent.append({**measured.timing, "save_s": time.monotonic() - saving})
+        return verdict
 
 
 def judge(request: Request, cell: Cell, measured: Measured) -> CellVerdict:
@@ -210,10 +218,6 @@ def _dataplane(suite: Suite) -> str:
     """The data plane that has to run: the one beside `none` that the configurations name."""
     names = {configuration.dataplane for configuration in suite.configurations} - {"none"}
     return min(names, default="none")
-
-
-def _prefixed(prefix: str, stages_s: Mapping[str, float]) -> dict[str, float]:
-    return {f"{prefix}_{name.replace(' ', '_')}_s": seconds for name, seconds in stages_s.items()}
 
 
 def _medians(spent: Sequence[Mapping[str, float]]) -> dict[str, float]:
