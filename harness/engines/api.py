@@ -137,6 +137,9 @@ class Engine(Protocol):
     def detach(self) -> None:
         """Let the testbed outlive this process, until `remove`."""
 
+    def close(self) -> None:
+        """Give back connections; the testbed stays, and they open again when needed."""
+
     def remove(self) -> None:
         """Remove everything that this run made, in any state; idempotent.
 

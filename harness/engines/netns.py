@@ -224,14 +224,18 @@ class NetnsEngine:
         """Let the supervisor stay when this process ends."""
         self._ask("detach")
 
+    def close(self) -> None:
+        """Close the connection to the supervisor; it opens again when needed."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
     def remove(self) -> None:
         """End the supervisor: the kernel ends what it started, and the namespaces go with it."""
         # Nobody there, or already going: what counts is found below.
         with contextlib.suppress(ControlError):
             self._connected().send("shutdown")
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
+        self.close()
         if self._owner_end is not None:
             self._owner_end.close()
             self._owner_end = None
