@@ -120,7 +120,7 @@ class DockerEngine:
     def __init__(self, run: Run) -> None:
         self.run = run
         self._client = docker.APIClient(**_address(), timeout=ANSWER_TIMEOUT_S, max_pool_size=THREADS)
-        self._tags: dict[str, str] = {}
+        self._tags = images.tags()
 
     def prepare(self, told: Callable[[str], None]) -> None:
         """Build the images that are missing or out of date."""
@@ -128,12 +128,9 @@ class DockerEngine:
             probe = docker.APIClient(**_address(), timeout=PROBE_TIMEOUT_S)
             with probe:
                 images.build_missing(DockerImages(self._client, probe, FOREIGN_FAILURES), told)
-        self._tags = images.tags()
 
     def start(self, members: Sequence[Member]) -> None:
         """Start containers: the owners of namespaces together, then those that share one."""
-        if not self._tags:
-            self._tags = images.tags()
         owners = {namespace: name for name, namespace in self._namespaces().items()}
         first = []
         for member in members:
@@ -144,6 +141,10 @@ class DockerEngine:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="container") as pool:
             for wave in (first, rest):
                 list(pool.map(lambda member: self._start(member, owners[member.namespace]), wave))
+
+    def files_of(self, member: Member) -> str:
+        """The image's tag, a hash of everything in it."""
+        return self._tags[member.image]
 
     def namespace_path(self, namespace: str) -> str:
         """The namespace of its owner's process, as the agent (with the host's pids) sees it."""

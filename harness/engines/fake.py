@@ -52,6 +52,10 @@ class FakeEngine:
                     raise EngineError(f"start {member.name}: {exc}") from exc
             self._members[member.name] = member
 
+    def files_of(self, member: Member) -> str:  # noqa: ARG002  # the same for all
+        """The host's Python, with the code as it lies here."""
+        return f"{sys.executable}, {_ROOT}"
+
     def namespace_path(self, namespace: str) -> str:
         """This process's own namespace, whichever is asked for, as long as it was made."""
         if namespace not in {member.namespace for member in self._members.values()}:

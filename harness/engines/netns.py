@@ -141,6 +141,10 @@ class NetnsEngine:
         ]
         self._ask("start", members=specs)
 
+    def files_of(self, member: Member) -> str:  # noqa: ARG002  # the same for all
+        """The host's Python, with the code as it lies here."""
+        return f"{sys.executable}, {_ROOT}"
+
     def namespace_path(self, namespace: str) -> str:
         """Where members find a namespace; the path means something inside the testbed only."""
         return str(NAMESPACES / namespace)
