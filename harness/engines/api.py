@@ -114,6 +114,9 @@ class Engine(Protocol):
             EngineError: A member could not be started; others of the same call may run.
         """
 
+    def files_of(self, member: Member) -> str:
+        """Where a member's files come from: an image's tag, or the host's Python. For the record."""
+
     def namespace_path(self, namespace: str) -> str:
         """The namespace as agents can open it: /proc/PID/ns/net or /run/netns/NAME."""
 
@@ -136,6 +139,9 @@ class Engine(Protocol):
 
     def detach(self) -> None:
         """Let the testbed outlive this process, until `remove`."""
+
+    def close(self) -> None:
+        """Give back connections; the testbed stays, and they open again when needed."""
 
     def remove(self) -> None:
         """Remove everything that this run made, in any state; idempotent.

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -39,8 +40,8 @@ ANSWER_TIMEOUT_S = 60
 PROBE_TIMEOUT_S = 4
 THREADS = 16
 """Containers are started and removed at the same time: 14 take 2 s, one after the other 6 s."""
-REMOVE_ATTEMPTS = 20
-"""Looks at what is left, a quarter second apart."""
+REMOVE_ATTEMPTS, REMOVE_PAUSE_S = 40, 0.1
+"""How often what is left is looked at: a removal that the engine has begun cannot be hurried."""
 FOREIGN_FAILURES = (docker.errors.DockerException, requests.exceptions.RequestException, OSError)
 
 
@@ -73,11 +74,16 @@ def _address() -> dict[str, Any]:
 
 
 def _reason(exc: Exception) -> str:
-    """The innermost cause, which says what happened; the outer ones are layers of libraries."""
-    inner: BaseException = exc
-    while inner.__cause__ or inner.__context__:
-        inner = inner.__cause__ or inner.__context__  # type: ignore[assignment]  # just tested
-    return str(getattr(inner, "explanation", None) or inner)
+    """What the engine said, else the innermost cause: those between are layers of libraries."""
+    inner: BaseException | None = exc
+    text = str(exc)
+    while inner is not None:
+        said = getattr(inner, "explanation", None)
+        if said:
+            return str(said)
+        text = str(inner) or text
+        inner = inner.__cause__ or inner.__context__
+    return text
 
 
 def engine(run: Run) -> DockerEngine:
@@ -114,7 +120,7 @@ class DockerEngine:
     def __init__(self, run: Run) -> None:
         self.run = run
         self._client = docker.APIClient(**_address(), timeout=ANSWER_TIMEOUT_S, max_pool_size=THREADS)
-        self._tags: dict[str, str] = {}
+        self._tags = images.tags()
 
     def prepare(self, told: Callable[[str], None]) -> None:
         """Build the images that are missing or out of date."""
@@ -122,12 +128,9 @@ class DockerEngine:
             probe = docker.APIClient(**_address(), timeout=PROBE_TIMEOUT_S)
             with probe:
                 images.build_missing(DockerImages(self._client, probe, FOREIGN_FAILURES), told)
-        self._tags = images.tags()
 
     def start(self, members: Sequence[Member]) -> None:
         """Start containers: the owners of namespaces together, then those that share one."""
-        if not self._tags:
-            self._tags = images.tags()
         owners = {namespace: name for name, namespace in self._namespaces().items()}
         first = []
         for member in members:
@@ -138,6 +141,10 @@ class DockerEngine:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="container") as pool:
             for wave in (first, rest):
                 list(pool.map(lambda member: self._start(member, owners[member.namespace]), wave))
+
+    def files_of(self, member: Member) -> str:
+        """The image's tag, a hash of everything in it."""
+        return self._tags[member.image]
 
     def namespace_path(self, namespace: str) -> str:
         """The namespace of its owner's process, as the agent (with the host's pids) sees it."""
@@ -198,15 +205,20 @@ class DockerEngine:
     def detach(self) -> None:
         """Containers need nothing to outlive this process."""
 
+    def close(self) -> None:
+        """Close the connections to the engine; they open again when needed."""
+        self._client.close()
+
     def remove(self) -> None:
         """Remove the run's containers, and those that the engine was still making."""
         with self._mapped("remove containers"), ThreadPoolExecutor(THREADS) as pool:
-            for _ in range(REMOVE_ATTEMPTS):
+            for attempt in range(REMOVE_ATTEMPTS):
+                time.sleep(REMOVE_PAUSE_S if attempt > 1 else 0)
                 left = [container["Id"] for container in self._list()]
                 if not left:
-                    return
+                    break
                 list(pool.map(self._remove, left))
-        left = [container["Names"][0].lstrip("/") for container in self._list()]
+            left = [container["Names"][0].lstrip("/") for container in self._list()]
         if left:
             raise Leftovers(
                 f"run {self.run.id}: containers are still there; try: docker rm -f {' '.join(left)}"
@@ -230,8 +242,7 @@ class DockerEngine:
         owns = owner == member.name
         security = ["no-new-privileges"]
         if member.host_pids:
-            # The agent writes sysctls under /proc/sys, which Docker and its AppArmor profile make read-only.
-            security += ["systempaths=unconfined", "apparmor=unconfined"]
+            security.append("apparmor=unconfined")
         host = self._client.create_host_config(
             network_mode="none" if owns else f"container:{self._container(owner)}",
             pid_mode="host" if member.host_pids else None,
@@ -245,6 +256,10 @@ class DockerEngine:
                 f"{mount.path}:{mount.path}:{'rw' if mount.writable else 'ro'}" for mount in member.mounts
             ],
         )
+        if member.host_pids:
+            # The agent writes sysctls under /proc/sys, which Docker and its AppArmor profile make read-only;
+            # this is what the command line calls systempaths=unconfined.
+            host["MaskedPaths"], host["ReadonlyPaths"] = [], []
         config: dict[str, Any] = self._client.create_container_config(
             self._tags[member.image],
             [*self._become(member), *member.command],
@@ -306,6 +321,7 @@ class DockerEngine:
         for number, chunk in frames_iter(stream, tty=False):
             outputs[number] += chunk
         stream.close()
+        raw.close()
         return outputs[1], outputs[2]
 
     def _interactive(self, member: str, command: Sequence[str]) -> Completed:
@@ -323,5 +339,6 @@ class DockerEngine:
         try:
             yield
         except FOREIGN_FAILURES as exc:
-            hint = "; the Docker engine may have been restarted" if isinstance(exc, OSError) else ""
+            lost = isinstance(exc, requests.exceptions.ConnectionError)
+            hint = "; the Docker engine may have been restarted" if lost else ""
             raise EngineError(f"docker: {attempt} (run {self.run.id}): {_reason(exc)}{hint}") from exc

@@ -141,6 +141,10 @@ class NetnsEngine:
         ]
         self._ask("start", members=specs)
 
+    def files_of(self, member: Member) -> str:  # noqa: ARG002  # the same for all
+        """The host's Python, with the code as it lies here."""
+        return f"{sys.executable}, {_ROOT}"
+
     def namespace_path(self, namespace: str) -> str:
         """Where members find a namespace; the path means something inside the testbed only."""
         return str(NAMESPACES / namespace)
@@ -224,14 +228,18 @@ class NetnsEngine:
         """Let the supervisor stay when this process ends."""
         self._ask("detach")
 
+    def close(self) -> None:
+        """Close the connection to the supervisor; it opens again when needed."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
     def remove(self) -> None:
         """End the supervisor: the kernel ends what it started, and the namespaces go with it."""
         # Nobody there, or already going: what counts is found below.
         with contextlib.suppress(ControlError):
             self._connected().send("shutdown")
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
+        self.close()
         if self._owner_end is not None:
             self._owner_end.close()
             self._owner_end = None

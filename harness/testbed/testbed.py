@@ -15,10 +15,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from harness import dataplanes
-from harness.control import Channel, ControlError, Reply
+from harness.control import Channel, ControlError, Reply, Unreachable
 from harness.controlplane.document import document as mesh_document
 from harness.engines.api import Engine, EngineError, Member
 from harness.engines.choice import Choice
@@ -35,6 +35,8 @@ log = logging.getLogger("harness.testbed")
 
 ANSWER_TIMEOUT_S = 10.0
 """For a member to open its control socket; the slowest (Locust's imports) takes 1.5 s on an idle core."""
+LOOK_S = 0.5
+"""Between looks at members that have ended while one is awaited."""
 LOG_TAIL_LINES = 8
 
 
@@ -102,6 +104,27 @@ class Testbed:
     def run_id(self) -> str:
         """The run's id, part of every name that was made."""
         return self.rundir.journal.run_id
+
+    @property
+    def carries(self) -> bool:
+        """Whether a proxy runs on every node."""
+        return dataplanes.named(self.dataplane).CARRIES
+
+    def describe(self) -> dict[str, Any]:
+        """Every member: what it is for, what it runs, from which files, with which capabilities and why."""
+        pids = self.engine.pids()
+        return {
+            member.name: {
+                "role": member.role.value,
+                "node": member.node,
+                "namespace": member.namespace,
+                "command": list(member.command),
+                "files": self.engine.files_of(member),
+                "capabilities": dict(member.capabilities),
+                "pid": pids.get(member.name),
+            }
+            for member in self.members
+        }
 
     # Handles
 
@@ -192,7 +215,7 @@ class Testbed:
         self._stage("processes", lambda: self.engine.start(self.members))
         self._stage("links", self._wire)
         self._stage("rules", lambda: self.capture(self.interception, self.filler_rules))
-        if dataplane.CARRIES:
+        if self.carries:
             self._stage("enrolment", self._enrol)
         self._stage("load", self._await_load)
         self._stage("round trips", lambda: ready.check(self.engine, self.topology))
@@ -240,8 +263,18 @@ class Testbed:
 
     def _channel(self, path: Path) -> Channel:
         if path not in self._channels:
-            self._channels[path] = Channel(path, connect_timeout_s=ANSWER_TIMEOUT_S)
+            self._channels[path] = self._connected(path)
         return self._channels[path]
+
+    def _connected(self, path: Path) -> Channel:
+        """Wait until somebody listens at `path`, unless a member ends meanwhile: then nobody ever may."""
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        while True:
+            try:
+                return Channel(path, connect_timeout_s=LOOK_S)
+            except Unreachable:
+                if time.monotonic() > deadline or self.engine.exited():
+                    raise
 
     def _ask_all(
         self, channels: Mapping[str, Channel], op: str, arguments: Mapping[str, object]
