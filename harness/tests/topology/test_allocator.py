@@ -1,0 +1,107 @@
+"""Addresses of a topology: what they are, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+
+from harness.topology.allocator import TopologyError, resolve
+from harness.topology.model import HostSpec, NodeSpec, PodSpec, PolicySpec, TopologySpec
+
+SPEC = TopologySpec(
+    nodes=(NodeSpec(name="a"), NodeSpec(name="b")),
+    pods=(
+        PodSpec(name="client", node="a", client=True),
+        PodSpec(name="server-b", node="b", service_account="server"),
+        PodSpec(name="server-a", node="a"),
+        PodSpec(name="plain", node="b", captured=False),
+    ),
+    hosts=(HostSpec(name="outside"), HostSpec(name="far")),
+)
+
+
+def test_each_node_owns_a_subnet_and_its_first_address_is_the_gateway() -> None:
+    topology = resolve(SPEC)
+
+    assert [
+        ("a", IPv4Address("172.30.0.1"), IPv4Network("10.244.0.0/24"), IPv4Address("10.244.0.1")),
+        ("b", IPv4Address("172.30.0.2"), IPv4Network("10.244.1.0/24"), IPv4Address("10.244.1.1")),
+    ] == [(node.name, node.address, node.pod_subnet, node.gateway) for node in topology.nodes]
+
+
+def test_pods_follow_the_gateway_in_the_order_of_the_spec() -> None:
+    expected = {
+        "client": "10.244.0.2",
+        "server-b": "10.244.1.2",
+        "server-a": "10.244.0.3",
+        "plain": "10.244.1.3",
+    }
+
+    assert expected == {pod.name: str(pod.address) for pod in resolve(SPEC).pods}
+
+
+def test_hosts_count_down_so_that_a_new_node_moves_none() -> None:
+    more = replace(SPEC, nodes=(*SPEC.nodes, NodeSpec(name="c")))
+
+    expected = {"outside": "172.30.0.254", "far": "172.30.0.253"}
+    assert expected == {host.name: str(host.address) for host in resolve(SPEC).hosts}
+    assert expected == {host.name: str(host.address) for host in resolve(more).hosts}
+
+
+def test_service_account_defaults_to_the_pods_name() -> None:
+    expected = ["client", "server", "server-a", "plain"]
+
+    assert expected == [pod.service_account for pod in resolve(SPEC).pods]
+
+
+def test_no_two_addresses_are_equal() -> None:
+    topology = resolve(SPEC)
+    addresses = [
+        *(node.address for node in topology.nodes),
+        *(node.gateway for node in topology.nodes),
+        *(pod.address for pod in topology.pods),
+        *(host.address for host in topology.hosts),
+    ]
+
+    assert len(addresses) == len(set(addresses))
+
+
+def test_a_full_node_holds_253_pods() -> None:
+    pods = tuple(PodSpec(name=f"p{index}", node="a") for index in range(253))
+
+    assert IPv4Address("10.244.0.254") == resolve(replace(SPEC, pods=pods)).pods[-1].address
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"nodes": ()}, "at least one node"),
+        ({"nodes": (NodeSpec(name="a"), NodeSpec(name="a"))}, "node 'a' is there twice"),
+        ({"hosts": (HostSpec(name="client"),)}, "pod or host 'client' is there twice"),
+        ({"pods": (PodSpec(name="p", node="z"),)}, "unknown node 'z'; known: a, b"),
+        ({"pods": (PodSpec(name="Bad_Name", node="a"),)}, "'Bad_Name': a name is 1 to 32"),
+        ({"pods": (PodSpec(name="p" * 33, node="a"),)}, "a name is 1 to 32"),
+        ({"pods": (PodSpec(name="p", node="a", namespace="N S"),)}, "namespace 'N S'"),
+        ({"pods": (PodSpec(name="p", node="a", service_account="-"),)}, "service account '-'"),
+        (
+            {"policies": (PolicySpec(name="deny", document={}), PolicySpec(name="deny", document={}))},
+            "policy 'deny' is there twice",
+        ),
+        ({"underlay": IPv4Network("10.244.7.0/24")}, "overlaps pods_supernet 10.244.0.0/16"),
+        ({"underlay": IPv4Network("172.30.0.0/30")}, "has 2 usable addresses"),
+        ({"underlay": IPv4Network("127.0.0.0/8")}, "not for unicast use"),
+        ({"underlay": IPv4Network("224.0.0.0/8")}, "not for unicast use"),
+        ({"pods_supernet": IPv4Network("0.0.0.0/8")}, "not for unicast use"),
+        ({"pods_supernet": IPv4Network("10.1.0.0/24")}, "holds 1 subnets of /24"),
+        ({"pods_supernet": IPv4Network("10.1.0.0/25")}, "holds 0 subnets of /24"),
+        (
+            {"pods": tuple(PodSpec(name=f"p{index}", node="a") for index in range(254))},
+            "pod 'p253': node 'a' is full; 10.244.0.0/24 holds 253 pods",
+        ),
+    ],
+)
+def test_what_cannot_exist_is_refused_by_name(change: dict[str, object], message: str) -> None:
+    with pytest.raises(TopologyError, match=message.replace("(", r"\(")):
+        resolve(replace(SPEC, **change))  # type: ignore[arg-type]  # one field per row, of that field's type

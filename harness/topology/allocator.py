@@ -1,0 +1,160 @@
+"""From a topology as written to one with every address fixed. Pure, and the same for the same spec.
+
+Each node owns one /24 of the pods' supernet, in the order of the spec: the first address is the
+gateway, its pods follow. On the underlay nodes count up from the first address and outside hosts
+down from the last, so that adding a node moves no host.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv4Network
+from itertools import islice
+
+from harness.topology.model import Host, HostSpec, Node, NodeSpec, Pod, PodSpec, Topology, TopologySpec
+
+POD_PREFIX = 24
+"""Prefix length of a node's pod subnet; kube-controller-manager's `--node-cidr-mask-size` default."""
+
+NAME_MAX = 32
+"""Longest name. Names become parts of unix socket paths, which end at 107 bytes (`sun_path`)."""
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+
+
+class TopologyError(ValueError):
+    """A topology that cannot exist as written; the message says which entry and what to change."""
+
+
+def resolve(spec: TopologySpec) -> Topology:
+    """Give every node, pod and host of `spec` its address.
+
+    Raises:
+        TopologyError: A name is unfit or used twice, a pod names an unknown node, two networks
+            overlap, or a network is too small for what it has to hold.
+    """
+    if not spec.nodes:
+        raise TopologyError("a topology needs at least one node; `nodes` is empty")
+    _check_names(spec)
+    _check_network("underlay", spec.underlay)
+    _check_network("pods_supernet", spec.pods_supernet)
+    if spec.underlay.overlaps(spec.pods_supernet):
+        raise TopologyError(
+            f"underlay {spec.underlay} overlaps pods_supernet {spec.pods_supernet}: "
+            "pods are routed over the underlay, so the two must not share addresses"
+        )
+    nodes = tuple(_nodes(spec))
+    return Topology(
+        nodes=nodes,
+        pods=tuple(_pods(spec, nodes)),
+        hosts=tuple(_hosts(spec)),
+        policies=spec.policies,
+        underlay=spec.underlay,
+        underlay_prefix=spec.underlay.prefixlen,
+    )
+
+
+def _nodes(spec: TopologySpec) -> Iterator[Node]:
+    wanted = len(spec.nodes) + len(spec.hosts)
+    room = _room(spec.underlay)
+    if wanted > room:
+        raise TopologyError(
+            f"underlay {spec.underlay} has {room} usable addresses, but {len(spec.nodes)} nodes and "
+            f"{len(spec.hosts)} hosts need {wanted}: take a shorter prefix"
+        )
+    supernet = spec.pods_supernet
+    subnets = 2 ** (POD_PREFIX - supernet.prefixlen) if supernet.prefixlen <= POD_PREFIX else 0
+    if len(spec.nodes) > subnets:
+        raise TopologyError(
+            f"pods_supernet {supernet} holds {subnets} subnets of /{POD_PREFIX}, one per node, "
+            f"but there are {len(spec.nodes)} nodes: take a shorter prefix"
+        )
+    for node, address, subnet in zip(
+        spec.nodes, spec.underlay.hosts(), _subnets(supernet, len(spec.nodes)), strict=False
+    ):
+        yield Node(name=node.name, address=address, pod_subnet=subnet, gateway=subnet.network_address + 1)
+
+
+def _subnets(supernet: IPv4Network, count: int) -> list[IPv4Network]:
+    return list(islice(supernet.subnets(new_prefix=POD_PREFIX), count))
+
+
+def _pods(spec: TopologySpec, nodes: Iterable[Node]) -> Iterator[Pod]:
+    subnets = {node.name: node.pod_subnet for node in nodes}
+    addresses: dict[str, Iterator[IPv4Address]] = {}
+    for name, subnet in subnets.items():
+        # the first host address is the gateway
+        addresses[name] = islice(subnet.hosts(), 1, None)
+    for pod in spec.pods:
+        if pod.node not in subnets:
+            raise TopologyError(
+                f"pod {pod.name!r}: unknown node {pod.node!r}; known: {', '.join(sorted(subnets))}"
+            )
+        address = next(addresses[pod.node], None)
+        if address is None:
+            room = _room(subnets[pod.node]) - 1
+            raise TopologyError(
+                f"pod {pod.name!r}: node {pod.node!r} is full; {subnets[pod.node]} holds {room} pods: "
+                "move some of its pods to another node"
+            )
+        yield Pod(
+            name=pod.name,
+            node=pod.node,
+            address=address,
+            namespace=pod.namespace,
+            service_account=pod.service_account or pod.name,
+            captured=pod.captured,
+            client=pod.client,
+        )
+
+
+def _hosts(spec: TopologySpec) -> Iterator[Host]:
+    last = spec.underlay.broadcast_address - 1 if spec.underlay.prefixlen < 31 else spec.underlay[-1]
+    for index, host in enumerate(spec.hosts):
+        yield Host(name=host.name, address=last - index)
+
+
+def _room(network: IPv4Network) -> int:
+    return network.num_addresses - 2 if network.prefixlen < 31 else network.num_addresses
+
+
+def _check_network(key: str, network: IPv4Network) -> None:
+    reserved = network.is_loopback or network.is_multicast or network.is_link_local or network.is_reserved
+    if reserved or network.is_unspecified or network.network_address.packed[0] == 0:
+        raise TopologyError(
+            f"{key} {network} is not for unicast use between hosts: "
+            "take a private range such as 10.0.0.0/8 or 172.16.0.0/12"
+        )
+
+
+def _check_names(spec: TopologySpec) -> None:
+    _unique("node", spec.nodes)
+    # pods and hosts are both targets, found by name alone
+    _unique("pod or host", (*spec.pods, *spec.hosts))
+    for pod in spec.pods:
+        _fit(f"pod {pod.name!r}: namespace", pod.namespace)
+        if pod.service_account:
+            _fit(f"pod {pod.name!r}: service account", pod.service_account)
+    seen: set[str] = set()
+    for policy in spec.policies:
+        if policy.name in seen:
+            raise TopologyError(f"policy {policy.name!r} is there twice: give each policy a name of its own")
+        seen.add(policy.name)
+
+
+def _unique(kind: str, entries: Iterable[NodeSpec | PodSpec | HostSpec]) -> None:
+    seen: set[str] = set()
+    for entry in entries:
+        _fit(kind, entry.name)
+        if entry.name in seen:
+            raise TopologyError(f"{kind} {entry.name!r} is there twice: give each a name of its own")
+        seen.add(entry.name)
+
+
+def _fit(what: str, name: str) -> None:
+    if not _NAME.fullmatch(name) or len(name) > NAME_MAX:
+        raise TopologyError(
+            f"{what} {name!r}: a name is 1 to {NAME_MAX} of a-z, 0-9 and '-', "
+            "with a letter or digit at both ends"
+        )
