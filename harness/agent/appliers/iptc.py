@@ -1,17 +1,19 @@
 """Rules through python-iptables (libiptc, the legacy tables): no program started, one commit per table.
 
-python-iptables keeps tables per process, whatever namespace the process enters later, and takes no
-lock. So this runs in a process that lives for one namespace, and the caller holds the lock.
+python-iptables keeps tables per process, whatever namespace the process enters later: so this runs in
+a process that lives for one namespace. It takes no lock: so we do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from ipaddress import IPv4Network
 
 import iptc
 
-from harness.agent.appliers import OWN, ApplyError, Line, fold
+from harness.agent import netns
+from harness.agent.appliers import LOCK_WAIT_S, OWN, ApplyError, Line, fold
 from harness.agent.rules.filler import NAME as FILLER
 from harness.agent.rules.model import HOOKS, Chain, Module, Rule, RuleSet, Table
 
@@ -23,33 +25,32 @@ class Iptc:
 
     def apply(self, rules: RuleSet) -> None:
         """See `Applier`."""
-        _only(table.name for table in rules.tables)
-        for table in rules.tables:
-            try:
+        with netns.iptables_lock(wait_s=LOCK_WAIT_S), _mapped("write"):
+            _only([table.name for table in rules.tables])
+            for table in rules.tables:
                 _write(table)
-            except (iptc.IPTCError, iptc.xtables.XTablesError) as exc:
-                raise ApplyError(f"python-iptables, table {table.name}: {exc}") from exc
 
     def read(self, tables: Sequence[str]) -> list[Line]:
         """See `Applier`."""
-        _only(tables)
-        lines: list[Line] = []
-        for name in tables:
-            try:
-                table = _opened(name)
-                for chain in table.chains:
-                    lines += _read(table, chain)
-            except iptc.IPTCError as exc:
-                raise ApplyError(f"python-iptables, table {name}: {exc}") from exc
-        return lines
+        with _mapped("read"):
+            _only(tables)
+            opened = [_opened(name) for name in tables]
+            return [line for table in opened for chain in table.chains for line in _read(table, chain)]
 
 
-def _only(tables: Iterator[str] | Sequence[str]) -> None:
+@contextmanager
+def _mapped(verb: str) -> Iterator[None]:
+    try:
+        yield
+    except (iptc.IPTCError, iptc.xtables.XTablesError, ValueError) as exc:
+        raise ApplyError(f"python-iptables cannot {verb} tables: {exc}") from exc
+
+
+def _only(tables: Sequence[str]) -> None:
     # a new Target looks for a chain of its name in every table, and looking brings a table to exist,
     # with hooks that every packet then passes
-    names = set(tables)
-    iptc.Table.existing_table_names.update({name: name in names for name in iptc.Table.ALL})
-    for name in names:
+    iptc.Table.existing_table_names.update({name: name in tables for name in iptc.Table.ALL})
+    for name in tables:
         iptc.Table(name, autocommit=False)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 
 from harness.agent.appliers import LOCK_WAIT_S, OWN, ApplyError, Line, fold, own
+from harness.agent.netns import LOCK_PATH
 from harness.agent.rules.model import RuleSet
 from harness.agent.rules.render import render
 
@@ -70,7 +72,13 @@ def _run(verb: str, *arguments: str, stdin: str = "") -> str:
     command = [program, *arguments]
     try:
         done = subprocess.run(
-            command, input=stdin, capture_output=True, text=True, timeout=2 * LOCK_WAIT_S, check=False
+            command,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=2 * LOCK_WAIT_S,
+            check=False,
+            env={**os.environ, "XTABLES_LOCKFILE": LOCK_PATH},
         )
     except subprocess.TimeoutExpired as exc:
         raise ApplyError(f"{' '.join(command)}: no end after {exc.timeout} s") from exc

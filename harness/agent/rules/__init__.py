@@ -12,6 +12,8 @@ from harness.agent.rules.filler import FILLER_MAX, filler
 from harness.agent.rules.levels import Level, level
 from harness.agent.rules.model import RuleSet, merge
 
+__all__ = ["MEMBER", "UnfitFiller", "captured"]
+
 
 class UnfitFiller(ValueError):
     """A number of filler rules that the level cannot have."""
