@@ -22,9 +22,7 @@ def add(routes: Sequence[PolicyRoute]) -> None:
     with IPRoute() as kernel:
         present = _present(kernel)
         if not present:
-            kernel.route(
-                "replace", dst="0.0.0.0/0", oif=_LO, table=TABLE, type=_RTN_LOCAL, scope=_SCOPE_HOST
-            )
+            kernel.route("replace", dst="0.0.0.0/0", oif=_LO, table=TABLE, type=_RTN_LOCAL, scope=_SCOPE_HOST)
         for route in routes:
             if route not in present:
                 kernel.rule("add", family=_AF_INET, **_arguments(route))
