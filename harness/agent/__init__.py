@@ -1,0 +1,9 @@
+"""The node agent: what istio-cni is to Istio, and the kernel's book-keeper beside it.
+
+agent: its state, one method per operation of the control channel. workers: a short-lived process for
+whatever is done in another namespace. netns: entering one.
+wiring: which links there should be, pure; links: making them. sysctls: settings and their reasons.
+rules: interception levels and counting rules, pure; appliers: into the kernel and back;
+policy_routes: which marks are routed to lo; capture: all three in the right order; wanted: the values.
+zds: hands pods' namespaces to the proxy. counters, conntrack, stray: what the kernel counted.
+"""

@@ -1,0 +1,341 @@
+"""The agent's state and what it does when asked: one method per operation of its control channel."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from harness.agent import netns, stray
+from harness.agent.appliers import Line, own
+from harness.agent.rules import MEMBER, UnfitFiller, captured
+from harness.agent.rules.counting import NODE, UPLINK
+from harness.agent.rules.levels import UnknownLevel, level
+from harness.agent.rules.model import RuleSet, merge
+from harness.agent.sysctls import Kind
+from harness.agent.wanted import APPLIER_ENV, Carried, Probe, Wanted
+from harness.agent.wiring import MEMBER_LINK, UNDERLAY, Wiring, interface
+from harness.agent.workers import FRESH, Work, WorkError, Workers
+from harness.agent.zds import Enrolled, ZdsError, ZdsServer
+from harness.control import Handler, Refused, Reply
+from harness.topology.allocator import TopologyError
+from harness.topology.document import from_json
+from harness.topology.model import Node, Pod, Topology
+
+EMPTY = RuleSet(tables=())
+"""What the underlay carries."""
+
+
+class Agent:
+    """One node's agent. Operations come one after another, from one thread."""
+
+    def __init__(self, node: str, *, workers: Workers, zds: ZdsServer) -> None:
+        self._name = node
+        self._workers = workers
+        self._zds = zds
+        self._probe: Probe | None = None
+        self._topology: Topology | None = None
+        self._paths: Mapping[str, str] = {}
+        self._wiring: Wiring | None = None
+        self._interception = ""
+        self._filler_rules = 0
+        self._withdrawn: set[str] = set()
+        self._wanted: dict[str, Wanted] = {}
+        self._carried: dict[str, Carried] = {}
+        self._watches: dict[tuple[str, str], stray.Watch] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for watch in self._watches.values():
+            watch.close()
+
+    def handlers(self) -> dict[str, Handler]:
+        """Operation -> what answers it."""
+        return {
+            "hello": _answering(self.hello),
+            "setup": _answering(self.setup),
+            "capture": _answering(self.capture),
+            "enrol": _answering(self.enrol),
+            "withdraw": _answering(self.withdraw),
+            "zds": _answering(self._zds.status),
+            "counters": _answering(self.counters),
+            "conntrack-flush": _answering(self.conntrack_flush),
+            "conntrack-dump": _answering(self.conntrack_dump),
+        }
+
+    def hello(self) -> dict[str, Any]:
+        """Who answers, which applier it uses, which levels this kernel takes (empty: it does)."""
+        probe = self._probed()
+        return {
+            "node": self._name,
+            "pid": os.getpid(),
+            "applier": probe.applier,
+            "kernel": {"release": platform.release(), "levels": dict(probe.levels)},
+        }
+
+    def setup(self, namespaces: Mapping[str, str], topology: str, underlay: bool = False) -> dict[str, Any]:
+        """Wire this node and its pods, and with `underlay` the outside hosts. No rules yet.
+
+        Called again, it keeps what is there and makes the rest. When it fails, what it made is removed.
+        """
+        begun = time.monotonic()
+        self._topology = from_json(Path(topology).read_text(encoding="utf-8"))
+        self._paths = dict(namespaces)
+        self._wiring = wiring = Wiring(self._topology, self._node(), self._paths, underlay=underlay)
+        missing = sorted({*wiring.kinds, UNDERLAY} - set(self._paths))
+        if missing:
+            raise Refused(f"setup of node {self._name}: no path for namespaces {', '.join(missing)}")
+        self._workers.run(wiring.settings())
+        works = wiring.veths()
+        made = self._workers.run(works)
+        try:
+            self._workers.run(wiring.reach())
+            self._watch(wiring)
+        except (WorkError, OSError):
+            self._workers.run(
+                [
+                    wiring.work(work.namespace, "harness.agent.links:discard", names=names)
+                    for work, names in zip(works, made, strict=True)
+                ]
+            )
+            raise
+        links = [
+            {"namespace": work.namespace, "name": veth.name, "made": veth.name in names}
+            for work, names in zip(works, made, strict=True)
+            for veth in work.arguments["veths"]
+        ]
+        return {"links": links, "seconds": time.monotonic() - begun}
+
+    def capture(self, interception: str, filler_rules: int = 0) -> dict[str, Any]:
+        """Bring every captured pod of the node to a level, and see that all members count.
+
+        Counters of a pod's rules start again from 0; those of nodes and hosts go on.
+        """
+        begun = time.monotonic()
+        probe = self._probed()
+        chosen, rules = captured(interception, filler_rules=filler_rules)
+        if probe.levels[interception]:
+            raise Refused(
+                f"interception level {interception!r} does not work in this kernel with {probe.applier}: "
+                f"{probe.levels[interception]}",
+                kind="unsupported",
+            )
+        self._interception, self._filler_rules = interception, filler_rules
+        there = Wanted(rules=rules, routes=chosen.routes, sysctls=chosen.sysctls)
+        wanted: dict[str, Wanted] = {}
+        for name, kind in self._wired().kinds.items():
+            if kind is Kind.POD:
+                pod = self._pod_in(name)
+                wanted[name] = there if pod.captured and pod.name not in self._withdrawn else _uncaptured()
+            elif name not in self._carried:
+                wanted[name] = _counting(kind)
+        self._bring(wanted)
+        return {
+            "seconds": time.monotonic() - begun,
+            "applier": probe.applier,
+            "namespaces": {
+                name: {"digest": carried.digest, "rules": carried.rules}
+                for name, carried in self._carried.items()
+            },
+        }
+
+    def enrol(self, pod: str) -> dict[str, Any]:
+        """Hand a pod to the proxy, its rules being there first."""
+        begun = time.monotonic()
+        found = self._pod(pod)
+        if not self._interception:
+            raise Refused(f"enrol {pod}: it has no rules yet; `capture` comes first")
+        if not found.captured:
+            raise Refused(f"enrol {pod}: the topology says that it is not captured")
+        if pod in self._withdrawn:
+            chosen, rules = captured(self._interception, filler_rules=self._filler_rules)
+            there = Wanted(rules=rules, routes=chosen.routes, sysctls=chosen.sysctls)
+            self._bring({found.netns: there})
+            self._withdrawn.discard(pod)
+        self._zds.enrol(
+            Enrolled(
+                uid=found.uid,
+                name=found.name,
+                namespace=found.namespace,
+                service_account=found.service_account,
+                path=self._paths[found.netns],
+            )
+        )
+        return {"seconds": time.monotonic() - begun}
+
+    def withdraw(self, pod: str) -> dict[str, Any]:
+        """Take a pod from the proxy, its rules being gone first."""
+        begun = time.monotonic()
+        found = self._pod(pod)
+        self._withdrawn.add(pod)
+        if found.netns in self._carried:
+            self._bring({found.netns: _uncaptured()})
+        self._zds.withdraw(found.uid)
+        return {"seconds": time.monotonic() - begun}
+
+    def counters(self) -> dict[str, Any]:
+        """What the kernel counted in every namespace of this agent, read at about the same time."""
+        applier = self._probed().applier
+        now = time.monotonic_ns()
+        wiring = self._wired()
+        wanted = {name: self._wanted.get(name, Wanted(rules=EMPTY)).rules for name in wiring.kinds}
+        read = self._workers.run(
+            [
+                wiring.work(
+                    name,
+                    "harness.agent.counters:read",
+                    applier=applier,
+                    tables=[table.name for table in rules.tables],
+                )
+                for name, rules in wanted.items()
+            ]
+        )
+        namespaces = {}
+        for (name, rules), found in zip(wanted.items(), read, strict=True):
+            namespaces[name] = {
+                "kind": wiring.kinds[name].value,
+                "rules": _named(rules, found.pop("lines")),
+                "expected_digest": rules.digest,
+                **found,
+                "stray": sum(watch.count() for key, watch in self._watches.items() if key[0] == name),
+            }
+        return {"monotonic_ns": now, "namespaces": namespaces}
+
+    def conntrack_flush(self) -> dict[str, Any]:
+        """Empty the connection tables of every namespace of this agent."""
+        self._everywhere("harness.agent.conntrack:flush")
+        return {}
+
+    def conntrack_dump(self) -> dict[str, Any]:
+        """The connection tables of every namespace of this agent, TCP alone."""
+        return {"namespaces": self._everywhere("harness.agent.conntrack:entries")}
+
+    def _everywhere(self, function: str) -> dict[str, Any]:
+        wiring = self._wired()
+        results = self._workers.run([wiring.work(name, function) for name in wiring.kinds])
+        return dict(zip(wiring.kinds, results, strict=True))
+
+    def _bring(self, wanted: Mapping[str, Wanted]) -> None:
+        applier, wiring = self._probed().applier, self._wired()
+        works = [
+            wiring.work(name, "harness.agent.capture:bring", applier=applier, wanted=each)
+            for name, each in wanted.items()
+        ]
+        # expected from now on, whatever comes of it: a failure must not look like the level before
+        self._wanted.update(wanted)
+        self._carried.update(zip(wanted, self._workers.run(works), strict=True))
+
+    def _watch(self, wiring: Wiring) -> None:
+        for name, kind in wiring.kinds.items():
+            if kind is Kind.NODE:
+                pods = self._known().pods_on(self._name)
+                links = [UPLINK, *(interface("pod", pod.name) for pod in pods)]
+            elif kind is Kind.UNDERLAY:
+                continue
+            else:
+                links = [MEMBER_LINK]
+            missing = [link for link in links if (name, link) not in self._watches]
+            opened = netns.inside(self._paths[name], partial(_watches, missing))
+            self._watches.update({(name, link): watch for link, watch in opened.items()})
+
+    def _probed(self) -> Probe:
+        if self._probe is None:
+            forced = os.environ.get(APPLIER_ENV, "")
+            works = [
+                Work(
+                    namespace="a fresh namespace",
+                    path=FRESH,
+                    function="harness.agent.capture:probe",
+                    arguments={"forced": forced},
+                )
+            ]
+            self._probe = self._workers.run(works)[0]
+        return self._probe
+
+    def _known(self) -> Topology:
+        if self._topology is None:
+            raise Refused(f"node {self._name} is not wired yet; `setup` comes first")
+        return self._topology
+
+    def _wired(self) -> Wiring:
+        self._known()
+        assert self._wiring is not None  # noqa: S101 - set where the topology is
+        return self._wiring
+
+    def _node(self) -> Node:
+        try:
+            return self._known().node(self._name)
+        except KeyError:
+            known = ", ".join(sorted(node.name for node in self._known().nodes))
+            raise Refused(f"the topology has no node {self._name!r}; known: {known}") from None
+
+    def _pod(self, name: str) -> Pod:
+        pods = {pod.name: pod for pod in self._known().pods_on(self._name)}
+        if name not in pods:
+            raise Refused(f"no pod {name!r} on node {self._name}; known: {', '.join(sorted(pods))}")
+        return pods[name]
+
+    def _pod_in(self, namespace: str) -> Pod:
+        return next(pod for pod in self._known().pods_on(self._name) if pod.netns == namespace)
+
+
+def _uncaptured() -> Wanted:
+    none = level("none")
+    return Wanted(rules=merge(MEMBER, none.rules), routes=none.routes, sysctls=none.sysctls)
+
+
+def _counting(kind: Kind) -> Wanted:
+    return Wanted(rules={Kind.NODE: NODE, Kind.HOST: MEMBER}.get(kind, EMPTY))
+
+
+def _named(rules: RuleSet, lines: list[Line]) -> list[dict[str, Any]]:
+    names = {(table, chain, text): name for table, chain, name, text in rules.lines()}
+    return [
+        {
+            "table": line.table,
+            "chain": line.chain,
+            "rule": names.get((line.table, line.chain, line.text), "changed" if own(line) else "foreign"),
+            "packets": line.packets,
+            "bytes": line.bytes,
+        }
+        for line in lines
+    ]
+
+
+def _watches(links: list[str]) -> dict[str, stray.Watch]:
+    with ExitStack() as undo:
+        opened: dict[str, stray.Watch] = {}
+        for link in links:
+            opened[link] = stray.open_watch(link)
+            undo.callback(opened[link].close)
+        undo.pop_all()
+        return opened
+
+
+def _answering(operation: Callable[..., dict[str, Any]]) -> Handler:
+    def answer(arguments: dict[str, Any]) -> Reply:
+        try:
+            inspect.signature(operation).bind(**arguments)
+        except TypeError as exc:
+            raise Refused(f"{operation.__name__}: {exc}", kind="arguments") from exc
+        try:
+            return Reply(document=operation(**arguments))
+        except (TopologyError, UnknownLevel, UnfitFiller) as exc:
+            raise Refused(str(exc)) from exc
+        except WorkError as exc:
+            raise Refused(str(exc), kind="environment") from exc
+        except ZdsError as exc:
+            raise Refused(str(exc), kind=type(exc).__name__.lower()) from exc
+
+    return answer

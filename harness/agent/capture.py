@@ -1,0 +1,88 @@
+"""Bringing a namespace to a rule set: routes first, then rules, read back and compared, then what is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+
+from harness.agent import policy_routes, sysctls
+from harness.agent.appliers import Applier, ApplyError, digest_of, verify
+from harness.agent.appliers.restore import Restore
+from harness.agent.rules import captured, levels
+from harness.agent.wanted import Carried, Probe, Wanted
+
+
+def bring(*, applier: str, wanted: Wanted) -> Carried:
+    """Bring the namespace that the process is in to what is wanted.
+
+    Raises:
+        ApplyError: The kernel refused the rules, or holds others than were written.
+        LockHeld: Another program kept the iptables lock.
+    """
+    chosen = load(applier)
+    policy_routes.add(wanted.routes)
+    sysctls.write(wanted.sysctls)
+    chosen.apply(wanted.rules)
+    policy_routes.keep(wanted.routes)
+    lines = chosen.read([table.name for table in wanted.rules.tables])
+    verify(wanted.rules, lines)
+    return Carried(digest=digest_of(lines), rules=len(lines))
+
+
+def probe(*, forced: str = "") -> Probe:
+    """Find the applier that takes most levels, by trying each of them; to be called in a fresh namespace.
+
+    Raises:
+        ApplyError: None works; the message says why, for each.
+    """
+    best: Probe | None = None
+    refusals = []
+    for name in (forced,) if forced else APPLIERS:
+        try:
+            chosen = load(name)
+        except ApplyError as exc:
+            refusals.append(f"{name}: {exc}")
+            continue
+        refused = {level: _refusal(chosen, level) for level in levels.names()}
+        refusals += [f"{name}, {level}: {why}" for level, why in refused.items() if why]
+        if best is None or list(refused.values()).count("") > list(best.levels.values()).count(""):
+            best = Probe(applier=name, levels=refused)
+    if best is None or best.levels["none"]:
+        raise ApplyError(
+            f"no way to write iptables rules here ({'; '.join(refusals)}): "
+            "install iptables, and load the kernel modules ip_tables or nf_tables with nft_compat"
+        )
+    return best
+
+
+def load(name: str) -> Applier:
+    """The applier of that name.
+
+    Raises:
+        ApplyError: There is none, or it cannot be loaded.
+    """
+    if name not in APPLIERS:
+        raise ApplyError(f"unknown applier {name!r}; known: {', '.join(sorted(APPLIERS))}")
+    try:
+        return APPLIERS[name]()
+    except Exception as exc:
+        raise ApplyError(f"{name} cannot be loaded: {exc}") from exc
+
+
+def _refusal(chosen: Applier, level: str) -> str:
+    _, rules = captured(level)
+    try:
+        chosen.apply(rules)
+        verify(rules, chosen.read([table.name for table in rules.tables]))
+    except ApplyError as exc:
+        return str(exc)
+    return ""
+
+
+def _iptc() -> Applier:
+    # loads C libraries, which may be absent; python-iptables then raises a bare Exception
+    return import_module("harness.agent.appliers.iptc").Iptc()  # type: ignore[no-any-return]
+
+
+APPLIERS: Mapping[str, Callable[[], Applier]] = {"python-iptables": _iptc, "iptables-restore": Restore}
+"""In the order in which they are tried."""

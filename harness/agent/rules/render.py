@@ -1,0 +1,42 @@
+"""A rule set as text for iptables-restore, readable by people: each rule under its name and reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from harness.agent.rules.model import HOOKS, Rule, RuleSet, Table
+
+
+def render(rules: RuleSet, *, removals: Mapping[str, Sequence[str]] | None = None) -> str:
+    """Text for `iptables-restore --noflush`: our chains anew, our jumps first, nothing else touched.
+
+    The kernel's chains are named without a policy: they come to exist, and keep the one they have.
+
+    Args:
+        rules: What should be there.
+        removals: Per table, commands that take away what was ours before.
+    """
+    removals = removals or {}
+    return "".join(
+        line + "\n" for table in rules.tables for line in _table(table, removals.get(table.name, ()))
+    )
+
+
+def _table(table: Table, removals: Sequence[str]) -> Iterator[str]:
+    yield f"*{table.name}"
+    for name in (*HOOKS[table.name], *(chain.name for chain in table.chains)):
+        yield f":{name} - [0:0]"
+    yield from removals
+    for hook in HOOKS[table.name]:
+        for position, rule in enumerate(table.heads.get(hook, ()), start=1):
+            yield from _rule(f"-I {hook} {position}", rule)
+    for chain in table.chains:
+        for rule in chain.rules:
+            yield from _rule(f"-A {chain.name}", rule)
+            yield from [f"-A {chain.name} {rule.text}".rstrip()] * (chain.copies - 1)
+    yield "COMMIT"
+
+
+def _rule(command: str, rule: Rule) -> Iterator[str]:
+    yield f"# {rule.name}: {rule.why}"
+    yield f"{command} {rule.text}".rstrip()

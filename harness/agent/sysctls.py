@@ -1,0 +1,117 @@
+"""Network settings of the testbed's namespaces, and why each is what it is.
+
+Written through /proc/sys, which shows the namespace of the process that writes. On Docker that needs
+`systempaths=unconfined` for the agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+
+ROOT = Path("/proc/sys/net")
+
+
+class SysctlError(Exception):
+    """A setting could not be made; the message says which."""
+
+
+class Kind(StrEnum):
+    """What a namespace is."""
+
+    POD = "pod"
+    NODE = "node"
+    UNDERLAY = "underlay"
+    HOST = "host"
+
+
+CONGESTION_CONTROLS = ("cubic", "reno")
+"""The first that namespaces may use here: Linux' own default, else the one that is always allowed.
+A host's own choice may be bbr, whose pacing is another experiment."""
+
+CONNTRACK_TIMEOUT_S = 3600
+"""Above any cell's length: entries are counted at a cell's end and must not expire before."""
+
+_EVERY_LINK = {
+    # the proxy's leg to the app comes in by lo under the client's address
+    "ipv4/conf/{link}/rp_filter": "0",
+    # a redirect from a router with pods on one side would be a packet that nobody asked for
+    "ipv4/conf/{link}/send_redirects": "0",
+    "ipv4/conf/{link}/accept_redirects": "0",
+    # capture is IPv4; what it does not see must not exist
+    "ipv6/conf/{link}/disable_ipv6": "1",
+}
+
+_TCP = {
+    # data in a SYN would make a first packet cheaper than it is
+    "ipv4/tcp_fastopen": "0",
+    # what one cell learnt about a path must not help the next
+    "ipv4/tcp_no_metrics_save": "1",
+    # a listener that closes hands what waits in its queue to its successor
+    "ipv4/tcp_migrate_req": "1",
+    # many connections to one target, and none of the testbed's own ports among them
+    "ipv4/ip_local_port_range": "16384 65535",
+    "ipv4/tcp_max_syn_backlog": "4096",
+    "core/somaxconn": "4096",
+}
+
+_CONNTRACK = {
+    f"netfilter/nf_conntrack_tcp_timeout_{state}": str(CONNTRACK_TIMEOUT_S)
+    for state in ("close", "close_wait", "fin_wait", "last_ack", "time_wait", "unacknowledged")
+}
+
+_OPTIONAL = ("ipv6/", "netfilter/", "bridge/", "ipv4/tcp_migrate_req")
+"""Absent where the kernel lacks the feature (no IPv6, no conntrack, no br_netfilter, before 5.14)."""
+
+
+def base(kind: Kind) -> dict[str, str]:
+    """The settings of a namespace of this kind, apart from what an interception level adds."""
+    settings = dict(_CONNTRACK)
+    if kind in {Kind.POD, Kind.HOST}:
+        settings |= _TCP
+    if kind is Kind.NODE:
+        settings["ipv4/ip_forward"] = "1"
+    if kind is Kind.UNDERLAY:
+        settings["bridge/bridge-nf-call-iptables"] = "0"
+    return settings
+
+
+def write(settings: Mapping[str, str]) -> None:
+    """Make these settings in the namespace that the process is in.
+
+    Raises:
+        SysctlError: The kernel has no such setting, or does not let us write it.
+    """
+    for key, value in settings.items():
+        path = ROOT / key
+        if not path.exists() and key.startswith(_OPTIONAL):
+            continue
+        try:
+            path.write_text(value)
+        except OSError as exc:
+            raise SysctlError(
+                f"sysctl net/{key} = {value}: {exc.strerror}; the agent needs a writable /proc/sys "
+                "(on Docker: security_opt systempaths=unconfined) and CAP_NET_ADMIN over the namespace"
+            ) from exc
+
+
+def prepare(kind: Kind) -> dict[str, str]:
+    """Set up a namespace before it has links: new links inherit from `default`.
+
+    Returns:
+        What was set, for the record.
+    """
+    settings = base(kind)
+    for link in ("all", "default", *_links()):
+        settings |= {key.format(link=link): value for key, value in _EVERY_LINK.items()}
+    allowed = (ROOT / "ipv4/tcp_allowed_congestion_control").read_text().split()
+    settings["ipv4/tcp_congestion_control"] = next(name for name in CONGESTION_CONTROLS if name in allowed)
+    write(settings)
+    return settings
+
+
+def _links() -> Iterator[str]:
+    for path in (ROOT / "ipv4/conf").iterdir():
+        if path.name not in {"all", "default"}:
+            yield path.name

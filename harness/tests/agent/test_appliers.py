@@ -1,0 +1,269 @@
+"""Rules in the kernel: what is read back is what was written, by both appliers, and by nobody else's eyes."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from harness.agent import netns
+from harness.agent.appliers import ApplyError, Line, digest_of, verify
+from harness.agent.capture import APPLIERS, bring, load
+from harness.agent.rules import captured
+from harness.agent.rules.counting import NODE
+from harness.agent.rules.levels import names
+from harness.agent.rules.model import TABLES, RuleSet, Table
+from harness.agent.wanted import Wanted
+from harness.agent.workers import FRESH, Work, WorkError, Workers
+from harness.tests.agent.conftest import MakeNamespace
+
+pytestmark = pytest.mark.netns
+
+FOREIGN = ("-t", "mangle", "-A", "PREROUTING", "-s", "198.51.100.7", "-j", "DROP")
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Workers]:
+    """Processes that enter namespaces, for this module."""
+    with Workers() as started:
+        yield started
+
+
+def run(workers: Workers, path: str, function: str, **arguments: object) -> object:
+    """One call of this module inside a namespace."""
+    work = Work(namespace=path, path=path, function=f"{__name__}:{function}", arguments=arguments)
+    return workers.run([work])[0]
+
+
+# What follows is called inside namespaces
+
+
+def wanted(name: str, filler_rules: int = 0) -> Wanted:
+    """What a captured pod carries at a level."""
+    chosen, rules = captured(name, filler_rules=filler_rules)
+    return Wanted(rules=rules, routes=chosen.routes, sysctls=chosen.sysctls)
+
+
+def saved(applier: str, *tables: str) -> list[str]:
+    """The rules as the iptables programs print them, which no code of ours has touched."""
+    backend = "legacy" if applier == "python-iptables" else "nft"
+    lines: list[str] = []
+    for table in tables:
+        command = [f"iptables-{backend}-save", "-t", table]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        lines += [f"{table} {line}" for line in done.stdout.splitlines() if line.startswith("-A")]
+    return lines
+
+
+def walked(applier: str) -> dict[str, tuple[bool, bool, list[str], list[str]]]:
+    """Every level after every other, in one namespace: digests, and the programs' view of it."""
+    found = {}
+    order = [*names(), *reversed(names()), *names()[::2], *names()[1::2]]
+    for name in order:
+        target = wanted(name)
+        carried = bring(applier=applier, wanted=target)
+        expected = [f"{table} -A {chain} {text}".rstrip() for table, chain, _, text in target.rules.lines()]
+        seen = saved(applier, *TABLES)
+        again = bring(applier=applier, wanted=target)
+        found[name] = (
+            carried.digest == target.rules.digest,
+            carried == again and seen == saved(applier, *TABLES),
+            sorted(expected),
+            sorted(seen),
+        )
+    return found
+
+
+def beside_foreign(applier: str) -> tuple[list[str], list[str], bool]:
+    """What stays of a rule that is not ours, and whether the digest betrays it."""
+    backend = "legacy" if applier == "python-iptables" else "nft"
+    subprocess.run([f"iptables-{backend}", *FOREIGN], check=True)
+    before = saved(applier, "mangle")
+    for name in names():
+        carried = bring(applier=applier, wanted=wanted(name))
+    hidden = carried.digest == wanted(name).rules.digest
+    load(applier).apply(RuleSet(tables=tuple(Table(name=name) for name in TABLES)))
+    return before, saved(applier, "mangle"), hidden
+
+
+def after_removal(applier: str) -> tuple[str, str]:
+    """The digest before and after somebody else removes one rule."""
+    backend = "legacy" if applier == "python-iptables" else "nft"
+    before = bring(applier=applier, wanted=wanted("redirect")).digest
+    subprocess.run([f"iptables-{backend}", "-t", "nat", "-D", "ISTIO_OUTPUT", "1"], check=True)
+    return before, digest_of(load(applier).read(TABLES))
+
+
+def filled(applier: str, level: str, count: int) -> tuple[bool, bool, list[Line]]:
+    """Filler rules, whole and with one of them gone."""
+    backend = "legacy" if applier == "python-iptables" else "nft"
+    target = wanted(level, count)
+    whole = bring(applier=applier, wanted=target).digest == target.rules.digest
+    table = captured(level)[0].filler_table
+    subprocess.run([f"iptables-{backend}", "-t", table, "-D", "BENCH_FILLER", "1"], check=True)
+    lines = load(applier).read(TABLES)
+    return (
+        whole,
+        digest_of(lines) == target.rules.digest,
+        [line for line in lines if line.chain == "BENCH_FILLER"],
+    )
+
+
+def policy(name: str) -> tuple[list[str], list[str]]:
+    """Rules and routes of the policy table at a level, as `ip` prints them."""
+    bring(applier="python-iptables", wanted=wanted(name))
+    rules = subprocess.run(["ip", "rule"], capture_output=True, text=True, check=True).stdout
+    routes = subprocess.run(
+        ["ip", "route", "show", "table", "100"], capture_output=True, text=True, check=False
+    ).stdout
+    return (
+        [" ".join(line.split()) for line in rules.splitlines() if "fwmark" in line],
+        [" ".join(line.split()) for line in routes.splitlines()],
+    )
+
+
+def tables_on_node() -> list[str]:
+    """The legacy tables that exist after a node's rules were written."""
+    load("python-iptables").apply(NODE)
+    with open("/proc/self/net/ip_tables_names") as names:  # noqa: PTH123 - of this process's own namespace
+        return names.read().split()
+
+
+def held(wait_s: float) -> str:
+    """What comes of writing rules while another program holds the lock."""
+    with netns.iptables_lock(wait_s=0):
+        try:
+            with netns.iptables_lock(wait_s=wait_s):
+                return "taken twice"
+        except netns.LockHeld as exc:
+            return str(exc)
+
+
+# The tests
+
+
+@pytest.mark.parametrize("applier", APPLIERS)
+def test_levels_switch_in_any_order_and_twice_is_once(
+    applier: str, workers: Workers, make_namespace: MakeNamespace
+) -> None:
+    found = run(workers, make_namespace(), "walked", applier=applier)
+
+    assert isinstance(found, dict)
+    assert set(names()) == set(found)
+    for name, (as_expected, same_again, expected, seen) in found.items():
+        assert expected == seen, name
+        assert as_expected, name
+        assert same_again, name
+
+
+@pytest.mark.parametrize("applier", APPLIERS)
+def test_foreign_rules_stay_and_are_seen(
+    applier: str, workers: Workers, make_namespace: MakeNamespace
+) -> None:
+    result = run(workers, make_namespace(), "beside_foreign", applier=applier)
+
+    assert isinstance(result, tuple)
+    before, after, hidden = result
+    assert ["mangle -A PREROUTING -s 198.51.100.7/32 -j DROP"] == before
+    assert before == after
+    assert not hidden
+
+
+@pytest.mark.parametrize("applier", APPLIERS)
+def test_a_rule_that_somebody_removes_changes_the_digest(
+    applier: str, workers: Workers, make_namespace: MakeNamespace
+) -> None:
+    result = run(workers, make_namespace(), "after_removal", applier=applier)
+
+    assert isinstance(result, tuple)
+    before, after = result
+    assert before != after
+
+
+@pytest.mark.parametrize("applier", APPLIERS)
+@pytest.mark.parametrize("level", ["redirect", "tproxy"])
+def test_a_thousand_filler_rules_are_there_to_the_last_one(
+    level: str, applier: str, workers: Workers, make_namespace: MakeNamespace
+) -> None:
+    result = run(workers, make_namespace(), "filled", applier=applier, level=level, count=1000)
+
+    assert isinstance(result, tuple)
+    whole, still_whole, lines = result
+    assert whole
+    assert not still_whole
+    assert ["-d 192.0.2.1/32 -p tcp x999"] == [line.text for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("name", "marks"),
+    [
+        ("none", []),
+        ("redirect", ["32764: from all fwmark 0x111/0xfff lookup 100"]),
+        (
+            "tproxy",
+            [
+                "32763: from all fwmark 0x112/0xfff lookup 100",
+                "32764: from all fwmark 0x111/0xfff lookup 100",
+            ],
+        ),
+    ],
+)
+def test_policy_routes_follow_the_level(
+    name: str, marks: list[str], workers: Workers, make_namespace: MakeNamespace
+) -> None:
+    path = make_namespace()
+    for other in names():
+        run(workers, path, "policy", name=other)
+    result = run(workers, path, "policy", name=name)
+
+    assert isinstance(result, tuple)
+    rules, routes = result
+    assert marks == rules
+    assert (["local default dev lo proto static scope host"] if marks else []) == routes
+
+
+def test_a_nodes_rules_bring_no_table_beyond_their_own(
+    workers: Workers, make_namespace: MakeNamespace
+) -> None:
+    assert ["mangle"] == run(workers, make_namespace(), "tables_on_node")
+
+
+def test_a_lock_that_is_held_is_named(workers: Workers, make_namespace: MakeNamespace) -> None:
+    message = run(workers, make_namespace(), "held", wait_s=0.05)
+
+    assert isinstance(message, str)
+    assert "held by another program" in message
+    assert "lslocks" in message
+
+
+@pytest.mark.parametrize("forced", ["", *APPLIERS])
+def test_the_probe_says_which_applier_takes_which_levels(forced: str, workers: Workers) -> None:
+    work = Work(
+        namespace="x", path=FRESH, function="harness.agent.capture:probe", arguments={"forced": forced}
+    )
+    found = workers.run([work])[0]
+
+    assert (forced or next(iter(APPLIERS))) == found.applier
+    assert dict.fromkeys(names(), "") == found.levels
+
+
+def test_an_applier_that_is_not_there_is_answered_with_those_that_are(workers: Workers) -> None:
+    work = Work(
+        namespace="x", path=FRESH, function="harness.agent.capture:probe", arguments={"forced": "nft"}
+    )
+
+    with pytest.raises(WorkError, match="unknown applier 'nft'; known: iptables-restore, python-iptables"):
+        workers.run([work])
+
+
+def test_what_differs_is_named() -> None:
+    _, rules = captured("redirect")
+    lines = [
+        Line(table=table, chain=chain, text=text, packets=0, bytes=0)
+        for table, chain, _, text in rules.lines()
+    ]
+
+    verify(rules, lines)
+    with pytest.raises(ApplyError, match=r"missing .*nat ISTIO_OUTPUT ! -d 127\.0\.0\.1/32 -p tcp"):
+        verify(rules, lines[:-1])

@@ -1,0 +1,136 @@
+"""Rule sets as values: held by golden files that a person reads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.agent.rules import MEMBER, UnfitFiller, captured
+from harness.agent.rules.counting import NODE
+from harness.agent.rules.filler import FILLER_MAX
+from harness.agent.rules.levels import UnknownLevel, level, names
+from harness.agent.rules.model import HOOKS, RuleSet
+from harness.agent.rules.render import render
+from harness.plan.model import Interception
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def test_every_word_of_the_plan_is_a_level() -> None:
+    assert sorted(Interception) == names()
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_captured_pod_carries_what_the_golden_file_says(name: str) -> None:
+    _, rules = captured(name)
+
+    assert (GOLDEN / f"{name}.txt").read_text() == render(rules)
+
+
+def test_a_node_carries_what_the_golden_file_says() -> None:
+    assert (GOLDEN / "node.txt").read_text() == render(NODE)
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert {*names(), "node"} == {path.stem for path in GOLDEN.iterdir()}
+
+
+def test_notrack_differs_from_tproxy_in_the_two_notrack_rules_alone() -> None:
+    with_conntrack, without = (Counter(captured(name)[1].lines()) for name in ("tproxy", "tproxy-notrack"))
+
+    added = without - with_conntrack
+    jumps = [("raw", "OUTPUT", "-j ISTIO_OUTPUT"), ("raw", "PREROUTING", "-j ISTIO_PRERT")]
+    targets = [("raw", "ISTIO_OUTPUT", "-j CT --notrack"), ("raw", "ISTIO_PRERT", "-j CT --notrack")]
+    assert not with_conntrack - without
+    assert sorted(jumps + targets) == sorted((table, chain, text) for table, chain, _, text in added)
+
+
+def test_notrack_differs_from_tproxy_in_rules_alone() -> None:
+    tracked, untracked = level("tproxy"), level("tproxy-notrack")
+
+    assert tracked == replace(untracked, rules=tracked.rules)
+
+
+@pytest.mark.parametrize("name", ["redirect", "tproxy"])
+def test_levels_with_conntrack_ask_for_it(name: str) -> None:
+    texts = " ".join(text for *_, text in captured(name)[1].lines())
+
+    assert any(asks in texts for asks in ("-j REDIRECT", "-m conntrack"))
+
+
+def test_without_capture_nothing_asks_for_conntrack() -> None:
+    texts = " ".join(text for *_, text in captured("none")[1].lines())
+
+    assert not any(asks in texts for asks in ("REDIRECT", "CONNMARK", "conntrack", "CT"))
+
+
+def test_every_level_sets_the_same_settings_and_brings_the_same_tables() -> None:
+    levels = [level(name) for name in names()]
+
+    assert 1 == len({frozenset(each.sysctls) for each in levels})
+    assert {("raw", "mangle", "nat")} == {tuple(table.name for table in each.rules.tables) for each in levels}
+
+
+@pytest.mark.parametrize("name", names())
+def test_counting_comes_before_everything_else(name: str) -> None:
+    _, rules = captured(name, filler_rules=0 if name == "none" else 2)
+
+    for hook in ("PREROUTING", "OUTPUT"):
+        first = next(rule for table, chain, rule, _ in rules.lines() if (table, chain) == ("mangle", hook))
+        assert f"jump-count-{hook.lower()}" == first
+
+
+@pytest.mark.parametrize(("name", "table"), [("redirect", "nat"), ("tproxy", "mangle")])
+def test_filler_stands_before_capture_in_the_levels_own_table(name: str, table: str) -> None:
+    _, rules = captured(name, filler_rules=7)
+
+    lines = rules.lines()
+    jumps = [rule for where, chain, rule, _ in lines if (where, chain) == (table, "OUTPUT")]
+    assert ["jump-filler", "jump-output"] == jumps[-2:]
+    assert [(table, "BENCH_FILLER", "filler", "-d 192.0.2.1/32 -p tcp x7")] == [
+        line for line in lines if line[1] == "BENCH_FILLER"
+    ]
+    assert 7 == render(rules).count("-A BENCH_FILLER -d 192.0.2.1/32 -p tcp\n")
+
+
+@pytest.mark.parametrize(("name", "count"), [("none", 1), ("tproxy", -1), ("tproxy", FILLER_MAX + 1)])
+def test_unfit_filler_is_refused(name: str, count: int) -> None:
+    with pytest.raises(UnfitFiller, match=f"filler_rules is {count}"):
+        captured(name, filler_rules=count)
+
+
+def test_an_unknown_level_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(UnknownLevel, match="'nftables'; known: none, redirect, tproxy, tproxy-notrack"):
+        level("nftables")
+
+
+@pytest.mark.parametrize("rules", [NODE, MEMBER, *(captured(name)[1] for name in names())])
+def test_a_rules_text_tells_it_from_its_neighbours(rules: RuleSet) -> None:
+    places = [(table, chain, text) for table, chain, _, text in rules.lines()]
+
+    assert len(places) == len(set(places))
+
+
+def test_jumps_are_put_into_chains_that_the_kernel_has() -> None:
+    for name in names():
+        for table in captured(name)[1].tables:
+            assert set(table.heads) <= set(HOOKS[table.name])
+
+
+def test_digest_sees_order_and_content() -> None:
+    digests = {captured(name)[1].digest for name in names()}
+    turned = RuleSet(
+        tables=tuple(
+            replace(
+                table,
+                chains=tuple(replace(chain, rules=chain.rules[::-1]) for chain in table.chains),
+            )
+            for table in captured("redirect")[1].tables
+        )
+    )
+
+    assert len(names()) == len(digests)
+    assert turned.digest not in digests
