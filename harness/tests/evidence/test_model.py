@@ -7,12 +7,8 @@ import pytest
 from harness.evidence.laws import at_least, equal, judge
 from harness.evidence.model import CellStatus, Check, CheckStatus, conclude
 
-VALID, INVALID, UNKNOWN, NA = (
-    CheckStatus.VALID,
-    CheckStatus.INVALID,
-    CheckStatus.UNKNOWN,
-    CheckStatus.NOT_APPLICABLE,
-)
+VALID, INVALID = CheckStatus.VALID, CheckStatus.INVALID
+UNKNOWN, NA = CheckStatus.UNKNOWN, CheckStatus.NOT_APPLICABLE
 
 
 @pytest.mark.parametrize(
