@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from harness.evidence.model import CheckStatus, Number
 
+UNBOUNDED = 2**63
+"""More than any counter of the kernel holds."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -35,7 +38,10 @@ class Law:
         return self.low <= self.found <= self.high
 
     def __str__(self) -> str:
-        wanted = str(self.low) if self.low == self.high else f"{self.low} to {self.high}"
+        if self.high == UNBOUNDED:
+            wanted = f"at least {self.low}"
+        else:
+            wanted = str(self.low) if self.low == self.high else f"{self.low} to {self.high}"
         return f"{self.name} is {self.found}, expected {wanted} ({self.because})"
 
 
@@ -46,7 +52,7 @@ def equal(name: str, found: int, expected: int, because: str, *, slack: int = 0)
 
 def at_least(name: str, found: int, low: int, because: str) -> Law:
     """`found` has to be `low` or more."""
-    return Law(name=name, found=found, low=low, high=2**63, because=because)
+    return Law(name=name, found=found, low=low, high=UNBOUNDED, because=because)
 
 
 def judge(laws: Sequence[Law]) -> Outcome:

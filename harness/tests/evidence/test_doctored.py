@@ -1,0 +1,444 @@
+"""A validator never seen failing proves nothing: each lie in the evidence turns the right check."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from harness.evidence.case import Case
+from harness.evidence.model import CellStatus, CheckStatus
+from harness.evidence.verdict import evaluate
+from harness.plan.model import Configuration, Interception, Path, Reuse
+from harness.tests.evidence.walk import honest
+
+Documents = dict[str, Any]
+Doctor = Callable[[Documents], None]
+
+
+def _configuration(
+    path: Path = Path.CROSS_NODE,
+    level: Interception = Interception.REDIRECT,
+    reuse: Reuse = Reuse.ON,
+    dataplane: str = "pyztunnel",
+) -> Configuration:
+    return Configuration(path=path, dataplane=dataplane, interception=level, reuse=reuse)
+
+
+MESH = _configuration()
+NO_REUSE = _configuration(reuse=Reuse.OFF)
+TPROXY = _configuration(level=Interception.TPROXY)
+NOTRACK = _configuration(level=Interception.TPROXY_NOTRACK)
+SAME_NODE = _configuration(path=Path.SAME_NODE)
+OUT_OF_MESH = _configuration(path=Path.OUT_OF_MESH)
+INTO_MESH = _configuration(path=Path.INTO_MESH)
+INTO_MESH_TPROXY = _configuration(path=Path.INTO_MESH, level=Interception.TPROXY)
+NONE = _configuration(level=Interception.NONE, dataplane="none")
+
+
+def packets(namespace: str, rule: str, more: int, chain: str = "") -> Doctor:
+    """A rule counted more (or fewer) packets."""
+
+    def doctor(documents: Documents) -> None:
+        for entry in documents["rules"]["after"][namespace]["rules"]:
+            if entry["rule"] == rule and chain in {"", entry["chain"]}:
+                entry["packets"] += more
+                return
+        raise AssertionError(f"no rule {rule} in {namespace}")
+
+    return doctor
+
+
+def stat(node: str, counter: str, more: int = 1, *readings: str) -> Doctor:
+    """A proxy counted more (or fewer), in the readings named or the last."""
+
+    def doctor(documents: Documents) -> None:
+        for reading in readings or ("after",):
+            documents["tunnels"][reading][node][counter] += more
+
+    return doctor
+
+
+def netstat(namespace: str, counter: str) -> Doctor:
+    """The kernel counted one more."""
+
+    def doctor(documents: Documents) -> None:
+        documents["sockets"]["after"][namespace][counter] += 1
+
+    return doctor
+
+
+def wire(namespace: str, rule: str, value: int | None) -> Doctor:
+    """A node's link carried other packets; None: as many as before the cell."""
+
+    def doctor(documents: Documents) -> None:
+        before = documents["wire"]["before"][namespace]["rules"][rule]
+        documents["wire"]["after"][namespace]["rules"][rule] = before + (value or 0)
+
+    return doctor
+
+
+def put(*place: str | int) -> Callable[[object], Doctor]:
+    """Another value at a place in the documents."""
+
+    def with_value(value: object) -> Doctor:
+        def doctor(documents: Documents) -> None:
+            content: Any = documents
+            for key in place[:-1]:
+                content = content[key]
+            content[place[-1]] = value
+
+        return doctor
+
+    return with_value
+
+
+def entry(namespace: str, port: int, reply_port: int) -> Doctor:
+    """One more tracked connection."""
+
+    def doctor(documents: Documents) -> None:
+        documents["conntrack"]["entries"][namespace].append(
+            {"src": "10.9.9.9", "dst": "10.9.9.8", "dport": port, "reply_src": "x", "reply_sport": reply_port}
+        )
+
+    return doctor
+
+
+def forget_entry(namespace: str) -> Doctor:
+    """One tracked connection fewer."""
+
+    def doctor(documents: Documents) -> None:
+        documents["conntrack"]["entries"][namespace].pop()
+
+    return doctor
+
+
+def opened(stage: str, more: int) -> Doctor:
+    """The load opened other connections than it was asked to."""
+
+    def doctor(documents: Documents) -> None:
+        documents["answers"]["stages"][stage]["opened"] += more
+
+    return doctor
+
+
+def answered(origin: str) -> Doctor:
+    """One answer of the request stage came from elsewhere."""
+
+    def doctor(documents: Documents) -> None:
+        origins = documents["answers"]["stages"]["requests"]["answers"]
+        origins[next(iter(origins))] -= 1
+        origins[origin] = 1
+
+    return doctor
+
+
+def together(*doctors: Doctor) -> Doctor:
+    """Several lies at once."""
+
+    def doctor(documents: Documents) -> None:
+        for each in doctors:
+            each(documents)
+
+    return doctor
+
+
+STAGES = ("answers", "stages")
+OPENED = ("interception", "connections", "conntrack", "tunnel-reuse")
+
+LIES = {
+    # name: (configuration, what was doctored, the checks that must fail and no others)
+    "rules removed at the end": (MESH, put("rules", "after", "pod-client", "digest")("d0"), ["rules-intact"]),
+    "rules wrong from the start": (
+        MESH,
+        together(
+            put("rules", "before", "pod-client", "digest")("d0"),
+            put("rules", "after", "pod-client", "digest")("d0"),
+        ),
+        ["rules-intact"],
+    ),
+    "a node's rules changed": (NONE, put("rules", "after", "node-a", "digest")("d0"), ["rules-intact"]),
+    "rules rewritten as expected": (
+        MESH,
+        together(
+            put("rules", "after", "pod-remote", "digest")("d1"),
+            put("rules", "after", "pod-remote", "expected_digest")("d1"),
+        ),
+        ["rules-intact"],
+    ),
+    "a connection passed by redirect": (
+        MESH,
+        packets("pod-client", "redirect-outbound", -1),
+        ["interception"],
+    ),
+    "redirect hit too often": (MESH, packets("pod-client", "redirect-outbound", 1), ["interception"]),
+    "SYN that nobody opened": (MESH, packets("pod-client", "count-syn", 1, "BENCH_OUTPUT"), ["interception"]),
+    "SYN past the target's proxy": (
+        MESH,
+        packets("pod-remote", "count-syn", 1, "BENCH_PRERT"),
+        ["interception"],
+    ),
+    "a second leg to the app": (
+        MESH,
+        packets("pod-remote", "count-syn", 1, "BENCH_OUTPUT"),
+        ["interception"],
+    ),
+    "tunnel traffic redirected": (MESH, packets("pod-remote", "redirect-inbound", 1), ["interception"]),
+    "plaintext past redirect": (INTO_MESH, packets("pod-local", "redirect-inbound", -1), ["interception"]),
+    "plaintext past tproxy": (INTO_MESH_TPROXY, packets("pod-local", "tproxy-inbound", -1), ["interception"]),
+    "marked but not diverted": (TPROXY, packets("pod-client", "tproxy-outbound", -1), ["interception"]),
+    "tproxy hit first packets alone": (
+        TPROXY,
+        together(packets("pod-client", "mark-outbound", -60), packets("pod-client", "tproxy-outbound", -60)),
+        ["interception"],
+    ),
+    "redirect at a tproxy level": (NOTRACK, packets("pod-client", "redirect-outbound", 1), ["interception"]),
+    "tproxy at redirect": (MESH, packets("pod-local", "tproxy-outbound", 3), ["interception"]),
+    "capture at none": (NONE, packets("pod-client", "redirect-outbound", 1), ["interception"]),
+    "capture of an uncaptured client": (
+        INTO_MESH,
+        packets("pod-plain", "redirect-outbound", 1),
+        ["interception"],
+    ),
+    "SYN to the outside host": (
+        OUT_OF_MESH,
+        packets("host-outside", "count-syn", 1, "BENCH_PRERT"),
+        ["interception"],
+    ),
+    "hidden connection of the load": (NONE, opened("requests", -1), ["interception"]),
+    "keep-alive where each should connect": (
+        MESH,
+        opened("probe", 1),
+        ["interception", "connections", "conntrack"],
+    ),
+    "proxy accepted another connection": (MESH, stat("a", "accepted_outbound"), ["connections", "decisions"]),
+    "proxy lost a record": (MESH, stat("a", "completed_outbound_hbone", -1), ["connections"]),
+    "mesh traffic passed through in plaintext": (
+        MESH,
+        together(stat("a", "completed_outbound_hbone", -1), stat("a", "completed_outbound_passthrough")),
+        ["connections"],
+    ),
+    "a connection denied": (MESH, stat("b", "connects_denied"), ["connections"]),
+    "a connection failed": (OUT_OF_MESH, stat("a", "completed_outbound_failed"), ["connections"]),
+    "streams lost between proxies": (MESH, stat("b", "connects_received", -1), ["connections", "decisions"]),
+    "a proxy beside the path at work": (SAME_NODE, stat("b", "streams_opened"), ["connections"]),
+    "a proxy at work at none": (NONE, stat("a", "accepted_outbound"), ["connections", "decisions"]),
+    "entry more": (MESH, entry("pod-client", 15008, 15008), ["conntrack"]),
+    "entry fewer": (MESH, forget_entry("pod-remote"), ["conntrack"]),
+    "tracked in the node": (MESH, entry("node-a", 15008, 15008), ["conntrack"]),
+    "tracked in the underlay": (MESH, entry("underlay", 8080, 8080), ["conntrack"]),
+    "tracked with notrack": (NOTRACK, entry("pod-client", 8080, 8080), ["conntrack"]),
+    "tracked at none": (NONE, entry("pod-remote", 8080, 8080), ["conntrack"]),
+    "tracked in a bystander": (MESH, entry("pod-plain", 8080, 8080), ["conntrack"]),
+    "entry of no known leg": (MESH, entry("pod-client", 53, 53), ["conntrack"]),
+    "table not flushed": (MESH, put("conntrack", "before", "pod-client")(4), ["conntrack"]),
+    "tunnels left from the last cell": (MESH, stat("b", "tunnels_inbound", 1, "before"), ["tunnel-reuse"]),
+    "reuse off, yet a tunnel shared": (
+        NO_REUSE,
+        stat("a", "tunnels_opened", -1, "probed", "after"),
+        ["tunnel-reuse", "interception", "conntrack", "handshakes", "states"],
+    ),
+    "reuse on, yet a tunnel per connection": (
+        MESH,
+        stat("a", "tunnels_opened", 8),
+        ["tunnel-reuse", "interception", "conntrack", "handshakes"],
+    ),
+    "a tunnel nobody accepted": (
+        MESH,
+        stat("b", "accepted_inbound", -1),
+        ["tunnel-reuse", "interception", "handshakes"],
+    ),
+    "a tunnel out of the mesh": (
+        OUT_OF_MESH,
+        stat("a", "tunnels_opened"),
+        ["tunnel-reuse", "handshakes"],
+    ),
+    "resumed instead of a full handshake": (
+        MESH,
+        together(stat("a", "tls_handshakes_client", -1), stat("a", "tls_resumptions")),
+        ["handshakes"],
+    ),
+    "resumed at the server": (NO_REUSE, stat("b", "tls_resumptions"), ["handshakes"]),
+    "a handshake without a tunnel": (MESH, stat("b", "tls_handshakes_server"), ["handshakes"]),
+    "warm probe opened a tunnel": (
+        MESH,
+        stat("a", "tunnels_opened", 1, "probed"),
+        ["states"],
+    ),
+    "cold probe found a tunnel": (
+        MESH,
+        put(*STAGES, "probe", "residual_tunnels")([{"connection": 4, "socket": "s", "tunnels_outbound": 1}]),
+        ["states"],
+    ),
+    "a state that does not exist": (
+        OUT_OF_MESH,
+        put(*STAGES, "probe", "asked", "states", 0, "state")("warm"),
+        ["states", "samples"],
+    ),
+    "plaintext between the nodes": (MESH, wire("node-a", "wire-app-dport", 1), ["wire-split"]),
+    "no tunnel packets at the far node": (MESH, wire("node-b", "wire-hbone-sport", None), ["wire-split"]),
+    "same node over the wire": (SAME_NODE, wire("node-a", "wire-hbone-dport", 2), ["wire-split"]),
+    "tunnel out of the mesh on the wire": (
+        OUT_OF_MESH,
+        wire("node-a", "wire-hbone-dport", 2),
+        ["wire-split"],
+    ),
+    "no plaintext out of the mesh": (OUT_OF_MESH, wire("node-a", "wire-app-sport", None), ["wire-split"]),
+    "wrong nonce": (MESH, put(*STAGES, "rate", "verification", "wrong_nonce")(1), ["answers"]),
+    "wrong pod": (MESH, put(*STAGES, "probe", "verification", "wrong_pod")(1), ["answers"]),
+    "wrong node": (MESH, put(*STAGES, "probe", "verification", "wrong_node")(1), ["answers"]),
+    "source address lost": (MESH, put(*STAGES, "requests", "verification", "wrong_source")(1), ["answers"]),
+    "a byte flipped in bulk": (MESH, put(*STAGES, "transfer", "verification", "wrong_bytes")(1), ["answers"]),
+    "another pod answered": (MESH, answered("local/a/10.244.0.2"), ["answers"]),
+    "nothing verified": (MESH, put(*STAGES, "transfer", "verification", "checked")(0), ["answers"]),
+    "failures among the answers": (
+        MESH,
+        put(*STAGES, "requests", "errors")({"ECONNRESET": 2}),
+        ["answers", "connections"],
+    ),
+    "rows lost": (MESH, put(*STAGES, "rate", "rows")(21), ["samples"]),
+    "stray packets": (MESH, put("wire", "after", "pod-remote", "stray")(1004), ["quiet-links"]),
+    "TCP of no measured port": (MESH, wire("node-b", "wire-other", 1), ["quiet-links"]),
+    "listen queue dropped": (MESH, netstat("pod-remote", "TcpExt.ListenDrops"), ["accept-queues"]),
+    "listen queue overflowed": (
+        OUT_OF_MESH,
+        netstat("host-outside", "TcpExt.ListenOverflows"),
+        ["accept-queues"],
+    ),
+    "fast open": (NONE, netstat("pod-client", "TcpExt.TCPFastOpenActive"), ["accept-queues"]),
+    "policy skipped": (MESH, stat("b", "policy_evaluations", -1), ["decisions"]),
+    "policy skipped for plaintext": (INTO_MESH, stat("a", "policy_evaluations", -1), ["decisions"]),
+    "routed twice": (OUT_OF_MESH, stat("a", "route_resolutions"), ["decisions"]),
+}
+
+
+@pytest.mark.parametrize(("configuration", "doctor", "expected"), LIES.values(), ids=LIES)
+def test_lie_is_found_by_the_right_check(
+    configuration: Configuration, doctor: Doctor, expected: list[str]
+) -> None:
+    case = honest(configuration)
+    documents = copy.deepcopy(dict(case.documents))
+    doctor(documents)
+
+    verdict = evaluate(replace(case, documents=documents))
+
+    invalid = {check.name for check in verdict.checks if check.status is CheckStatus.INVALID}
+    assert invalid == set(expected), [check.reason for check in verdict.checks]
+    assert verdict.status is CellStatus.INVALID
+
+
+@pytest.mark.parametrize("name", sorted({name for _, _, names in LIES.values() for name in names}))
+def test_reasons_hold_figures(name: str) -> None:
+    configuration, doctor, _ = next(lie for lie in LIES.values() if name in lie[2])
+    case = honest(configuration)
+    documents = copy.deepcopy(dict(case.documents))
+    doctor(documents)
+
+    (check,) = [each for each in evaluate(replace(case, documents=documents)).checks if each.name == name]
+
+    assert any(character.isdigit() for character in check.reason)
+    assert check.numbers
+
+
+def test_every_check_was_seen_failing() -> None:
+    from harness.evidence import checks  # noqa: PLC0415  # beside the table that it is held against
+
+    assert sorted({name for _, _, names in LIES.values() for name in names}) == list(checks.known())
+
+
+@pytest.mark.parametrize("field", ["rows", "failed", "first"])
+def test_samples_that_differ_from_what_was_recorded(field: str) -> None:
+    case = honest(MESH)
+    counts = dict(getattr(case.samples, field))
+    name = "cold" if field == "first" else "requests"
+    counts[name] = counts[name] + 4
+
+    verdict = evaluate(replace(case, samples=replace(case.samples, **{field: counts})))
+
+    assert [check.name for check in verdict.checks if check.status is CheckStatus.INVALID] == ["samples"]
+
+
+def test_retransmitted_syn_is_no_lie() -> None:
+    case = honest(MESH)
+    documents = copy.deepcopy(dict(case.documents))
+    packets("pod-client", "count-syn", 1, "BENCH_OUTPUT")(documents)
+    packets("pod-remote", "count-syn", 1, "BENCH_PRERT")(documents)
+    netstat("pod-client", "TcpExt.TCPSynRetrans")(documents)
+
+    verdict = evaluate(replace(case, documents=documents))
+
+    assert verdict.status is CellStatus.VALID
+
+
+@pytest.mark.parametrize(
+    ("level", "said"), [("redirect", "tproxy"), ("tproxy", "tproxy-notrack"), ("tproxy-notrack", "tproxy")]
+)
+def test_swapped_labels_are_found(level: str, said: str) -> None:
+    measured = honest(_configuration(level=Interception(level)))
+
+    verdict = evaluate(replace(measured, configuration=_configuration(level=Interception(said))))
+
+    assert verdict.status is CellStatus.INVALID
+
+
+def _case(case: Case, **documents: object) -> Case:
+    return replace(case, documents={**case.documents, **documents})
+
+
+@pytest.mark.parametrize("source", sorted(honest(MESH).documents))
+@pytest.mark.parametrize(
+    "instead",
+    [None, [], {}, {"schema_version": 2}, {"schema_version": 1, "source": "other"}],
+    ids=["null", "list", "empty", "future", "foreign"],
+)
+def test_unreadable_source_makes_the_cell_unknown(source: str, instead: object) -> None:
+    verdict = evaluate(_case(honest(MESH), **{source: instead}))
+
+    assert verdict.status is CellStatus.UNKNOWN
+    assert CheckStatus.INVALID not in {check.status for check in verdict.checks}
+    (presence,) = [check for check in verdict.checks if check.name == "evidence"]
+    assert presence.status is CheckStatus.UNKNOWN
+    assert source in presence.reason
+
+
+@pytest.mark.parametrize("source", sorted(honest(MESH).documents))
+def test_missing_file_makes_the_cell_unknown(source: str) -> None:
+    case = honest(MESH)
+
+    verdict = evaluate(
+        replace(case, documents={name: case.documents[name] for name in case.documents if name != source})
+    )
+
+    assert verdict.status is CellStatus.UNKNOWN
+
+
+def _leaves(content: Any, place: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    if isinstance(content, dict) and content:
+        return [leaf for key, value in content.items() for leaf in _leaves(value, (*place, key))]
+    return [place]
+
+
+HARMLESS = {
+    # what is kept for the reader and for later checks, and decides nothing here
+    *("links", "load_1", "cpu_pressure_us", "throttled", "op", "later_requests", "rate_hz"),
+    *("late", "unsent", "lag_p99_ns", "scheduled", "loop", "reuse", "same_node", "bytes"),
+}
+
+
+@pytest.mark.parametrize("source", sorted(honest(MESH).documents))
+def test_no_field_is_taken_for_granted(source: str) -> None:
+    """A string in place of any number, or nothing at all in its place, is never valid."""
+    case = honest(MESH)
+    believed = []
+    for place in _leaves(case.documents[source]):
+        if HARMLESS & set(place):
+            continue
+        documents = copy.deepcopy(dict(case.documents))
+        put(source, *place)({"what": "is this"})(documents)
+        if evaluate(replace(case, documents=documents)).status is CellStatus.VALID:
+            believed.append(place)
+
+    assert believed == []

@@ -1,0 +1,121 @@
+"""Noise and the generator's limits are said beside the status, never instead of it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from harness.evidence.limits import limits
+from harness.evidence.model import CellStatus, CellVerdict, RemarkKind
+from harness.evidence.noise import disturbances
+from harness.evidence.sources import host
+from harness.evidence.sources.generator import Health
+from harness.evidence.verdict import evaluate
+from harness.tests.evidence.walk import CONFIGURATIONS, honest, moment
+
+CALM = Health(rows=1000, scheduled=1000, elapsed_ns=10**9, cpu_ns=5 * 10**8, lag_p99_ns=10**5)
+
+
+@pytest.mark.parametrize(
+    ("health", "said"),
+    [
+        (CALM, ""),
+        (replace(CALM, cpu_ns=9 * 10**8), ""),
+        (replace(CALM, cpu_ns=95 * 10**7), "95%"),
+        (replace(CALM, rows=991), ""),
+        (replace(CALM, rows=980), "98.0% of 1000"),
+        (replace(CALM, lag_p99_ns=12_000_000), "12.0 ms late"),
+        (replace(CALM, lag_p99_ns=None), ""),
+        (replace(CALM, scheduled=0, rows=5, lag_p99_ns=12_000_000), ""),
+    ],
+    ids=[
+        "calm",
+        "at the limit",
+        "core full",
+        "nearly all",
+        "schedule slipped",
+        "late",
+        "no look",
+        "closed loop",
+    ],
+)
+def test_generator(health: Health, said: str) -> None:
+    remarks = limits({"rate": health})
+
+    assert [remark.stage for remark in remarks] == (["rate"] if said else [])
+    assert all(said in remark.reason and remark.kind is RemarkKind.LIMITED for remark in remarks)
+
+
+QUIET = moment(10**12)
+LATER = moment(10**12 + 10**9)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, ""),
+        ({"ticks": {**LATER["ticks"], "steal": 8}}, "stolen"),
+        ({"reference_ns": 95_000}, "+15.9%"),
+        ({"reference_ns": 70_000}, "-14.6%"),
+        ({"reference_ns": 87_000}, ""),
+        ({"throttled": 3}, "3 periods"),
+        ({"boottime_ns": LATER["boottime_ns"] + 2 * 10**9}, "2000 ms"),
+        ({"load_1": 40.0}, ""),
+    ],
+    ids=[
+        "quiet",
+        "steal",
+        "slower",
+        "faster",
+        "usual drift",
+        "throttled",
+        "suspended",
+        "load is recorded only",
+    ],
+)
+def test_noise(change: Mapping[str, object], said: str) -> None:
+    readings = host.read(
+        {"host": host.collect({**QUIET, "throttled": 0}, {**LATER, "throttled": 0, **change})}
+    )
+
+    remarks = disturbances(readings)
+
+    assert len(remarks) == bool(said)
+    assert all(said in remark.reason and remark.kind is RemarkKind.NOISY for remark in remarks)
+
+
+def test_noisy_and_limited_cell_stays_valid() -> None:
+    case = honest(CONFIGURATIONS[4])
+    documents = copy.deepcopy(dict(case.documents))
+    documents["host"]["after"]["reference_ns"] = 200_000
+    documents["generator"]["stages"]["requests"]["cpu_ns"] = 10**9
+
+    verdict = evaluate(replace(case, documents=documents))
+
+    assert verdict.status is CellStatus.VALID
+    assert verdict.noisy
+    assert verdict.limited
+    assert verdict.limited_stages == {"requests"}
+
+
+def test_verdict_survives_saving() -> None:
+    case = honest(CONFIGURATIONS[4])
+    documents = copy.deepcopy(dict(case.documents))
+    documents["host"]["after"]["reference_ns"] = 200_000
+    verdict = evaluate(replace(case, documents=documents))
+
+    assert CellVerdict.from_document(verdict.document()) == verdict
+
+
+def test_this_machine_can_be_read() -> None:
+    before, after = host.sample(), host.sample()
+
+    readings = host.read({"host": host.collect(before, after)})
+
+    assert readings.after.monotonic_ns > readings.before.monotonic_ns
+    assert readings.after.ticks["user"] >= readings.before.ticks["user"] > 0
+    assert readings.before.reference_ns > 0
+    assert abs(readings.suspended_ns) < 10**6

@@ -1,0 +1,415 @@
+"""Honest evidence, made by walking each connection through the testbed and counting what it meets.
+
+It knows the rules and the proxies, and nothing of the checks' formulas: counters grow one connection
+and one tunnel at a time, as they do in the kernel.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from itertools import count
+from typing import Any
+
+from harness.evidence.case import Case
+from harness.evidence.model import SampleCounts
+from harness.evidence.sources import answers, conntrack, generator, host, rules, sockets, tunnels, wire
+from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode, State
+from harness.topology.model import APP_PORT, SOURCE_PORT, Host, Node, Pod, Topology
+
+
+def _pod(name: str, node: str, address: str, *, captured: bool = True, client: bool = False) -> Pod:
+    return Pod(
+        name=name,
+        node=node,
+        address=IPv4Address(address),
+        namespace="bench",
+        service_account=name,
+        captured=captured,
+        client=client,
+    )
+
+
+TOPOLOGY = Topology(
+    nodes=(
+        Node(
+            name="a",
+            address=IPv4Address("172.30.0.11"),
+            pod_subnet=IPv4Network("10.244.0.0/24"),
+            gateway=IPv4Address("10.244.0.1"),
+        ),
+        Node(
+            name="b",
+            address=IPv4Address("172.30.0.12"),
+            pod_subnet=IPv4Network("10.244.1.0/24"),
+            gateway=IPv4Address("10.244.1.1"),
+        ),
+    ),
+    pods=(
+        _pod("client", "a", "10.244.0.2", client=True),
+        _pod("local", "a", "10.244.0.3"),
+        _pod("remote", "b", "10.244.1.2"),
+        _pod("plain", "b", "10.244.1.3", captured=False, client=True),
+    ),
+    hosts=(Host(name="outside", address=IPv4Address("172.30.0.100")),),
+    policies=(),
+    underlay=IPv4Network("172.30.0.0/24"),
+    underlay_prefix=24,
+)
+
+PATHS = {
+    Path.SAME_NODE: ("client", "local"),
+    Path.CROSS_NODE: ("client", "remote"),
+    Path.OUT_OF_MESH: ("client", "outside"),
+    Path.INTO_MESH: ("plain", "local"),
+}
+
+PROBES = 3
+LATER = 2
+RATE_CONNECTIONS, RATE_ROWS = 2, 20
+REQUESTS_CONNECTIONS, REQUESTS_ROWS = 4, 400
+STREAMS, TRANSFER_ROWS = 2, 8
+PACKETS = 6
+"""What an app sends on a connection here."""
+
+CONFIGURATIONS = [
+    *(Configuration(path=path, dataplane="none", interception=Interception.NONE) for path in Path),
+    *(
+        Configuration(path=path, dataplane="pyztunnel", interception=level, reuse=reuse)
+        for path in Path
+        for level in (Interception.REDIRECT, Interception.TPROXY, Interception.TPROXY_NOTRACK)
+        for reuse in Reuse
+    ),
+    *(
+        Configuration(
+            path=Path.SAME_NODE, dataplane="pyztunnel", interception=level, same_node=SameNode.PLAINTEXT
+        )
+        for level in (Interception.REDIRECT, Interception.TPROXY_NOTRACK)
+    ),
+]
+
+
+@dataclass
+class Walk:
+    """A cell's counters, while its connections are walked."""
+
+    configuration: Configuration
+    hits: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """(namespace, chain, rule) -> packets."""
+    stats: dict[str, Counter[str]] = field(default_factory=lambda: {"a": Counter(), "b": Counter()})
+    entries: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    pool: int = 0
+    ports: Any = field(default_factory=lambda: count(40000))
+
+    def __post_init__(self) -> None:
+        source, target = PATHS[self.configuration.path]
+        self.client, self.target = TOPOLOGY.member(source), TOPOLOGY.member(target)
+        self.level = self.configuration.interception
+        self.source_node = self.client.node if isinstance(self.client, Pod) else None
+        self.target_node = self.target.node if isinstance(self.target, Pod) else None
+
+    def connect(self, port: int = APP_PORT) -> None:
+        """One connection of the app, with a request, to its end."""
+        mine = next(self.ports)
+        self._syn(self.client.netns, rules.SENT)
+        if not self._captured(self.client):
+            self._arrive(mine, port)
+            return
+        self._syn(self.client.netns, rules.ARRIVED)  # round through lo
+        proxy = self.stats[str(self.source_node)]
+        if self.level is Interception.REDIRECT:
+            self._hit(self.client, "redirect-outbound", 1)
+            self._track(self.client, mine, port, rewritten=15001)
+        else:
+            self._hit(self.client, "mark-outbound", PACKETS)
+            self._hit(self.client, "tproxy-outbound", PACKETS)
+            self._track(self.client, mine, port)
+        proxy["accepted_outbound"] += 1
+        proxy["route_resolutions"] += 1
+        if self.configuration.tunnelled:
+            self._stream(port)
+            proxy["completed_outbound_hbone"] += 1
+        else:
+            own = next(self.ports)
+            self._syn(self.client.netns, rules.SENT)
+            self._track(self.client, own, port)
+            self._arrive(own, port)
+            proxy["completed_outbound_passthrough"] += 1
+
+    def drop_tunnels(self) -> None:
+        """What a cold probe does first."""
+        self.pool = 0
+
+    def _stream(self, port: int) -> None:
+        if not self.pool or self.configuration.reuse is Reuse.OFF:
+            self._tunnel()
+        self.stats[str(self.source_node)]["streams_opened"] += 1
+        inbound = self.stats[str(self.target_node)]
+        inbound["connects_received"] += 1
+        inbound["connects_accepted"] += 1
+        inbound["policy_evaluations"] += 1
+        self._wire("hbone")
+        self._leg_to_app(port)
+
+    def _tunnel(self) -> None:
+        self.pool += 1
+        mine = next(self.ports)
+        self._syn(self.client.netns, rules.SENT)
+        self._track(self.client, mine, 15008)
+        self._syn(self.target.netns, rules.ARRIVED)
+        self._track(self.target, mine, 15008)
+        outbound, inbound = self.stats[str(self.source_node)], self.stats[str(self.target_node)]
+        outbound["tunnels_opened"] += 1
+        outbound["tls_handshakes_client"] += 1
+        inbound["accepted_inbound"] += 1
+        inbound["tls_handshakes_server"] += 1
+
+    def _arrive(self, source_port: int, port: int) -> None:
+        """A plaintext connection at the target."""
+        self._wire("app")
+        self._syn(self.target.netns, rules.ARRIVED)
+        if not self._captured(self.target):
+            return
+        if self.level is Interception.REDIRECT:
+            self._hit(self.target, "redirect-inbound", 1)
+            self._track(self.target, source_port, port, rewritten=15006)
+        else:
+            self._hit(self.target, "tproxy-inbound", 1)
+            self._track(self.target, source_port, port)
+        self.stats[str(self.target_node)]["accepted_inbound_plaintext"] += 1
+        self.stats[str(self.target_node)]["policy_evaluations"] += 1
+        self._leg_to_app(port)
+
+    def _leg_to_app(self, port: int) -> None:
+        self._syn(self.target.netns, rules.SENT)
+        self._syn(self.target.netns, rules.ARRIVED)
+        self._track(self.target, next(self.ports), port)
+
+    def _captured(self, member: Pod | Host) -> bool:
+        return self.configuration.dataplane != "none" and isinstance(member, Pod) and member.captured
+
+    def _syn(self, namespace: str, chain: str) -> None:
+        self.hits[namespace, chain, "count-syn"] += 1
+        self.hits[namespace, chain, "count-tcp"] += PACKETS
+
+    def _hit(self, member: Pod | Host, rule: str, packets: int) -> None:
+        self.hits[member.netns, "ISTIO", rule] += packets
+
+    def _wire(self, kind: str) -> None:
+        if self.source_node == self.target_node:
+            return
+        for node in (self.source_node, self.target_node):
+            if node is not None:
+                self.hits[f"node-{node}", "BENCH_WIRE", f"wire-{kind}-dport"] += PACKETS
+                self.hits[f"node-{node}", "BENCH_WIRE", f"wire-{kind}-sport"] += PACKETS
+
+    def _track(self, member: Pod | Host, source_port: int, port: int, rewritten: int = 0) -> None:
+        if not self.level.conntrack:
+            return
+        reply = ("127.0.0.1", rewritten) if rewritten else (str(self.target.address), port)
+        self.entries.setdefault(member.netns, []).append(
+            {
+                "src": str(self.client.address),
+                "sport": source_port,
+                "dst": str(self.target.address),
+                "dport": port,
+                "reply_src": reply[0],
+                "reply_sport": reply[1],
+                "reply_dst": str(self.client.address),
+                "reply_dport": source_port,
+                "state": "TIME_WAIT",
+                "mark": 0,
+            }
+        )
+
+
+RULES = (
+    ("nat", "ISTIO", "redirect-outbound"),
+    ("nat", "ISTIO", "redirect-inbound"),
+    ("mangle", "ISTIO", "mark-outbound"),
+    ("mangle", "ISTIO", "tproxy-outbound"),
+    ("mangle", "ISTIO", "tproxy-inbound"),
+    *(
+        ("mangle", chain, rule)
+        for chain in (rules.SENT, rules.ARRIVED)
+        for rule in ("count-syn", "count-tcp")
+    ),
+)
+WIRE_RULES = tuple(
+    ("mangle", "BENCH_WIRE", f"wire-{kind}")
+    for kind in ("hbone-dport", "hbone-sport", "app-dport", "app-sport", "other")
+)
+STATS = (
+    *("accepted_outbound", "accepted_inbound", "accepted_inbound_plaintext"),
+    *(f"completed_outbound_{kind}" for kind in ("hbone", "passthrough", "denied", "failed")),
+    *("tunnels_opened", "tunnels_closed", "tunnels_outbound", "tunnels_inbound", "streams_opened"),
+    *(f"connects_{kind}" for kind in ("received", "accepted", "denied", "failed")),
+    *("tls_handshakes_client", "tls_handshakes_server", "tls_resumptions"),
+    *("policy_evaluations", "route_resolutions"),
+)
+NETSTAT = (
+    "TcpExt.ListenDrops",
+    "TcpExt.ListenOverflows",
+    "TcpExt.TCPFastOpenActive",
+    "TcpExt.TCPFastOpenPassive",
+    "TcpExt.TCPSynRetrans",
+    "Tcp.RetransSegs",
+)
+EARLIER = 1000
+"""What every counter stood at when the cell began: nothing may depend on counting from zero."""
+
+
+def _counters(hits: Counter[tuple[str, str, str]]) -> dict[str, Any]:
+    found = {}
+    for kind, members in (("node", TOPOLOGY.nodes), ("pod", TOPOLOGY.pods), ("host", TOPOLOGY.hosts)):
+        for member in members:
+            name = member.netns
+            found[name] = {
+                "kind": kind,
+                "rules": [
+                    {
+                        "table": table,
+                        "chain": chain,
+                        "rule": rule,
+                        "packets": EARLIER + hits[name, chain, rule],
+                        "bytes": 0,
+                    }
+                    for table, chain, rule in (WIRE_RULES if kind == "node" else RULES)
+                ],
+                "digest": f"digest-of-{name}",
+                "expected_digest": f"digest-of-{name}",
+                "conntrack": 0,
+                "netstat": dict.fromkeys(NETSTAT, EARLIER),
+                "links": {},
+                "stray": EARLIER,
+            }
+    found["underlay"] = {
+        "kind": "underlay",
+        "rules": [],
+        "digest": "",
+        "expected_digest": "",
+        "conntrack": 0,
+        "netstat": dict.fromkeys(NETSTAT, EARLIER),
+        "links": {},
+        "stray": EARLIER,
+    }
+    return found
+
+
+def _stats(stats: dict[str, Counter[str]]) -> dict[str, Any]:
+    gauges = ("tunnels_outbound", "tunnels_inbound")
+    return {
+        node: {
+            **{name: counts[name] + (0 if name in gauges else EARLIER) for name in STATS},
+            "loop": "asyncio",
+            "reuse": "on",
+            "same_node": "hbone",
+        }
+        for node, counts in stats.items()
+    }
+
+
+def moment(monotonic_ns: int) -> dict[str, Any]:
+    """A quiet machine."""
+    return {
+        "monotonic_ns": monotonic_ns,
+        "boottime_ns": monotonic_ns + 4000,
+        "ticks": {"user": monotonic_ns // 10**8, "system": 5, "idle": monotonic_ns // 10**8, "steal": 7},
+        "load_1": 0.5,
+        "throttled": None,
+        "cpu_pressure_us": 12,
+        "reference_ns": 82_000,
+    }
+
+
+def honest(configuration: Configuration) -> Case:
+    """A cell in which everything went as it should."""
+    walk = Walk(configuration)
+    before, stats_before = _counters(walk.hits), _stats(walk.stats)
+    wishes = [state for state in configuration.states if state is not State.STEADY]
+    primed = State.WARM in wishes
+    if primed:
+        walk.connect()
+    for _ in range(PROBES):
+        for state in wishes:
+            if state is State.COLD:
+                walk.drop_tunnels()
+            walk.connect()
+    stats_probed = _stats(walk.stats)
+    for _ in range(RATE_CONNECTIONS + REQUESTS_CONNECTIONS):
+        walk.connect()
+    for _ in range(STREAMS):
+        walk.connect(SOURCE_PORT)
+    after, stats_after = _counters(walk.hits), _stats(walk.stats)
+
+    probes = PROBES * len(wishes)
+    rows = {
+        "probe": probes * (1 + LATER),
+        "rate": RATE_ROWS,
+        "requests": REQUESTS_ROWS,
+        "transfer": TRANSFER_ROWS,
+    }
+    states = [{"state": state.value, "count": PROBES, "op": "nothing"} for state in wishes]
+    health = {"started_ns": 0, "ended_ns": 10**9, "cpu_ns": 4 * 10**8, "lag_p99_ns": 10**5}
+    stages: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+        "probe": (
+            {"states": states, "later_requests": LATER},
+            {
+                **_replied(walk, rows["probe"], rows["probe"] + primed, probes + primed),
+                "residual_tunnels": [],
+            },
+        ),
+        "rate": (
+            {"connections": RATE_CONNECTIONS, "rate_hz": 20},
+            {
+                **_replied(walk, RATE_ROWS, RATE_ROWS + RATE_CONNECTIONS, RATE_CONNECTIONS),
+                **health,
+                "scheduled": RATE_ROWS,
+            },
+        ),
+        "requests": (
+            {"connections": REQUESTS_CONNECTIONS, "rate_hz": 0},
+            {
+                **_replied(walk, REQUESTS_ROWS, REQUESTS_ROWS + REQUESTS_CONNECTIONS, REQUESTS_CONNECTIONS),
+                **health,
+                "scheduled": 0,
+            },
+        ),
+        "transfer": (
+            {"streams": STREAMS},
+            {**_replied(walk, TRANSFER_ROWS, 300, STREAMS), "answers": {}, **health},
+        ),
+    }
+    dump = {name: walk.entries.get(name, []) for name in before}
+    return Case(
+        configuration=configuration,
+        topology=TOPOLOGY,
+        client=walk.client,
+        target=walk.target,
+        documents={
+            "answers": answers.collect(stages),
+            "conntrack": conntrack.collect(before, dump),
+            "generator": generator.collect({name: stages[name][1] for name in stages if name != "probe"}),
+            "host": host.collect(moment(10**12), moment(10**12 + 2 * 10**9)),
+            "rules": rules.collect(before, after),
+            "sockets": sockets.collect(before, after),
+            "tunnels": tunnels.collect(stats_before, stats_probed, stats_after),
+            "wire": wire.collect(before, after),
+        },
+        samples=SampleCounts(
+            first={state.value: PROBES for state in wishes}, rows=rows, failed=dict.fromkeys(rows, 0)
+        ),
+    )
+
+
+def _replied(walk: Walk, rows: int, checked: int, opened: int) -> dict[str, Any]:
+    wrong = dict.fromkeys(("wrong_nonce", "wrong_pod", "wrong_node", "wrong_source", "wrong_bytes"), 0)
+    origin = f"{walk.target.name}/{walk.target_node or ''}/{walk.client.address}"
+    return {
+        "rows": rows,
+        "opened": opened,
+        "verification": {"checked": checked, **wrong},
+        "answers": {origin: checked},
+        "errors": {},
+    }

@@ -1,0 +1,163 @@
+"""Who may import whom: the arrows of the architecture, held against the source."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from harness.tests.imports import imports, started_by
+
+VALUES = {"plan", "suite", "topology", "errors"}
+"""Pure values that anybody may hold."""
+
+ARROWS: dict[str, set[str]] = {
+    # package of harness -> packages of harness that it may import, beside itself
+    "errors": set(),
+    "control": set(),
+    "topology": {"errors"},
+    "plan": {"suite", "topology"},
+    "suite": {"plan", "topology", "dataplanes", "errors"},
+    # what runs in members: no more than the channel, the topology's words, and the load's own backend
+    "agent": {"control", "topology"},
+    "backends": {"topology"},
+    "controlplane": {"control", "topology"},
+    "load": {"backends", "control", "plan", "topology"},
+    # what makes members
+    "engines": {"control", "errors"},
+    "dataplanes": {"engines", "errors", "topology"},
+    "testbed": {"control", "controlplane", "dataplanes", "engines", "load"} | VALUES,
+    # what judges and keeps
+    "evidence": {"control", "plan", "topology"},
+    "results": {"load"} | VALUES,
+    "run": {"control", "engines", "evidence", "results", "testbed"} | VALUES,
+    "analysis": {"evidence", "results"} | VALUES,
+    "report": {"analysis", "evidence", "results"} | VALUES,
+    "cli": {"analysis", "control", "engines", "report", "results", "run", "testbed"} | VALUES,
+    "compose": {"dataplanes", "engines", "suite", "testbed", "topology"},
+    "__main__": {"cli"},
+}
+
+PROXY_SEEN_BY_HARNESS = {"proxy.config", "proxy.proto"}
+"""What the harness may know of the proxy: its settings, and the wire messages that they share."""
+
+ONLY = {
+    # package from the registry -> modules (or whole packages) of ours that may import it
+    "docker": {"harness.engines"},
+    "duckdb": {"harness.results", "harness.analysis"},
+    "gevent": {"harness.load"},
+    "grpc": {"harness.controlplane", "proxy.identity"},
+    "h2": {"proxy.hbone"},
+    "iptc": {"harness.agent.appliers.iptc"},
+    "jinja2": {"harness.report"},
+    "locust": {"harness.load.driver"},
+    "pandas": {"harness.results.read", "harness.analysis", "harness.report"},
+    "plotly": {"harness.report.figures"},
+    "prometheus_client": {"proxy.telemetry", "proxy.admin"},
+    "pydantic": {"harness.suite"},
+    "pyroute2": {"harness.agent", "harness.engines", "harness.testbed.features"},
+    "scipy": {"harness.analysis"},
+    "typer": {"harness.cli"},
+    "uvloop": {"proxy.main", "proxy.serve"},
+}
+
+MEMBERS = (
+    "harness.agent.__main__",
+    "harness.backends.__main__",
+    "harness.controlplane.__main__",
+    "harness.engines.idle",
+    "harness.load.driver",
+    "harness.load.probe",
+    "proxy.main",
+)
+"""What starts in every testbed, several at once on two cores."""
+
+HEAVY = {"docker", "duckdb", "jinja2", "numpy", "pandas", "plotly", "pydantic", "rich", "scipy", "typer"}
+"""A tenth of a second to several seconds each."""
+
+
+def test_harness_imports_along_the_arrows() -> None:
+    strayed = [
+        f"{module}:{each.line} imports {each.module}"
+        for module, found in imports().items()
+        if module.startswith("harness.")
+        for each in found
+        if each.module.startswith("harness.")
+        if _package(each.module) not in ARROWS[_package(module)] | {_package(module)}
+    ]
+
+    assert strayed == []
+
+
+def test_every_package_has_its_arrows() -> None:
+    packages = {_package(module) for module in imports() if module.startswith("harness.")}
+
+    assert packages <= set(ARROWS), "say in ARROWS what the new package may import"
+
+
+def test_arrows_of_values_and_members_make_no_circle() -> None:
+    """Only suite and plan name each other's words."""
+    open_arrows = {package: set(targets) for package, targets in ARROWS.items()}
+    open_arrows["suite"] -= {"plan", "dataplanes"}
+    while leaves := {package for package, targets in open_arrows.items() if not targets}:
+        open_arrows = {p: targets - leaves for p, targets in open_arrows.items() if p not in leaves}
+
+    assert open_arrows == {}
+
+
+def test_proxy_runs_alone() -> None:
+    strayed = [
+        f"{module}:{each.line}"
+        for module, found in imports().items()
+        if module.split(".")[0] == "proxy"
+        for each in found
+        if each.module.split(".")[0] == "harness"
+    ]
+
+    assert strayed == []
+
+
+def test_harness_sees_little_of_the_proxy() -> None:
+    strayed = [
+        f"{module}:{each.line} imports {each.module}"
+        for module, found in imports().items()
+        if module.split(".")[0] == "harness"
+        for each in found
+        if each.module.split(".")[0] == "proxy"
+        if not any(_within(each.module, seen) for seen in PROXY_SEEN_BY_HARNESS)
+    ]
+
+    assert strayed == []
+
+
+@pytest.mark.parametrize("package", ONLY)
+def test_package_stays_in_its_place(package: str) -> None:
+    strayed = [
+        f"{module}:{each.line}"
+        for module, found in imports().items()
+        for each in found
+        if each.module.split(".")[0] == package
+        if not any(_within(module, place) for place in ONLY[package])
+    ]
+
+    assert strayed == []
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_member_starts_light(member: str) -> None:
+    assert member in imports()
+    assert started_by(member) & HEAVY == set()
+
+
+def test_idle_process_needs_the_standard_library_alone() -> None:
+    others = {name.split(".")[0] for name in started_by("harness.engines.idle")} - sys.stdlib_module_names
+
+    assert others == {"harness"}
+
+
+def _package(module: str) -> str:
+    return module.split(".")[1]
+
+
+def _within(module: str, place: str) -> bool:
+    return module == place or module.startswith(f"{place}.")
