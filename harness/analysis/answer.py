@@ -66,7 +66,11 @@ def answer(
         and each.same_node is default.same_node
         and not each.filler_rules
     }
-    plain = {each.key for each in configurations if not each.filler_rules}
+    any_level = {
+        each.key
+        for each in configurations
+        if each.reuse is default.reuse and each.same_node is default.same_node and not each.filler_rules
+    }
     questions = (
         (
             "What does a connection's first packet cost against later ones?",
@@ -78,7 +82,7 @@ def answer(
                 each
                 for each in factors
                 if each.factor == "conntrack"
-                and each.of.configuration in plain
+                and each.of.configuration in any_level
                 and each.of.metric in {"steady", "requests"}
             ],
         ),

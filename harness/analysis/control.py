@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.analysis.compare import Comparison, Word
+from harness.analysis.compare import Comparison, Word, Yardstick
 from harness.evidence.model import Check, CheckStatus
 
 
@@ -79,12 +79,17 @@ def control(comparisons: Sequence[Comparison], noise_percent: float) -> Control:
     )
 
 
-def cold_agreement(comparisons: Sequence[Comparison], noise: float) -> list[Check]:
-    """Cold with reuse on and off does the same work: it must take the same time, within the noise floor."""
-    return [_agreement(comparison, noise) for comparison in comparisons]
+def cold_agreement(comparisons: Sequence[Comparison], yardstick: Yardstick) -> list[Check]:
+    """Cold with reuse on and off does the same work, so it must take the same time.
+
+    It does when the interval holds 1, or when the two are no further apart than equal
+    configurations were in this run or than the suite's practical threshold.
+    """
+    allowed = max(yardstick.practical, yardstick.noise.get("first.cold", 1.0))
+    return [_agreement(comparison, allowed) for comparison in comparisons]
 
 
-def _agreement(comparison: Comparison, noise: float) -> Check:
+def _agreement(comparison: Comparison, allowed: float) -> Check:
     name = f"cold-agreement {comparison.of.configuration}"
     ratio = comparison.ratio
     if ratio is None or ratio.low is None or ratio.high is None:
@@ -98,8 +103,8 @@ def _agreement(comparison: Comparison, noise: float) -> Check:
             reason=f"cold on / off is {shown}, 1 included",
             numbers=numbers,
         )
-    if comparison.word is Word.NO_DIFFERENCE or abs(math.log(ratio.median)) <= math.log(noise):
-        reason = f"cold on / off is {shown}, within the practical threshold or the noise floor"
+    if abs(math.log(ratio.median)) <= math.log(allowed):
+        reason = f"cold on / off is {shown}, within {(allowed - 1) * 100:.1f} %"
         return Check(name=name, status=CheckStatus.VALID, reason=reason, numbers=numbers)
     reason = f"cold on / off is {shown}: the same work did not take the same time"
     return Check(name=name, status=CheckStatus.INVALID, reason=reason, numbers=numbers)

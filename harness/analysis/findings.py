@@ -119,7 +119,7 @@ def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
     """Analyse a run from its raw files alone.
 
     Args:
-        run: As `harness.results.read.open_run` returns it.
+        run: As `harness.results.read.read` returns it.
         evaluate: What judges a cell's evidence.
 
     Raises:
@@ -163,7 +163,7 @@ def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
     factors = compared(contrasts.one_factor_apart(configurations), twins.noise)
     ledgers = ledger.ledgers(cells)
     crossing = breakeven.break_even(list(configurations), rounds)
-    checks = (twins.check, *cold_agreement(cold, twins.noise.get("first.cold", 1.0)))
+    checks = (twins.check, *cold_agreement(cold, Yardstick.of_percent(percent, twins.noise)))
     return Findings(
         run=run,
         configurations=configurations,

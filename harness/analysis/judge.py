@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from harness.analysis.measures import Measured, measure
+from harness.analysis.measures import Measured, measure, probe_costs
 from harness.evidence.case import Case
 from harness.evidence.model import CellStatus, CellVerdict, Check, CheckStatus, SampleCounts
 from harness.evidence.verdict import evaluate
-from harness.plan.model import Configuration, Path
+from harness.plan.model import Configuration, Load, Path, State
 from harness.results.read import Damaged, StoredCell, StoredRun, Unreadable
 from harness.topology.allocator import TopologyError
 from harness.topology.document import from_json
@@ -39,6 +39,8 @@ class JudgedCell:
     """Whether it is the cell's last measurement; earlier ones had been disturbed and are only listed."""
     measured: Mapping[str, Measured]
     """Metric -> value; empty where the samples cannot be believed."""
+    probe_costs: Mapping[State, float]
+    """First state -> seconds that a probe took beyond what was asked for."""
 
     @property
     def configuration(self) -> Configuration:
@@ -69,37 +71,48 @@ def judge(run: StoredRun, evaluate: Evaluate = evaluate) -> list[JudgedCell]:
     except TopologyError as exc:
         raise Unreadable(f"{run.folder}: {exc}") from exc
     ends = {Path(path): (pair["from"], pair["to"]) for path, pair in run.manifest.suite["paths"].items()}
+    judge_cell = _Judge(run.plan.load, topology, ends, evaluate)
     last = {id(cell) for cell in run.latest().values()}
-    return [_judge_cell(cell, topology, ends, id(cell) in last, evaluate) for cell in run.cells]
+    return [judge_cell(cell, last=id(cell) in last) for cell in run.cells]
 
 
-def _judge_cell(
-    cell: StoredCell, topology: Topology, ends: Ends, last: bool, evaluate: Evaluate
-) -> JudgedCell:
-    damage = list(cell.damage)
-    frames: dict[str, pd.DataFrame] = {}
-    for stage in cell.rows:
-        try:
-            frames[stage] = cell.samples(stage)
-        except Damaged as exc:
-            damage.append(str(exc))
-    configuration = cell.record.cell.configuration
-    client, target = ends[configuration.path]
-    case = Case(
-        configuration=configuration,
-        topology=topology,
-        client=topology.member(client),
-        target=topology.member(target),
-        documents=cell.evidence,
-        samples=_counts(frames),
-    )
-    return JudgedCell(
-        stored=cell,
-        case=case,
-        verdict=_with_integrity(evaluate(case), damage),
-        last=last,
-        measured={} if damage else {each.metric: each for each in measure(frames)},
-    )
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """What all cells of a run have in common."""
+
+    load: Load
+    topology: Topology
+    ends: Ends
+    evaluate: Evaluate
+
+    def __call__(self, cell: StoredCell, *, last: bool) -> JudgedCell:
+        damage, frames = list(cell.damage), {}
+        for stage in cell.rows:
+            try:
+                frames[stage] = cell.samples(stage)
+            except Damaged as exc:
+                damage.append(str(exc))
+        case = self._case(cell, frames)
+        return JudgedCell(
+            stored=cell,
+            case=case,
+            verdict=_with_integrity(self.evaluate(case), damage),
+            last=last,
+            measured={} if damage else {each.metric: each for each in measure(frames)},
+            probe_costs=probe_costs(frames["probe"], self.load) if "probe" in frames else {},
+        )
+
+    def _case(self, cell: StoredCell, frames: Mapping[str, pd.DataFrame]) -> Case:
+        configuration = cell.record.cell.configuration
+        client, target = self.ends[configuration.path]
+        return Case(
+            configuration=configuration,
+            topology=self.topology,
+            client=self.topology.member(client),
+            target=self.topology.member(target),
+            documents=cell.evidence,
+            samples=_counts(frames),
+        )
 
 
 def _with_integrity(verdict: CellVerdict, damage: list[str]) -> CellVerdict:

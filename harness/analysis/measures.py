@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.plan.model import Configuration, State
+from harness.plan.model import Configuration, Load, State
 
 Values = NDArray[np.float64]
 
@@ -87,6 +87,22 @@ def measure(frames: Mapping[str, pd.DataFrame]) -> Iterator[Measured]:
         yield from _throughput(frames["requests"])
     if "transfer" in frames:
         yield from _bulk(frames["transfer"])
+
+
+def probe_costs(samples: pd.DataFrame, load: Load) -> dict[State, float]:
+    """State -> median seconds per probe beyond the gap and the later requests that were asked for.
+
+    A probe begins where the one before ended: its control call and gap (up to `intended_ns`), then its
+    connection to the last answer. States are interleaved, so each is taken from its own rows.
+    """
+    first = samples[samples["sequence"] == 0].sort_values("start_ns")
+    ends = samples.groupby("connection")["end_ns"].max().reindex(first["connection"]).to_numpy(dtype=float)
+    prepared = first["intended_ns"].to_numpy(dtype=float)[1:] - ends[:-1]
+    lasted = (ends - first["start_ns"].to_numpy(dtype=float))[1:]
+    asked_s = load.gap_ms / 1000 + load.later_requests * load.later_interval_ms / 1000
+    extra = (prepared + lasted) / 1e9 - asked_s
+    states = first["state"].to_numpy()[1:]
+    return {state: float(np.median(extra[states == state.value])) for state in State if state.value in states}
 
 
 def _good(samples: pd.DataFrame) -> pd.DataFrame:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from harness.analysis.judge import JudgedCell
-from harness.plan.model import Load, State
+from harness.plan.model import Load
 from harness.plan.predict import Costs
-from harness.results.read import Damaged, StoredRun
+from harness.results.read import StoredRun
 
 STAGES = {"rate": "rate_s", "requests": "requests_s", "transfer": "transfer_s"}
 """Stage -> the field of `Load` that says how long it is asked to take."""
@@ -45,16 +45,18 @@ def costs_of(findings: Mapping[str, Any]) -> Costs:
 
 def _costs(load: Load, cells: Sequence[JudgedCell]) -> dict[str, float]:
     found: dict[str, list[float]] = {}
+    after = _after(cells)
     for cell in cells:
         record = cell.stored.record
-        for name in ("evidence_s", "switch_s"):
-            # writing thousands of rules is a cost of its own
-            if name in record.timing and not cell.configuration.filler_rules:
-                found.setdefault(name, []).append(record.timing[name])
+        # writing thousands of rules is a cost of its own
+        if "switch_s" in record.timing and not cell.configuration.filler_rules:
+            found.setdefault("switch_s", []).append(record.timing["switch_s"])
+        if "evidence_s" in record.timing:
+            found.setdefault("evidence_s", []).append(record.timing["evidence_s"] + after)
         for stage, asked in STAGES.items():
             if f"{stage}_s" in record.timing and getattr(load, asked):
                 found.setdefault("stage_s", []).append(record.timing[f"{stage}_s"] - getattr(load, asked))
-        for state, per_probe in _per_probe(cell, load):
+        for state, per_probe in cell.probe_costs.items():
             found.setdefault(f"probe_{state.value}_s", []).append(per_probe)
     plain = _median(found.get("switch_s", []))
     for cell in cells:
@@ -65,20 +67,14 @@ def _costs(load: Load, cells: Sequence[JudgedCell]) -> dict[str, float]:
     return {name: float(np.round(np.median(values), 7)) for name, values in sorted(found.items())}
 
 
-def _per_probe(cell: JudgedCell, load: Load) -> Iterator[tuple[State, float]]:
-    """State -> seconds from one probe's start to the next one's, less what was asked for."""
-    if "probe" not in cell.stored.rows:
-        return
-    try:
-        samples = cell.stored.samples("probe")
-    except Damaged:
-        return
-    asked_s = load.gap_ms / 1000 + load.later_requests * load.later_interval_ms / 1000
-    first: pd.DataFrame = samples[samples["sequence"] == 0]
-    for state in cell.configuration.states:
-        starts = np.sort(first.loc[first["state"] == state.value, "start_ns"].to_numpy(dtype=float))
-        if len(starts) > 1:
-            yield state, float(np.median(np.diff(starts))) / 1e9 - asked_s
+def _after(cells: Sequence[JudgedCell]) -> float:
+    """Median seconds from a cell's end to the next one's start: judging it and saving it."""
+    records = sorted((cell.stored.record for cell in cells), key=lambda each: each.started.monotonic_ns)
+    gaps = [
+        (later.started.monotonic_ns - earlier.ended.monotonic_ns) / 1e9
+        for earlier, later in itertools.pairwise(records)
+    ]
+    return float(np.median(gaps)) if gaps else 0.0
 
 
 def _median(values: Sequence[float]) -> float | None:

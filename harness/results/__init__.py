@@ -1,7 +1,7 @@
 """Run folders: what a run leaves, written so that a crash loses one cell at most and tears nothing.
 
 layout: which file is where. schema: what is in them, and its version. atomic: how they appear.
-write: `RunWriter`, in the order of a run. read: `open_run`, which verifies before it believes.
+write: `RunWriter`, in the order of a run. read: `read`, which verifies before it believes.
 environment: the machine and the software that a result belongs to.
 
     results/<run>/

@@ -35,7 +35,10 @@ def first_pays(grounds: Grounds) -> Ruling:
     settled = [each for each in against_direct if each.word is not Word.INCONCLUSIVE]
     if evaluated is None or not settled:
         return not_measured("no first packet through the mesh and directly in rounds enough to compare")
-    figures = [f"policy evaluations per connection into the mesh: {span(evaluated)}", *ratios(settled)]
+    figures = [
+        f"policy evaluations per connection into the mesh: {span(evaluated)}",
+        *ratios(_extremes(settled)),
+    ]
     if all(each.word is Word.COSTS for each in settled) and exactly(evaluated, 1):
         return Ruling(
             verdict=Verdict.HOLDS,

@@ -99,7 +99,8 @@ def exactly(found: tuple[float, float] | None, expected: float) -> bool:
 
 def ratios(comparisons: Iterable[Comparison]) -> list[str]:
     return [
-        f"{each.path}, {each.label}, {METRICS[each.of.metric].title}: {times(each.ratio)}, {each.word.value}"
+        f"{each.of.configuration}: {METRICS[each.of.metric].title}, {each.label}: "
+        f"{times(each.ratio)}, {each.word.value}"
         for each in comparisons
         if each.ratio is not None
     ]
