@@ -105,7 +105,8 @@ def _measure(request: Request, writer: RunWriter, display: Display, interrupts: 
         with bed:
             stages = {f"up_{name.replace(' ', '_')}_s": seconds for name, seconds in bed.stages_s.items()}
             writer.update(status=RunStatus.RUNNING, timing={"up_s": bed.up_s, **stages})
-            writer.members(bed.describe())
+            agents = {node: reply.document for node, reply in bed.ask_agents("hello").items()}
+            writer.members({"members": bed.describe(), "agents": agents})
             display.step(f"testbed up after {bed.up_s:.1f} s")
             try:
                 _Cells(request, bed, writer, display).measure()

@@ -150,7 +150,7 @@ class Testbed:
 
     def proxies(self) -> dict[str, Channel]:
         """The control channels to all proxies, by node; empty without a data plane."""
-        if not dataplanes.named(self.dataplane).CARRIES:
+        if not self.carries:
             return {}
         return {node.name: self.proxy(node.name) for node in self.topology.nodes}
 
@@ -167,21 +167,6 @@ class Testbed:
         replies = self.ask_agents("capture", interception=interception.value, filler_rules=filler_rules)
         self.interception, self.filler_rules = interception, filler_rules
         return replies
-
-    def describe(self) -> dict[str, object]:
-        """What runs, for a run's record: members with their powers, and what the agents say of themselves."""
-        members = {
-            member.name: {
-                "role": member.role.value,
-                "node": member.node,
-                "image": member.image,
-                "namespace": member.namespace,
-                "capabilities": dict(member.capabilities),
-            }
-            for member in self.members
-        }
-        agents = {node: reply.document for node, reply in self.ask_agents("hello").items()}
-        return {"members": members, "agents": agents}
 
     def exited(self) -> Mapping[str, int]:
         """Members that have ended although nobody asked them to, with their exit codes."""
