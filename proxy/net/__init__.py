@@ -1,0 +1,22 @@
+"""Kernel facts, one per function: namespaces, socket options, original destinations.
+
+namespace: a network namespace by descriptor, and sockets made inside it.
+options: marks, transparency, keep-alive, each constant with the header that defines it.
+sockets: the three kinds of socket that the proxy uses, with their options set.
+original: where an intercepted connection was going.
+"""
+
+from proxy.net.namespace import NamespaceError, Netns, inside
+from proxy.net.original import original_destination
+from proxy.net.sockets import connect_socket, freebind, listen, socket_in
+
+__all__ = [
+    "NamespaceError",
+    "Netns",
+    "connect_socket",
+    "freebind",
+    "inside",
+    "listen",
+    "original_destination",
+    "socket_in",
+]

@@ -1,0 +1,14 @@
+"""What the proxy tells of itself.
+
+stats: counters as plain integers, for the control socket and the metrics.
+record: one connection from accept to its end, with the time of each phase.
+access: the access line, one per connection.
+metrics: the same counters and per-traffic sums under ztunnel's names, for Prometheus.
+logs: how all other lines are written.
+"""
+
+from proxy.telemetry.record import ConnectionRecord, Direction, Flag, Outcome, Phases
+from proxy.telemetry.stats import Stats
+from proxy.telemetry.telemetry import Telemetry
+
+__all__ = ["ConnectionRecord", "Direction", "Flag", "Outcome", "Phases", "Stats", "Telemetry"]

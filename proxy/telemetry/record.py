@@ -1,0 +1,97 @@
+"""One connection as the proxy saw it, from accept to its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from time import monotonic_ns
+
+from proxy.identity.spiffe import SpiffeId
+from proxy.state.model import Service, SocketAddress, Workload
+
+
+class Direction(StrEnum):
+    """Which side of the proxy a connection came in on."""
+
+    OUTBOUND = "outbound"
+    INBOUND = "inbound"
+
+
+class Outcome(StrEnum):
+    """How a connection was carried, or why not."""
+
+    HBONE = "hbone"
+    PASSTHROUGH = "passthrough"
+    DENIED = "denied"
+    FAILED = "failed"
+
+
+class Flag(StrEnum):
+    """ztunnel's response flags."""
+
+    NONE = "-"
+    DENY = "DENY"
+    CONNECT = "CONNECT"
+    TLS_FAILURE = "TLS_FAILURE"
+    H2_HANDSHAKE_FAILURE = "H2_HANDSHAKE_FAILURE"
+    NETWORK_POLICY = "NETWORK_POLICY"
+    IDENTITY_ERROR = "IDENTITY_ERROR"
+    CERT_REVOKED = "CERT_REVOKED"
+
+
+@dataclass(slots=True)
+class Phases:
+    """When each step was done: monotonic ns, None where it was not reached or does not apply."""
+
+    original_destination_ns: int | None = None
+    route_ns: int | None = None
+    policy_ns: int | None = None
+    pool_ns: int | None = None
+    """A tunnel was at hand: taken from the pool or opened."""
+    tcp_ns: int | None = None
+    tls_ns: int | None = None
+    connect_ns: int | None = None
+    """The CONNECT was answered with 200."""
+    app_connect_ns: int | None = None
+    first_sent_ns: int | None = None
+    first_received_ns: int | None = None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class ConnectionRecord:
+    """Filled in as things become known; handed to `Telemetry.complete` once, at the end.
+
+    `bytes_sent` go from the connection's opener to its target, `bytes_received` come back.
+    """
+
+    direction: Direction
+    source_address: SocketAddress
+    destination_address: SocketAddress | None = None
+    """What the app dialled (outbound) or what is dialled for it (inbound)."""
+    hbone_address: str | None = None
+    """The CONNECT's authority."""
+    source: Workload | None = None
+    source_identity: SpiffeId | None = None
+    destination: Workload | None = None
+    destination_identity: SpiffeId | None = None
+    service: Service | None = None
+    outcome: Outcome = Outcome.FAILED
+    """FAILED until something better is true."""
+    flag: Flag = Flag.NONE
+    error: str | None = None
+    policy: str | None = None
+    """The policy that decided, `namespace/name`."""
+    trace_id: str | None = None
+    """32 hex digits of the CONNECT's traceparent: joins the records of two proxies."""
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    accepted_ns: int = field(default_factory=monotonic_ns)
+    ended_ns: int | None = None
+    phases: Phases = field(default_factory=Phases)
+    opened: bool = False
+    completed: bool = False
+
+    @property
+    def mutual_tls(self) -> bool:
+        """Whether this connection's far leg was authenticated on both ends."""
+        return self.hbone_address is not None
