@@ -69,7 +69,8 @@ class Core:
             self._h2.receive_data(frames.PREFACE)
         opening = frames.PREFACE if self._client else b""
         increment = self._limits.connection_window - frames.DEFAULT_WINDOW
-        return opening + frames.settings(entries) + frames.window_update(0, increment)
+        window = frames.window_update(0, increment) if increment > 0 else b""
+        return opening + frames.settings(entries) + window
 
     # What the peer did.
 
