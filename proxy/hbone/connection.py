@@ -94,6 +94,8 @@ class Connection:
         self._highest = 0
         """Highest stream id used by the client, whichever side we are."""
         self._accept_up_to = frames.MAX_STREAM_ID
+        self._final = False
+        """No request is under way any more: our bound is announced, or the client said GOAWAY."""
         self._receive = ReceiveWindow(self.limits.connection_window)
         self._send = SendWindow(frames.DEFAULT_WINDOW)
         self._out = bytearray()
@@ -122,6 +124,16 @@ class Connection:
     def live(self) -> int:
         """Streams that are not over in both directions."""
         return self._live
+
+    def alive(self, stream_id: int) -> bool:
+        """Whether a stream is not over in both directions."""
+        stream = self._streams.get(stream_id)
+        return stream is not None and not stream.closed
+
+    @property
+    def drained(self) -> bool:
+        """Whether a GOAWAY has done its work: no stream lives, and none can come."""
+        return self.draining and not self._live and (self._final or self.side is Side.CLIENT)
 
     @property
     def incomplete(self) -> bool:
@@ -495,6 +507,7 @@ class Connection:
             self._events.append(Pong())
         elif payload == _DRAIN and self.draining and self.side is Side.SERVER:
             self._accept_up_to = self._highest
+            self._final = True
             self._out += frames.goaway(self._highest, ErrorCodes.NO_ERROR)
 
     def _received_goaway(self, stream_id: int, payload: bytes) -> None:
@@ -503,7 +516,7 @@ class Connection:
         if len(payload) < 8:
             raise RemoteProtocolError("GOAWAY too short", ErrorCodes.FRAME_SIZE_ERROR)
         self._settings.take(self._now)
-        self.draining = True
+        self.draining = self._final = True
         last, code = frames.parse_long(payload) & frames.MAX_STREAM_ID, frames.parse_long(payload, 4)
         self._events.append(Draining(last, code))
         if self.side is Side.CLIENT:
