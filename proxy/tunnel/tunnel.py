@@ -77,6 +77,7 @@ class Tunnel:
         self._deadlines = Deadlines(self.connection, now, timing.handshake_s)
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
+        self._retired = False
 
     def __repr__(self) -> str:
         return f"<tunnel to {self.peer}: {self.connection!r}>"
@@ -95,7 +96,14 @@ class Tunnel:
     @property
     def usable(self) -> bool:
         """Whether streams may be opened, now or when others end."""
-        return not (self.over or self._closing or self.connection.closed or self.connection.draining)
+        return not (
+            self.over or self._closing or self._retired or self.connection.closed or self.connection.draining
+        )
+
+    @property
+    def capacity(self) -> int:
+        """How many more streams the peer lets us open now."""
+        return self.connection.capacity if self.usable else 0
 
     @property
     def live(self) -> int:
@@ -167,7 +175,7 @@ class Tunnel:
         self._close_if_drained()
 
     def _close_if_drained(self) -> None:
-        if self.connection.drained:
+        if self.connection.drained or (self._retired and not self.connection.live):
             self.close()
 
     # From the channel.
@@ -277,6 +285,12 @@ class Tunnel:
         self._arm()
 
     # The end.
+
+    def retire(self) -> None:
+        """Open no more streams and close when those that live are over; the peer is not told before."""
+        self._retired = True
+        self.on_change()
+        self._close_if_drained()
 
     def drain(self) -> None:
         """No more streams; those that live go on. The owner closes the tunnel when they are over."""

@@ -207,7 +207,7 @@ def test_resets_that_we_are_made_to_send_count_as_well() -> None:
         ("empty DATA", head(1) + data(1, b"\5" + b"\0" * 5, frames.PADDED) * 101),
         ("WINDOW_UPDATE", head(1) + frames.window_update(1, 1) * 1003),
         ("CONTINUATION", open_block(b"") + frames.frame(FrameType.CONTINUATION, 0, 1, b"") * 9),
-        ("header bytes", open_block(b"\0" * 40_000) + frames.frame(FrameType.CONTINUATION, 0, 1, b"\0" * 40_000)),
+        ("header bytes", open_block(b"0" * 40_000) + frames.frame(9, 0, 1, bytes(40_000))),
         ("SETTINGS entries", frames.settings([(0x4242, 1)] * 33)),
     ],
 )  # fmt: skip
