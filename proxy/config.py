@@ -176,13 +176,6 @@ class Settings:
     packet_mark: int = _setting(
         0x539, "PACKET_MARK", _count(1, 0xFFFFFFFF), "1 to 0xffffffff", "mark of the proxy's own packets"
     )
-    app_mark: int | None = _setting(
-        None,
-        PREFIX + "APP_MARK",
-        _count(1, 0xFFFFFFFF),
-        "1 to 0xffffffff",
-        "mark of the leg to the app, where the rules want another than PACKET_MARK",
-    )
     ipv6: bool = _setting(True, "IPV6_ENABLED", _flag, _FLAG_TEXT, "whether to listen on IPv6")
     port_reuse: bool = _setting(True, "INPOD_PORT_REUSE", _flag, _FLAG_TEXT, "SO_REUSEPORT on listeners")
     original_source: bool = _setting(
@@ -290,11 +283,6 @@ class Settings:
             raise InvalidSetting(
                 f"CA_ADDRESS={self.ca_address!r}: expected unix:///path or https://host:port"
             )
-
-    @property
-    def leg_mark(self) -> int:
-        """The mark of sockets that connect to this node's apps."""
-        return self.packet_mark if self.app_mark is None else self.app_mark
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:

@@ -1,18 +1,115 @@
-"""Certificates of this node's workloads: fetched once for many callers, renewed at half life."""
+"""Certificates of this node's workloads: fetched once for many callers, renewed at half life.
+
+An identity is known while a pod of this node has it. Its certificate is fetched when the first pod
+comes, so that connections find it there. When the authority fails, the last certificate is used
+for as long as it is valid; after that the identity has none, and nothing is sent without one.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import ssl
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
+from proxy.identity.authority import Authority, AuthorityFailed
+from proxy.identity.certificate import Certificate, InvalidChain, Request
+from proxy.identity.contexts import Unusable, client_context, server_context
 from proxy.identity.spiffe import SpiffeId
+from proxy.telemetry.stats import Stats
+
+log = logging.getLogger("proxy.identity")
+
+CONCURRENCY = 8
+"""Calls to the authority at a time; as ztunnel."""
+BACKOFF_FIRST_S = 0.5
+BACKOFF_CAP_S = 150.0
+"""As ztunnel."""
+NAP_S = 60.0
+"""Longest sleep towards half life, so that a stepped wall clock is noticed."""
 
 
 class IdentityUnavailable(Exception):
-    """There is no valid certificate for an identity now; the message says why and since when."""
+    """There is no valid certificate for an identity now; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A certificate with its contexts, made once."""
+
+    certificate: Certificate
+    client: ssl.SSLContext
+    server: ssl.SSLContext
+
+
+class _Entry:
+    """One identity with pods on this node."""
+
+    __slots__ = ("arrived", "ended", "failure", "held", "identity", "task", "users")
+
+    def __init__(self, identity: SpiffeId) -> None:
+        self.identity = identity
+        self.users = 0
+        self.held: _Held | None = None
+        self.arrived = asyncio.Event()
+        self.failure: str | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.ended = False
 
 
 class Identities:
     """TLS contexts by identity. A context stays the same object until its certificate is renewed."""
+
+    def __init__(
+        self,
+        authority: Authority,
+        *,
+        tasks: asyncio.TaskGroup,
+        stats: Stats,
+        ttl_s: float,
+        wait_s: float,
+        now: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Nothing is fetched until an identity is enrolled.
+
+        Args:
+            authority: Who signs.
+            tasks: Parent of the renewals.
+            stats: Counts what was fetched.
+            ttl_s: Life to ask for.
+            wait_s: How long a caller waits for a certificate that is not there yet.
+            now: Wall clock, seconds since the epoch: certificates live by it.
+            sleep: Waits between renewals and retries.
+        """
+        self._authority = authority
+        self._tasks = tasks
+        self._stats = stats
+        self._ttl_s = ttl_s
+        self._wait_s = wait_s
+        self._now = now
+        self._sleep = sleep
+        self._entries: dict[SpiffeId, _Entry] = {}
+        self._calls = asyncio.Semaphore(CONCURRENCY)
+
+    def enrol(self, identity: SpiffeId) -> None:
+        """A pod with that identity has come. The first one starts its certificate's life."""
+        entry = self._entries.get(identity)
+        if entry is None:
+            entry = self._entries[identity] = _Entry(identity)
+            entry.task = self._tasks.create_task(self._maintain(entry), name=f"certificate {identity}")
+        entry.users += 1
+
+    def withdraw(self, identity: SpiffeId) -> None:
+        """A pod with that identity has gone. With the last one, key and certificate are forgotten."""
+        entry = self._entries[identity]
+        entry.users -= 1
+        if entry.users == 0:
+            del self._entries[identity]
+            if entry.task is not None:
+                entry.task.cancel()
 
     async def client_context(self, source: SpiffeId) -> ssl.SSLContext:
         """The context with which `source` opens tunnels; waits for its first certificate.
@@ -21,8 +118,99 @@ class Identities:
             IdentityUnavailable: No pod of this node has that identity, or the CA has failed and
                 no certificate is left that is valid.
         """
-        raise NotImplementedError
+        return (await self._valid(source)).client
 
     async def server_context(self, workload: SpiffeId) -> ssl.SSLContext:
         """The context with which `workload`'s tunnels are accepted; see `client_context`."""
-        raise NotImplementedError
+        return (await self._valid(workload)).server
+
+    def describe(self) -> list[dict[str, object]]:
+        """What a config dump may show: everything but keys."""
+        now = self._now()
+        described: list[dict[str, object]] = []
+        for entry in self._entries.values():
+            held = entry.held
+            valid = held is not None and now < held.certificate.not_after
+            row: dict[str, object] = {
+                "identity": str(entry.identity),
+                "state": "available" if valid else "unavailable",
+                "failure": entry.failure,
+            }
+            if held is not None:
+                row["serial"] = held.certificate.serial
+                row["not_before"] = held.certificate.not_before
+                row["not_after"] = held.certificate.not_after
+            described.append(row)
+        return described
+
+    async def _valid(self, identity: SpiffeId) -> _Held:
+        entry = self._entries.get(identity)
+        if entry is None:
+            raise IdentityUnavailable(f"{identity}: no pod of this node has that identity")
+        held = entry.held
+        if held is not None and self._now() < held.certificate.not_after:
+            return held
+        try:
+            async with asyncio.timeout(self._wait_s):
+                return await self._arrival(entry)
+        except TimeoutError as exc:
+            why = entry.failure or "the CA has not answered yet"
+            raise IdentityUnavailable(f"{identity}: no certificate after {self._wait_s:g} s: {why}") from exc
+
+    async def _arrival(self, entry: _Entry) -> _Held:
+        while True:
+            held = entry.held
+            if held is not None and self._now() < held.certificate.not_after:
+                return held
+            if entry.ended:
+                raise IdentityUnavailable(f"{entry.identity}: its last pod has gone")
+            await entry.arrived.wait()
+
+    async def _maintain(self, entry: _Entry) -> None:
+        """Fetch, sleep until half life, again; on failure retry ever more slowly."""
+        backoff_s = BACKOFF_FIRST_S
+        try:
+            while True:
+                try:
+                    held = await self._fetch(entry.identity)
+                except (AuthorityFailed, InvalidChain, Unusable) as exc:
+                    entry.failure = str(exc)
+                    log.warning(
+                        "certificate not fetched identity=%s retry_in=%gs error=%s",
+                        entry.identity,
+                        backoff_s,
+                        exc,
+                    )
+                    await self._sleep(backoff_s)
+                    backoff_s = min(2 * backoff_s, BACKOFF_CAP_S)
+                else:
+                    backoff_s = BACKOFF_FIRST_S
+                    self._take(entry, held)
+                    await self._sleep_until(held.certificate.half_life)
+        finally:
+            entry.ended = True
+            entry.arrived.set()
+
+    async def _fetch(self, identity: SpiffeId) -> _Held:
+        async with self._calls:
+            request = Request(identity)
+            answer = await self._authority.sign(identity, request.csr_pem, self._ttl_s)
+        self._stats.certificates_fetched += 1
+        certificate = request.accept(answer, now=self._now())
+        return _Held(certificate, client_context(certificate), server_context(certificate))
+
+    def _take(self, entry: _Entry, held: _Held) -> None:
+        entry.held = held
+        entry.failure = None
+        arrived, entry.arrived = entry.arrived, asyncio.Event()
+        arrived.set()
+        log.info(
+            "certificate fetched identity=%s serial=%s life_s=%d",
+            entry.identity,
+            held.certificate.serial,
+            held.certificate.not_after - held.certificate.not_before,
+        )
+
+    async def _sleep_until(self, moment: float) -> None:
+        while (left_s := moment - self._now()) > 0:
+            await self._sleep(min(left_s, NAP_S))

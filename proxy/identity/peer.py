@@ -55,7 +55,7 @@ def leaf_identity(leaf_der: bytes) -> SpiffeId:
     try:
         certificate = x509.load_der_x509_certificate(leaf_der)
         extensions = certificate.extensions
-    except ValueError as exc:
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as exc:
         raise IdentityMismatch(f"peer's certificate cannot be read: {exc}") from exc
     return _identity(extensions)
 

@@ -2,27 +2,182 @@
 
 from __future__ import annotations
 
-from proxy.rbac import Compiled
-from proxy.state.model import IPAddress, Service, Workload
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from proxy.rbac import Action, Compiled, Policy, Scope
+from proxy.state.model import IPAddress, NetworkMode, Service, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A workload of a service, with its ports for it."""
+
+    workload: Workload
+    ports: Mapping[int, int]
+    """Service port -> port of the workload."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A resource of the document that could not be used."""
+
+    kind: str
+    """workload, service or policy"""
+    key: str
+    """uid, `namespace/hostname` or `namespace/name`; its place where it has no readable name."""
+    reason: str
+    kept: bool
+    """Whether its previous version stays in force."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unloaded:
+    """A policy that is wanted but could not be read and has no previous version."""
+
+    key: str
+    namespace: str
+    scope: Scope | None
+    """None where not even that could be read: then it is for its whole namespace."""
+    action: Action | None
 
 
 class MeshState:
     """Workloads, services and policies of one version. Nothing in it changes."""
 
-    version: int
+    def __init__(
+        self,
+        *,
+        version: int = 0,
+        workloads: Iterable[Workload] = (),
+        services: Iterable[Service] = (),
+        policies: Iterable[Policy] = (),
+        rejections: Iterable[Rejection] = (),
+        unloaded: Iterable[Unloaded] = (),
+        unusable: Mapping[tuple[str, IPAddress], str] = MappingProxyType({}),
+    ) -> None:
+        """Index.
+
+        Args:
+            version: Grows with each snapshot.
+            workloads: Of unique uid; where addresses overlap, the last one has them.
+            services: Of unique key.
+            policies: Of unique key.
+            rejections: What the document had besides.
+            unloaded: Policies that must be assumed to deny.
+            unusable: (network, address) of rejected workloads and services -> why. Connections there are
+                refused: to guess them out of the mesh would send their traffic in plaintext.
+        """
+        self.version = version
+        self.workloads = {workload.uid: workload for workload in workloads}
+        self.services = {service.key: service for service in services}
+        self.policies = {policy.key: policy for policy in policies}
+        self.rejections = tuple(rejections)
+        self.unloaded = tuple(unloaded)
+        self.unusable = dict(unusable)
+        self._by_address: dict[tuple[str, IPAddress], Workload] = {}
+        self._by_pod: dict[tuple[str, str, str], Workload] = {}
+        endpoints: defaultdict[str, list[Endpoint]] = defaultdict(list)
+        for workload in self.workloads.values():
+            if workload.network_mode is not NetworkMode.HOST_NETWORK:
+                self._by_address.update(
+                    {(workload.network, address): workload for address in workload.addresses}
+                )
+            self._by_pod[workload.namespace, workload.name, workload.service_account] = workload
+            for key, ports in workload.services.items():
+                endpoints[key].append(Endpoint(workload, ports))
+        self._endpoints = {key: tuple(found) for key, found in endpoints.items()}
+        self._by_vip: defaultdict[tuple[str, IPAddress], list[Service]] = defaultdict(list)
+        for service in self.services.values():
+            for vip in service.vips:
+                self._by_vip[vip].append(service)
+        self._by_block = [
+            (network, block, service)
+            for service in self.services.values()
+            for network, block in service.cidr_vips
+        ]
+        self._compiled: dict[tuple[str, tuple[str, ...]], Compiled] = {}
 
     def workload_at(self, address: IPAddress, network: str = "") -> Workload | None:
         """The workload with that address of its own."""
-        raise NotImplementedError
+        return self._by_address.get((network, address))
 
     def workload_named(self, *, namespace: str, name: str, service_account: str) -> Workload | None:
         """The workload of a pod."""
-        raise NotImplementedError
+        return self._by_pod.get((namespace, name, service_account))
 
-    def service_at(self, address: IPAddress, network: str = "", *, namespace: str = "") -> Service | None:
-        """The service with that virtual address; where several share it, as seen from `namespace`."""
-        raise NotImplementedError
+    def service_at(
+        self, address: IPAddress, network: str = "", *, namespace: str = "", preferred: str = ""
+    ) -> Service | None:
+        """The service with that virtual address.
+
+        Args:
+            address: The address.
+            network: Where it is meant.
+            namespace: The asker's. Where several services share the address, its own come first, then
+                canonical ones, then those of the `preferred` namespace, then the first in the document.
+            preferred: See `namespace`.
+        """
+        sharing = self._by_vip.get((network, address))
+        if sharing is None:
+            return self._service_by_block(address, network)
+        if len(sharing) == 1:
+            return sharing[0]
+        tests = (
+            lambda service: service.namespace == namespace,
+            lambda service: service.canonical,
+            lambda service: service.namespace == preferred,
+        )
+        for test in tests:
+            found = next(filter(test, sharing), None)
+            if found is not None:
+                return found
+        return sharing[0]
+
+    def _service_by_block(self, address: IPAddress, network: str) -> Service | None:
+        """The service with the narrowest block around the address."""
+        around = [
+            (block.prefixlen, service)
+            for where, block, service in self._by_block
+            if where == network and address in block
+        ]
+        return max(around, key=lambda found: found[0])[1] if around else None
+
+    def endpoints(self, service: Service) -> tuple[Endpoint, ...]:
+        """The workloads that say they serve it."""
+        return self._endpoints.get(service.key, ())
 
     def policies_for(self, workload: Workload) -> Compiled:
         """The policies that decide who may connect to the workload. Compiled once per snapshot."""
-        raise NotImplementedError
+        selection = (workload.namespace, workload.authorization_policies)
+        compiled = self._compiled.get(selection)
+        if compiled is None:
+            compiled = self._compiled[selection] = self._compile(*selection)
+        return compiled
+
+    def _compile(self, namespace: str, listed: tuple[str, ...]) -> Compiled:
+        applying = {
+            key: policy
+            for key, policy in self.policies.items()
+            if policy.scope is Scope.GLOBAL
+            or (policy.scope is Scope.NAMESPACE and policy.namespace == namespace)
+            or key in listed
+        }
+        missing = {key for key in listed if key not in self.policies}
+        for policy in self.unloaded:
+            if policy.scope is Scope.WORKLOAD_SELECTOR:
+                continue  # those that list it have it among the missing
+            if policy.scope is Scope.GLOBAL or policy.namespace == namespace:
+                if policy.action is Action.ALLOW:
+                    # Without its rules it allows nobody, and others still may.
+                    applying[policy.key] = _allowing_nobody(policy)
+                else:
+                    missing.add(policy.key)
+        return Compiled(applying.values(), missing=missing)
+
+
+def _allowing_nobody(policy: Unloaded) -> Policy:
+    name = policy.key.removeprefix(f"{policy.namespace}/")
+    return Policy(name=name, namespace=policy.namespace, scope=Scope.NAMESPACE, action=Action.ALLOW, rules=())

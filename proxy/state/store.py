@@ -1,11 +1,24 @@
-"""The mesh as it is now, and where it comes from."""
+"""The mesh as it is now, and where it comes from.
+
+A source puts whole snapshots into the store. The first one is a file that is looked at again and
+again; another (delta xDS) fills the same slot.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
 
+from proxy.state.document import MalformedDocument, parse
 from proxy.state.mesh import MeshState
 from proxy.state.model import Workload
+
+log = logging.getLogger("proxy.state")
+
+Changed = Callable[[MeshState], None]
 
 
 class NotReady(Exception):
@@ -15,18 +28,128 @@ class NotReady(Exception):
 class MeshStore:
     """The current snapshot. `state` is replaced as a whole; whoever holds one keeps a consistent view."""
 
-    state: MeshState
+    def __init__(self) -> None:
+        self.state = MeshState()
+        """Empty, with version 0, until there is one."""
+        self._next = asyncio.Event()
+        self._subscribers: list[Changed] = []
+
+    @property
+    def has_state(self) -> bool:
+        """Whether a first complete snapshot is there. Until then nothing may be guessed."""
+        return self.state.version > 0
+
+    def replace(self, state: MeshState) -> None:
+        """Put a snapshot in force and tell everyone who waits for one."""
+        self.state = state
+        arrived, self._next = self._next, asyncio.Event()
+        arrived.set()
+        for changed in tuple(self._subscribers):
+            changed(state)
+
+    def subscribe(self, changed: Changed) -> Callable[[], None]:
+        """Call `changed` after each replacement; the answer ends the subscription."""
+        self._subscribers.append(changed)
+        return lambda: self._subscribers.remove(changed)
 
     async def ready(self, timeout_s: float) -> MeshState:
         """The current state, as soon as there is one; NotReady after `timeout_s`."""
-        raise NotImplementedError
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not self.has_state:
+                    await self._next.wait()
+        except TimeoutError as exc:
+            raise NotReady(f"no mesh state after {timeout_s:g} s") from exc
+        return self.state
 
     async def workload(
         self, *, namespace: str, name: str, service_account: str, timeout_s: float
     ) -> Workload:
         """A pod's own workload, as soon as it is known; NotReady after `timeout_s`."""
-        raise NotImplementedError
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    found = self.state.workload_named(
+                        namespace=namespace, name=name, service_account=service_account
+                    )
+                    if found is not None:
+                        return found
+                    await self._next.wait()
+        except TimeoutError as exc:
+            raise NotReady(
+                f"no workload {namespace}/{name} with service account {service_account} "
+                f"in the mesh state after {timeout_s:g} s"
+            ) from exc
 
-    def subscribe(self, changed: Callable[[MeshState], None]) -> Callable[[], None]:
-        """Call `changed` after each replacement; the answer ends the subscription."""
-        raise NotImplementedError
+
+class Source(Protocol):
+    """Where snapshots come from."""
+
+    async def run(self, store: MeshStore) -> None:
+        """Put snapshots into the store until cancelled."""
+
+
+class FileSource:
+    """A mesh document that is replaced by renaming a new one over it.
+
+    The file is looked at by `stat`, as file events do not cross every kind of mount. What was in
+    force stays so while the file is absent or cannot be read.
+    """
+
+    def __init__(self, path: Path, *, poll_s: float) -> None:
+        self.path = path
+        self.poll_s = poll_s
+        self._seen: tuple[int, int, int] | None = None
+        self._document: bytes | None = None
+        self._trouble: str | None = None
+
+    async def run(self, store: MeshStore) -> None:
+        """Look, for ever."""
+        while True:
+            await self.look(store)
+            await asyncio.sleep(self.poll_s)
+
+    async def look(self, store: MeshStore) -> None:
+        """Put the document in force if it has changed since the last look."""
+        try:
+            status = self.path.stat()
+            seen = (status.st_ino, status.st_size, status.st_mtime_ns)
+            if seen == self._seen:
+                return
+            document = await asyncio.to_thread(self.path.read_bytes)
+            self._seen = seen
+            if document == self._document:
+                return
+            self._document = document
+            state = await asyncio.to_thread(
+                parse, document, version=store.state.version + 1, previous=store.state
+            )
+        except OSError as exc:
+            self._complain(f"read mesh document {self.path}: {exc.strerror}")
+        except MalformedDocument as exc:
+            self._complain(f"mesh document {self.path}: {exc}; version {store.state.version} stays in force")
+        else:
+            self._trouble = None
+            for rejection in state.rejections:
+                log.warning(
+                    "resource rejected kind=%s key=%s kept=%s reason=%s",
+                    rejection.kind,
+                    rejection.key,
+                    rejection.kept,
+                    rejection.reason,
+                )
+            store.replace(state)
+            log.info(
+                "mesh state in force version=%d workloads=%d services=%d policies=%d rejected=%d",
+                state.version,
+                len(state.workloads),
+                len(state.services),
+                len(state.policies),
+                len(state.rejections),
+            )
+
+    def _complain(self, trouble: str) -> None:
+        """Once for each trouble, not once for each look."""
+        if trouble != self._trouble:
+            self._trouble = trouble
+            log.warning(trouble)
