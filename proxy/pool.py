@@ -302,12 +302,15 @@ class Pool:
             self._over(tunnel, place)
         elif self._closed:
             tunnel.retire()
+        elif place is not None:
+            self._changed(*place)  # it may be ready already, or lost
 
     def _changed(self, key: Key, entry: _Entry, item: _Pooled) -> None:
         if not item.tunnel.usable and item in entry.tunnels:
             entry.tunnels.remove(item)
-            if not item.tunnel.ready and item.tunnel.over and not entry.opening and not entry.tunnels:
-                entry.fail(TunnelLost(item.tunnel.close_reason or "tunnel closed before it was ready"))
+            reason = item.tunnel.close_reason
+            if reason is not None and not item.tunnel.ready and not entry.opening and not entry.tunnels:
+                entry.fail(TunnelLost(reason))
         entry.wake()
         now = asyncio.get_running_loop().time()
         item.idle_since = None if item.tunnel.live else (item.idle_since or now)
