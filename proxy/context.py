@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
+from typing import Protocol
 
 from proxy.config import Reuse, SameNode, Settings
 from proxy.identity import Identities
@@ -19,6 +20,33 @@ class Switches:
     same_node: SameNode
 
 
+class Droppable(Protocol):
+    """A pool of outbound tunnels."""
+
+    def drop_tunnels(self) -> None:
+        """Begin to close every tunnel; returns at once."""
+
+
+class Tunnels:
+    """The pools of all pods. A pool is added when its pod's listeners start, removed when they end."""
+
+    def __init__(self) -> None:
+        self._pools: set[Droppable] = set()
+
+    def add(self, pool: Droppable) -> None:
+        """A pod's pool has come."""
+        self._pools.add(pool)
+
+    def remove(self, pool: Droppable) -> None:
+        """A pod's pool has gone."""
+        self._pools.discard(pool)
+
+    def drop(self) -> None:
+        """Begin to close every outbound tunnel of this node."""
+        for pool in tuple(self._pools):
+            pool.drop_tunnels()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """The proxy's parts, as its listeners see them."""
@@ -29,6 +57,7 @@ class Context:
     telemetry: Telemetry
     switches: Switches
     random: Random
+    tunnels: Tunnels = field(default_factory=Tunnels)
 
     @property
     def stats(self) -> Stats:

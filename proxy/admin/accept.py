@@ -1,0 +1,73 @@
+"""Accepting connections: a limited number at a time, each served by a task of one parent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+log = logging.getLogger("proxy.admin")
+
+LIMIT = 64
+"""Connections served at a time; more wait in the backlog."""
+PAUSE_S = 0.1
+"""After a failed accept (no descriptors left), so that the loop is not spun."""
+
+
+def tcp_listener(address: str, port: int) -> socket.socket:
+    """A listener in the proxy's own namespace; OSError names the address when it is taken."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((address, port))
+        sock.listen(LIMIT)
+    except OSError as exc:
+        sock.close()
+        raise OSError(exc.errno, f"listen on {address}:{port}: {exc.strerror}") from exc
+    return sock
+
+
+def unix_listener(path: Path) -> socket.socket:
+    """A listener that only the proxy's own user reaches. A socket left by a dead process is replaced."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        path.unlink(missing_ok=True)
+        sock.bind(str(path))
+        path.chmod(0o600)
+        sock.listen(LIMIT)
+    except OSError as exc:
+        sock.close()
+        raise OSError(exc.errno, f"listen on {path}: {exc.strerror}") from exc
+    return sock
+
+
+async def accept(listener: socket.socket, serve: Callable[[socket.socket], Awaitable[None]]) -> None:
+    """Serve each connection in a task, until cancelled; then end them all and close the listener."""
+    loop = asyncio.get_running_loop()
+    free = asyncio.Semaphore(LIMIT)
+
+    async def one(connection: socket.socket) -> None:
+        try:
+            await serve(connection)
+        except (OSError, TimeoutError):
+            log.debug("connection lost", exc_info=True)
+        except Exception:  # one connection must not end the others, nor the data path
+            log.exception("connection failed")
+        finally:
+            connection.close()
+            free.release()
+
+    with listener:
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await free.acquire()
+                try:
+                    connection, _ = await loop.sock_accept(listener)
+                except OSError as exc:
+                    free.release()
+                    log.warning("accept failed error=%s", exc)
+                    await asyncio.sleep(PAUSE_S)
+                else:
+                    tasks.create_task(one(connection), name="admin connection")

@@ -1,0 +1,139 @@
+"""The control and the bench socket: JSON lines, answered in order.
+
+A request is `{"op": ..., ...arguments}`; the answer `{"ok": {...}, "bytes": 0}` or
+`{"error": {"kind": ..., "message": ...}}`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from proxy.config import Reuse, SameNode
+from proxy.context import Context
+
+MAX_LINE = 64 * 1024
+DROP_TIMEOUT_S = 2.0
+"""How long `drop-tunnels` waits for both ends' tunnels to be gone."""
+DROP_POLL_S = 0.0005
+
+Op = Callable[[dict[str, Any]], Awaitable[dict[str, object]]]
+
+
+class Refused(Exception):
+    """An operation was not done."""
+
+    def __init__(self, message: str, *, kind: str = "refused") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+async def serve(connection: socket.socket, ops: Mapping[str, Op]) -> None:
+    """Answer requests until the other side closes, or sends a line that is too long."""
+    loop = asyncio.get_running_loop()
+    waiting = bytearray()
+    while True:
+        line, newline, rest = waiting.partition(b"\n")
+        if newline:
+            waiting = rest
+            await loop.sock_sendall(connection, await answer(bytes(line), ops))
+            continue
+        chunk = await loop.sock_recv(connection, MAX_LINE)
+        if not chunk or len(waiting) > MAX_LINE:
+            return
+        waiting += chunk
+
+
+async def answer(line: bytes, ops: Mapping[str, Op]) -> bytes:
+    """One request's answer, with its newline."""
+    try:
+        document = await _dispatch(line, ops)
+    except Refused as exc:
+        return _line({"error": {"kind": exc.kind, "message": str(exc)}})
+    return _line({"ok": document, "bytes": 0})
+
+
+async def _dispatch(line: bytes, ops: Mapping[str, Op]) -> dict[str, object]:
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError) as exc:
+        raise Refused(f"no JSON: {exc}", kind="malformed") from exc
+    if not isinstance(request, dict):
+        raise Refused("no object", kind="malformed")
+    op = request.pop("op", None)
+    if not isinstance(op, str) or op not in ops:
+        raise Refused(f"unknown op {op!r}; known: {', '.join(sorted(ops))}", kind="unknown-op")
+    return await ops[op](request)
+
+
+def _line(document: dict[str, object]) -> bytes:
+    return json.dumps(document).encode() + b"\n"
+
+
+def control_ops(context: Context, loop_name: str) -> dict[str, Op]:
+    """What the control socket does: read the counters, turn the switches."""
+
+    async def stats(_: dict[str, Any]) -> dict[str, object]:
+        return {
+            **context.stats.snapshot(),
+            "cpu_ns": time.process_time_ns(),
+            "rss_bytes": _resident_bytes(),
+            "loop": loop_name,
+            **_switches(context),
+        }
+
+    async def configure(arguments: dict[str, Any]) -> dict[str, object]:
+        reuse, same_node = context.switches.reuse, context.switches.same_node
+        try:
+            reuse = Reuse(arguments.pop("reuse", reuse))
+            same_node = SameNode(arguments.pop("same_node", same_node))
+        except ValueError as exc:
+            raise Refused(f"{exc}; expected reuse on or off, same_node hbone or plaintext") from exc
+        if arguments:
+            raise Refused(f"unknown switch {min(arguments)!r}; known: reuse, same_node")
+        context.switches.reuse, context.switches.same_node = reuse, same_node
+        return _switches(context)
+
+    return {"stats": stats, "configure": configure}
+
+
+def bench_ops(context: Context) -> dict[str, Op]:
+    """What the bench socket does: make tunnels cold, or nothing at the same cost."""
+
+    async def drop_tunnels(_: dict[str, Any]) -> dict[str, object]:
+        context.tunnels.drop()
+        try:
+            async with asyncio.timeout(DROP_TIMEOUT_S):
+                # Counters are plain integers, so that the byte path pays for no event per tunnel.
+                while context.stats.tunnels_outbound or context.stats.tunnels_inbound:  # noqa: ASYNC110  see above
+                    await asyncio.sleep(DROP_POLL_S)
+        except TimeoutError:
+            pass  # the counts say what is left
+        return _tunnels(context)
+
+    async def nothing(_: dict[str, Any]) -> dict[str, object]:
+        return _tunnels(context)
+
+    return {"drop-tunnels": drop_tunnels, "nothing": nothing}
+
+
+def _switches(context: Context) -> dict[str, object]:
+    return {"reuse": context.switches.reuse.value, "same_node": context.switches.same_node.value}
+
+
+def _tunnels(context: Context) -> dict[str, object]:
+    return {
+        "tunnels_outbound": context.stats.tunnels_outbound,
+        "tunnels_inbound": context.stats.tunnels_inbound,
+    }
+
+
+def _resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize()

@@ -1,0 +1,212 @@
+"""The pods served now, and what each of the agent's messages does to them.
+
+Rules for the races between pods that come, go and come again:
+- a pod that is there already, in the same namespace, stays as it is;
+- the same uid in another namespace, or as somebody else, replaces what was there;
+- a pod whose listeners cannot be made is refused, kept in mind and tried again until it is deleted;
+- what a new connection's snapshot does not name is removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from proxy.identity import Identities, InvalidSpiffeId, SpiffeId
+from proxy.inpod.api import PodHandle, PodInfo, PodListeners
+from proxy.inpod.protocol import Add, Delete, Keep, Request, SnapshotSent
+from proxy.net.namespace import Netns
+
+log = logging.getLogger("proxy.inpod")
+
+RETRY_S = 5.0
+"""Between attempts at pods that failed; as ztunnel."""
+START_TIMEOUT_S = 10.0
+"""For one pod's listeners, which are a few system calls."""
+
+
+class Refused(Exception):
+    """A request was not done; the message goes back to the agent."""
+
+
+@dataclass(slots=True)
+class _Served:
+    """A pod, running or (without handle) waiting for its next attempt."""
+
+    pod: PodInfo
+    netns: Netns
+    identity: SpiffeId
+    handle: PodHandle | None = None
+
+    def same_as(self, request: Add) -> bool:
+        return self.pod == request.pod and self.netns.inode == request.netns.inode
+
+
+class Pods:
+    """All pods of the node that are in the mesh. Messages are handled one at a time."""
+
+    def __init__(self, listeners: PodListeners, identities: Identities, *, trust_domain: str) -> None:
+        self._listeners = listeners
+        self._identities = identities
+        self._trust_domain = trust_domain
+        self._served: dict[str, _Served] = {}
+        self._named: set[str] | None = None
+        self._busy = asyncio.Lock()
+        self._snapshot_seen = False
+        self.started = 0
+        self.stopped = 0
+
+    @property
+    def running(self) -> int:
+        """Pods with listeners."""
+        return sum(served.handle is not None for served in self._served.values())
+
+    @property
+    def pending(self) -> int:
+        """Pods whose listeners could not be made yet."""
+        return len(self._served) - self.running
+
+    @property
+    def ready(self) -> bool:
+        """Whether every pod that the agent has named is served."""
+        return self._snapshot_seen and self.pending == 0
+
+    def describe(self) -> list[dict[str, object]]:
+        """For a config dump."""
+        return [
+            {
+                "uid": uid,
+                "pod": str(served.pod),
+                "identity": str(served.identity),
+                "running": bool(served.handle),
+            }
+            for uid, served in self._served.items()
+        ]
+
+    def connected(self) -> None:
+        """A new connection to the agent: a snapshot begins."""
+        self._named = set()
+
+    async def handle(self, request: Request) -> None:
+        """Do what a message says. Takes over an `Add`'s namespace, whatever happens.
+
+        Raises:
+            Refused: It was not done.
+        """
+        async with self._busy:
+            match request:
+                case Add():
+                    await self._add(request)
+                case Keep(uid):
+                    self._keep(uid)
+                case Delete(uid):
+                    await self._delete(uid)
+                case SnapshotSent():
+                    await self._snapshot()
+
+    async def retry(self) -> None:
+        """Try once more to serve the pods that failed."""
+        async with self._busy:
+            for served in [served for served in self._served.values() if served.handle is None]:
+                try:
+                    await self._start(served)
+                except Refused as exc:
+                    log.warning("pod still not served pod=%s error=%s", served.pod, exc)
+
+    async def run(self) -> None:
+        """Retry, for ever."""
+        while True:
+            await asyncio.sleep(RETRY_S)
+            if self.pending:
+                await self.retry()
+
+    async def drain(self, deadline_s: float) -> None:
+        """Stop to accept in all pods at once, let connections finish, cut them at the deadline."""
+        async with self._busy:
+            leaving, self._served = list(self._served.values()), {}
+            async with asyncio.TaskGroup() as tasks:
+                for served in leaving:
+                    tasks.create_task(self._drain(served, deadline_s), name=f"drain {served.pod}")
+
+    async def _add(self, request: Add) -> None:
+        uid = request.pod.uid
+        if self._named is not None:
+            self._named.add(uid)
+        present = self._served.get(uid)
+        if present is not None and present.same_as(request):
+            request.netns.close()
+            if present.handle is None:
+                await self._start(present)
+            return
+        try:
+            identity = SpiffeId(self._trust_domain, request.pod.namespace, request.pod.service_account)
+        except InvalidSpiffeId as exc:
+            request.netns.close()
+            raise Refused(f"pod {request.pod}: {exc}") from exc
+        self._identities.enrol(identity)
+        served = _Served(request.pod, request.netns, identity)
+        if present is not None:
+            log.info("pod replaced pod=%s uid=%s", request.pod, uid)
+            await self._remove(present)
+        self._served[uid] = served
+        await self._start(served)
+
+    def _keep(self, uid: str) -> None:
+        if self._named is None:
+            raise Refused(f"keep of {uid} after the snapshot")
+        if uid not in self._served:
+            raise Refused(f"keep of {uid}, which is not served here: add it")
+        self._named.add(uid)
+
+    async def _delete(self, uid: str) -> None:
+        if self._named is not None:
+            self._named.discard(uid)
+        served = self._served.get(uid)
+        if served is None:
+            raise Refused(f"del of {uid}, which is not served here")
+        await self._remove(served)
+
+    async def _snapshot(self) -> None:
+        if self._named is None:
+            raise Refused("snapshot sent twice on one connection")
+        named, self._named = self._named, None
+        for uid in [uid for uid in self._served if uid not in named]:
+            log.info("pod not in the snapshot uid=%s", uid)
+            await self._remove(self._served[uid])
+        self._snapshot_seen = True
+
+    async def _start(self, served: _Served) -> None:
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                served.handle = await self._listeners.start(served.pod, served.netns)
+        except TimeoutError as exc:
+            raise Refused(f"pod {served.pod}: listeners not there after {START_TIMEOUT_S:g} s") from exc
+        except OSError as exc:
+            raise Refused(f"pod {served.pod}: {exc}") from exc
+        self.started += 1
+        log.info("pod served pod=%s uid=%s", served.pod, served.pod.uid)
+
+    async def _remove(self, served: _Served) -> None:
+        """End a pod at once: its links may be gone already, so nobody could be told to finish."""
+        if self._served.get(served.pod.uid) is served:
+            del self._served[served.pod.uid]
+        try:
+            if served.handle is not None:
+                await served.handle.close()
+                self.stopped += 1
+                log.info("pod no longer served pod=%s uid=%s", served.pod, served.pod.uid)
+        finally:
+            self._release(served)
+
+    async def _drain(self, served: _Served, deadline_s: float) -> None:
+        try:
+            if served.handle is not None:
+                await served.handle.drain(deadline_s)
+                self.stopped += 1
+        finally:
+            self._release(served)
+
+    def _release(self, served: _Served) -> None:
+        served.netns.close()
+        self._identities.withdraw(served.identity)

@@ -1,0 +1,225 @@
+"""The running proxy: its parts put together, its start and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from functools import partial
+from random import Random
+
+from proxy.admin import control, http, pages
+from proxy.admin.accept import accept, tcp_listener, unix_listener
+from proxy.config import Settings
+from proxy.context import Context, Switches
+from proxy.identity import Identities
+from proxy.identity.authority import AuthorityFailed, GrpcAuthority
+from proxy.inpod.api import PodListeners
+from proxy.inpod.client import ZdsClient
+from proxy.inpod.pods import Pods
+from proxy.state.mesh import MeshState
+from proxy.state.store import FileSource, MeshStore
+from proxy.telemetry import Stats, Telemetry
+from proxy.version import VERSION
+
+log = logging.getLogger("proxy")
+
+READY_POLL_S = 0.02
+"""How often readiness is looked at until it is there for the first time."""
+
+Serve = Callable[[socket.socket], Awaitable[None]]
+
+
+async def serve(settings: Settings, listeners: Callable[[Context], PodListeners], *, loop_name: str) -> int:
+    """Serve until a signal or `/quitquitquit`, then drain.
+
+    Args:
+        settings: With a mesh document and a CA.
+        listeners: Makes what listens inside the pods.
+        loop_name: For the counters' document.
+
+    Returns:
+        0 after a drain; 1 when a port, a socket path or the CA's roots cannot be used. A second
+        signal ends the process with 128 + its number.
+    """
+    try:
+        authority = GrpcAuthority(settings)
+    except AuthorityFailed as exc:
+        log.error("cannot start error=%s", exc)  # noqa: TRY400  the message is the whole story
+        return 1
+    async with authority, asyncio.TaskGroup() as tasks:
+        running = _Running(settings, authority, tasks, listeners, loop_name=loop_name)
+        try:
+            servers = running.servers()
+        except OSError as exc:
+            log.error("cannot start error=%s", exc.strerror)  # noqa: TRY400  the message is the whole story
+            return 1
+        await running.until_drained(servers)
+    return 0
+
+
+class _Running:
+    """One run: everything that lives from start to end."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        authority: GrpcAuthority,
+        tasks: asyncio.TaskGroup,
+        listeners: Callable[[Context], PodListeners],
+        *,
+        loop_name: str,
+    ) -> None:
+        self.settings = settings
+        self.loop_name = loop_name
+        self.tasks = tasks
+        self.stop = asyncio.Event()
+        self.started = time.monotonic()
+        telemetry = Telemetry(Stats())
+        self.context = Context(
+            settings=settings,
+            store=MeshStore(),
+            identities=Identities(
+                authority,
+                tasks=tasks,
+                stats=telemetry.stats,
+                ttl_s=settings.certificate_ttl_s,
+                wait_s=settings.readiness_wait_s,
+            ),
+            telemetry=telemetry,
+            switches=Switches(settings.reuse, settings.same_node),
+            random=Random(settings.seed),  # noqa: S311  spreads load, keeps no secret
+        )
+        self.pods = Pods(listeners(self.context), self.context.identities, trust_domain=settings.trust_domain)
+
+    def servers(self) -> list[tuple[str, socket.socket, Serve]]:
+        """Take every port and socket that is asked for: name, listener, and who answers there.
+
+        Raises:
+            OSError: One is taken; those before it are closed again.
+        """
+        settings = self.settings
+        made: list[tuple[str, socket.socket, Serve]] = []
+
+        def page(name: str, address: str, port: int | None, handler: http.Handler) -> None:
+            if port is not None:
+                made.append((name, tcp_listener(address, port), partial(http.serve, handler=handler)))
+
+        try:
+            page("admin", "127.0.0.1", settings.admin_port, pages.admin(self.dump, self.stop))
+            page("stats", "0.0.0.0", settings.stats_port, pages.stats(self._metrics()))  # noqa: S104  for scrapers
+            page("readiness", "0.0.0.0", settings.readiness_port, pages.readiness(self.waiting_for))  # noqa: S104  for probes
+            for name, path, ops in (
+                ("control", settings.control_socket, control.control_ops(self.context, self.loop_name)),
+                ("bench", settings.bench_socket, control.bench_ops(self.context)),
+            ):
+                if path is not None:
+                    made.append((name, unix_listener(path), partial(control.serve, ops=ops)))
+        except OSError:
+            for _, listener, _ in made:
+                listener.close()
+            raise
+        return made
+
+    async def until_drained(self, servers: list[tuple[str, socket.socket, Serve]]) -> None:
+        """Serve, wait for the end, drain."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
+        background = [
+            self.tasks.create_task(accept(listener, serve_one), name=f"serve {name}")
+            for name, listener, serve_one in servers
+        ]
+        agent = []
+        if self.settings.mesh_document is not None:
+            source = FileSource(self.settings.mesh_document, poll_s=self.settings.mesh_poll_s)
+            background.append(self.tasks.create_task(source.run(self.context.store), name="mesh document"))
+        if self.settings.zds_socket is not None:
+            client = ZdsClient(self.settings.zds_socket, self.pods)
+            agent.append(self.tasks.create_task(client.run(), name="zds"))
+            agent.append(self.tasks.create_task(self.pods.run(), name="pods that failed"))
+        background.append(self.tasks.create_task(self._settle(), name="settle"))
+        log.info("started version=%s loop=%s node=%s", VERSION, self.loop_name, self.settings.node)
+        await self.stop.wait()
+        log.info("drain started deadline_s=%g", self.settings.drain_deadline_s)
+        for task in agent:
+            task.cancel()
+        await asyncio.wait(agent) if agent else None
+        await self.pods.drain(self.settings.drain_deadline_s)
+        log.info("drain complete")
+        for task in background:
+            task.cancel()
+
+    def _signalled(self, number: int) -> None:
+        if not self.stop.is_set():
+            self.stop.set()
+            return
+        # Connections have SO_LINGER 0 while they live: the kernel resets them as the process ends.
+        log.warning("ended by a second signal signal=%d", number)
+        logging.shutdown()
+        os._exit(128 + number)
+
+    async def _settle(self) -> None:
+        """Say when the proxy is ready for the first time, and take what exists by then out of collection."""
+        while self.waiting_for():  # noqa: ASYNC110  two unlike things are waited for, once
+            await asyncio.sleep(READY_POLL_S)
+        gc.collect()
+        gc.freeze()
+        log.info("ready seconds=%.3f", time.monotonic() - self.started)
+
+    def waiting_for(self) -> list[str]:
+        """What readiness waits for."""
+        missing = []
+        if self.stop.is_set():
+            missing.append("the end of the drain")
+        if not self.context.store.has_state:
+            missing.append("mesh state")
+        if self.settings.zds_socket is not None and not self.pods.ready:
+            missing.append("pods")
+        return missing
+
+    def dump(self) -> dict[str, object]:
+        """What `/config_dump` shows. Keys are not in reach of it."""
+        return {
+            "version": VERSION,
+            "settings": asdict(self.settings),
+            "switches": asdict(self.context.switches),
+            "mesh": _mesh(self.context.store.state),
+            "certificates": self.context.identities.describe(),
+            "pods": self.pods.describe(),
+        }
+
+    def _metrics(self) -> Callable[[], tuple[bytes, str]]:
+        """Render at a scrape; the first one loads the library, which takes 0.1 s that starting need not."""
+
+        def gauges() -> dict[str, int]:
+            return {
+                "workload_manager_active_proxy_count": self.pods.running,
+                "workload_manager_pending_proxy_count": self.pods.pending,
+                "workload_manager_proxies_started_total": self.pods.started,
+                "workload_manager_proxies_stopped_total": self.pods.stopped,
+            }
+
+        def render() -> tuple[bytes, str]:
+            from proxy.telemetry.metrics import Metrics  # noqa: PLC0415  see above
+
+            metrics = Metrics(self.context.telemetry, gauges)
+            return metrics.render(), metrics.content_type
+
+        return render
+
+
+def _mesh(state: MeshState) -> dict[str, object]:
+    return {
+        "version": state.version,
+        "workloads": [asdict(workload) for workload in state.workloads.values()],
+        "services": [asdict(service) for service in state.services.values()],
+        "policies": [asdict(policy) for policy in state.policies.values()],
+        "rejections": [asdict(rejection) for rejection in state.rejections],
+    }

@@ -1,0 +1,78 @@
+"""How log lines are written: Istio's plain form, tabs between its parts, or JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from proxy.config import LogFormat
+from proxy.telemetry.access import UNQUOTED
+
+OFF = logging.CRITICAL + 1
+_WORDS = {"WARNING": "warn", "CRITICAL": "error"}
+
+
+def configure(form: LogFormat, levels: Iterable[tuple[str, int]]) -> None:
+    """Write all lines to standard error, each as one write."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Json() if form is LogFormat.JSON else Plain())
+    logging.getLogger().handlers = [handler]
+    set_levels(levels)
+
+
+def set_levels(levels: Iterable[tuple[str, int]]) -> None:
+    """Set levels by logger name; the empty name is everything else. Phases stay off unless named."""
+    logging.getLogger("phases").setLevel(OFF)
+    for name, level in levels:
+        logging.getLogger(name).setLevel(level)
+
+
+class Plain(logging.Formatter):
+    """`2026-01-01T00:00:00.000000Z<TAB>info<TAB>access<TAB>connection complete<TAB>k=v ...`"""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and a traceback's lines after it."""
+        parts = [_time(record), _level(record), _scope(record), record.getMessage()]
+        given = getattr(record, "fields", None)
+        if given:
+            parts.append(" ".join(f"{name}={_plain(name, value)}" for name, value in given.items()))
+        if record.exc_info:
+            parts.append("\n" + self.formatException(record.exc_info))
+        return "\t".join(parts)
+
+
+class Json(logging.Formatter):
+    """One object per line: level, time, scope, message, and the fields beside them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        line: dict[str, object] = {
+            "level": _level(record),
+            "time": _time(record),
+            "scope": _scope(record),
+            "message": record.getMessage(),
+        }
+        line.update(getattr(record, "fields", None) or {})
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def _time(record: logging.LogRecord) -> str:
+    return f"{datetime.fromtimestamp(record.created, UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+
+
+def _level(record: logging.LogRecord) -> str:
+    return _WORDS.get(record.levelname, record.levelname.lower())
+
+
+def _scope(record: logging.LogRecord) -> str:
+    return record.name.removeprefix("proxy.")
+
+
+def _plain(name: str, value: str | int) -> str:
+    """Texts are quoted and escaped: some of them come from peers."""
+    return str(value) if isinstance(value, int) or name in UNQUOTED else json.dumps(value)
