@@ -216,17 +216,17 @@ class Pool:
                     await self._wait(key, entry)
         raise TunnelLost("the pod's tunnels are closed")
 
-    def drop(self) -> None:
+    def drop_tunnels(self) -> None:
         """Retire every tunnel: idle ones close now, others with their last stream."""
         for tunnel in list(self._all):
             tunnel.retire()
 
     async def close(self, deadline_s: float) -> None:
-        """As `drop`, and reset at the deadline what lives still. Nothing is opened any more."""
+        """As `drop_tunnels`, and reset at the deadline what lives still. Nothing is opened any more."""
         self._closed = True
         for entry in self._entries.values():
             entry.wake()
-        self.drop()
+        self.drop_tunnels()
         if self._all and deadline_s > 0:
             over = asyncio.get_running_loop().create_future()
             self._on_empty = lambda: None if over.done() else over.set_result(None)

@@ -66,9 +66,12 @@ def request_headers(
     return headers
 
 
-def response_headers(status: int) -> list[Header]:
+def response_headers(status: int, *, baggage: str | None = None) -> list[Header]:
     """An answer's head."""
-    return [(b":status", b"%d" % status)]
+    headers = [(b":status", b"%d" % status)]
+    if baggage:
+        headers.append((b"baggage", baggage.encode("ascii", "replace")))
+    return headers
 
 
 def new_traceparent() -> str:

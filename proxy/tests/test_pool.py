@@ -452,7 +452,7 @@ def test_drop_closes_idle_tunnels_now_and_others_with_their_last_stream() -> Non
         await bench.stream(1)
         idle, busy = bench.tunnels
         idle.stream_over()
-        bench.pool.drop()
+        bench.pool.drop_tunnels()
 
         assert (idle.over, busy.over) == (True, False)
         busy.stream_over()

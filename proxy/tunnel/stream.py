@@ -68,7 +68,7 @@ class TunnelStream:
             self.reset(ErrorCodes.CANCEL)
             raise ConnectRefused(self._status)
 
-    def accept(self) -> None:
+    def accept(self, *, baggage: str | None = None) -> None:
         """Server: answer 200.
 
         Raises:
@@ -76,7 +76,7 @@ class TunnelStream:
         """
         if self._lost is not None:
             raise self._lost
-        self.tunnel.answer(self, response_headers(200))
+        self.tunnel.answer(self, response_headers(200, baggage=baggage))
 
     def refuse(self, status: int) -> None:
         """Server: answer another status and be done; what came early is given back."""
