@@ -15,6 +15,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final, Self
 
@@ -96,15 +97,10 @@ def _setns(fd: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-_home: int | None = None
-
-
+@cache
 def _home_fd() -> int:
     """The process's own namespace, opened once: threads start in it and `inside` returns to it."""
-    global _home  # noqa: PLW0603  one descriptor for the life of the process, as the namespace never changes
-    if _home is None:
-        _home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    return _home
+    return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
 @contextmanager
