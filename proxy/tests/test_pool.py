@@ -13,9 +13,9 @@ import pytest
 
 from proxy.config import Reuse
 from proxy.hbone.events import Header
+from proxy.identity.spiffe import SpiffeId
 from proxy.pool import Key, Open, Pool, Use, View, Wait, decide, expired
 from proxy.telemetry import Stats
-from proxy.tests.authority import identity
 from proxy.tests.sockets import run, until
 from proxy.tunnel.errors import TunnelLost
 from proxy.tunnel.stream import TunnelStream
@@ -23,6 +23,10 @@ from proxy.tunnel.tunnel import Tunnel
 
 HEADERS: list[Header] = []
 CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def identity(service_account: str) -> SpiffeId:
+    return SpiffeId("cluster.local", "bench", service_account)
 
 
 def key(number: int = 0) -> Key:

@@ -15,10 +15,11 @@ from h2.errors import ErrorCodes
 from proxy.hbone.events import Header
 from proxy.hbone.headers import request_headers
 from proxy.hbone.limits import CLIENT_LIMITS, SERVER_LIMITS, Limits
+from proxy.identity.contexts import client_context, server_context
 from proxy.relay.outcome import Outcome
 from proxy.relay.stream import StreamRelay
 from proxy.telemetry import Stats
-from proxy.tests.authority import Authority, identity
+from proxy.tests.ca import CLIENT, SERVER, Ca
 from proxy.tests.sockets import PATIENCE_S, tcp_pair, until
 from proxy.tunnel.client import ClientTunnel
 from proxy.tunnel.server import ServerTunnel
@@ -26,15 +27,14 @@ from proxy.tunnel.stream import TunnelStream
 from proxy.tunnel.tunnel import Timing
 
 HEADERS = request_headers("10.0.0.2:80", source=(IPv4Address("10.0.0.1"), 40000))
-AUTHORITY = Authority()
-CLIENT, SERVER = identity("client"), identity("server")
+CA = Ca()
 
 
 class Contexts:
     """Made once: keys take time."""
 
-    client: ssl.SSLContext = AUTHORITY.client_context(CLIENT)
-    server: ssl.SSLContext = AUTHORITY.server_context(SERVER)
+    client: ssl.SSLContext = client_context(CA.certificate(CLIENT))
+    server: ssl.SSLContext = server_context(CA.certificate(SERVER))
 
 
 @dataclass

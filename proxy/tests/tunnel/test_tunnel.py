@@ -11,18 +11,18 @@ from collections.abc import Awaitable
 from hashlib import sha256
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding
 from h2.errors import ErrorCodes
 
 from proxy.hbone import frames
 from proxy.hbone.frames import FrameType
 from proxy.hbone.limits import Limits
-from proxy.identity import IdentityMismatch
+from proxy.identity import IdentityMismatch, SpiffeId
+from proxy.identity.contexts import client_context
 from proxy.relay.outcome import End, Outcome
 from proxy.telemetry import Stats
-from proxy.tests.authority import Authority, identity
+from proxy.tests.ca import CLIENT, SERVER, Ca, pem
 from proxy.tests.sockets import receive_all, receive_exactly, reset, run, send, tcp_pair, until
-from proxy.tests.tunnel.pair import AUTHORITY, CLIENT, HEADERS, SERVER, Contexts, tunnels
+from proxy.tests.tunnel.pair import CA, HEADERS, Contexts, tunnels
 from proxy.tunnel.client import ClientTunnel
 from proxy.tunnel.errors import ConnectRefused, StreamLost, TlsFailed
 from proxy.tunnel.server import ServerTunnel
@@ -331,12 +331,10 @@ def test_no_tls_is_refused_at_once(first: bytes) -> None:
     run(test())
 
 
-async def accept(
-    sock: socket.socket, *, timing: Timing | None = None, authority: Authority = AUTHORITY
-) -> ServerTunnel:
+async def accept(sock: socket.socket, *, timing: Timing | None = None) -> ServerTunnel:
     return await ServerTunnel.accept(
         sock,
-        authority.server_context(SERVER),
+        Contexts.server,
         trust_domain="cluster.local",
         limits=Limits(),
         timing=timing or Timing(),
@@ -418,7 +416,7 @@ def test_server_of_another_identity_is_left_before_anything_is_said() -> None:
         async with asyncio.TaskGroup() as group:
             accepting = group.create_task(expect_failure(accept(accepted)))
             with pytest.raises(IdentityMismatch, match=r"expected spiffe://cluster\.local/ns/bench/sa/other"):
-                await connect(client, Contexts.client, identity("other"))
+                await connect(client, Contexts.client, SpiffeId("cluster.local", "bench", "other"))
             await accepting
 
     run(test())
@@ -434,7 +432,7 @@ def test_client_of_another_trust_domain_is_reset() -> None:
 
     async def test() -> None:
         client, accepted = tcp_pair()
-        foreign = AUTHORITY.client_context(identity("client", trust_domain="elsewhere"))
+        foreign = client_context(CA.certificate(SpiffeId("elsewhere", "bench", "client")))
         async with asyncio.TaskGroup() as group:
             opening = group.create_task(connect(client, foreign))
             with pytest.raises(IdentityMismatch, match="elsewhere"):
@@ -452,9 +450,8 @@ def test_client_of_another_root_is_refused() -> None:
 
     async def test() -> None:
         client, accepted = tcp_pair()
-        stranger = Authority()
-        context = stranger.client_context(CLIENT)
-        context.load_verify_locations(cadata=ssl.DER_cert_to_PEM_cert(_root_der()))
+        context = client_context(Ca("another root").certificate(CLIENT))
+        context.load_verify_locations(cadata=pem(CA.root))
         async with asyncio.TaskGroup() as group:
             opening = group.create_task(connect(client, context))
             with pytest.raises(TlsFailed, match=r"(?i)verify"):
@@ -463,10 +460,6 @@ def test_client_of_another_root_is_refused() -> None:
             await until(lambda: tunnel.over)
 
     run(test())
-
-
-def _root_der() -> bytes:
-    return AUTHORITY.root.public_bytes(Encoding.DER)
 
 
 def test_protocol_error_ends_the_tunnel_with_goaway() -> None:
