@@ -92,6 +92,7 @@ class _Running:
             telemetry=telemetry,
             switches=Switches(settings.reuse, settings.same_node),
             random=Random(settings.seed),  # noqa: S311  spreads load, keeps no secret
+            tasks=tasks,
         )
         self.pods = Pods(listeners(self.context), self.context.identities, trust_domain=settings.trust_domain)
 
