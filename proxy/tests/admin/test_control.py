@@ -31,6 +31,7 @@ def context(stats: Stats | None = None) -> Context:
         telemetry=Telemetry(stats or Stats()),
         switches=Switches(Reuse.ON, SameNode.HBONE),
         random=Random(1),
+        tasks=None,  # type: ignore[arg-type]  # likewise
     )
 
 

@@ -13,9 +13,10 @@ from proxy.tests.mesh import service, workload
 from proxy.tests.telemetry.test_access import record
 
 
-def samples(
-    telemetry: Telemetry, gauges: dict[str, int] | None = None
-) -> dict[str, list[tuple[dict[str, str], float]]]:
+Samples = dict[str, list[tuple[dict[str, str], float]]]
+
+
+def samples(telemetry: Telemetry, gauges: dict[str, int] | None = None) -> Samples:
     text = Metrics(telemetry, lambda: gauges or {}).render().decode()
     found: Samples = {}
     for family in text_string_to_metric_families(text):
