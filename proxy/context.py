@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
@@ -57,6 +58,8 @@ class Context:
     telemetry: Telemetry
     switches: Switches
     random: Random
+    tasks: asyncio.TaskGroup
+    """The parent of every connection's task; it lives as long as the proxy."""
     tunnels: Tunnels = field(default_factory=Tunnels)
 
     @property

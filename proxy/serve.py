@@ -30,9 +30,6 @@ from proxy.version import VERSION
 
 log = logging.getLogger("proxy")
 
-READY_POLL_S = 0.02
-"""How often readiness is looked at until it is there for the first time."""
-
 Serve = Callable[[socket.socket], Awaitable[None]]
 
 
@@ -95,6 +92,7 @@ class _Running:
             telemetry=telemetry,
             switches=Switches(settings.reuse, settings.same_node),
             random=Random(settings.seed),  # noqa: S311  spreads load, keeps no secret
+            tasks=tasks,
         )
         self.pods = Pods(listeners(self.context), self.context.identities, trust_domain=settings.trust_domain)
 
@@ -167,8 +165,9 @@ class _Running:
 
     async def _settle(self) -> None:
         """Say when the proxy is ready for the first time, and take what exists by then out of collection."""
-        while self.waiting_for():  # noqa: ASYNC110  two unlike things are waited for, once
-            await asyncio.sleep(READY_POLL_S)
+        await self.context.store.ready(None)
+        if self.settings.zds_socket is not None:
+            await self.pods.settled.wait()
         gc.collect()
         gc.freeze()
         log.info("ready seconds=%.3f", time.monotonic() - self.started)

@@ -54,6 +54,8 @@ class Pods:
         self._named: set[str] | None = None
         self._busy = asyncio.Lock()
         self._snapshot_seen = False
+        self.settled = asyncio.Event()
+        """Set when `ready` holds for the first time."""
         self.started = 0
         self.stopped = 0
 
@@ -175,6 +177,7 @@ class Pods:
             log.info("pod not in the snapshot uid=%s", uid)
             await self._remove(self._served[uid])
         self._snapshot_seen = True
+        self._settle()
 
     async def _start(self, served: _Served) -> None:
         try:
@@ -186,6 +189,11 @@ class Pods:
             raise Refused(f"pod {served.pod}: {exc}") from exc
         self.started += 1
         log.info("pod served pod=%s uid=%s", served.pod, served.pod.uid)
+        self._settle()
+
+    def _settle(self) -> None:
+        if self.ready:
+            self.settled.set()
 
     async def _remove(self, served: _Served) -> None:
         """End a pod at once: its links may be gone already, so nobody could be told to finish."""

@@ -1,0 +1,40 @@
+"""What can go wrong on an HBONE connection, and whose fault it is.
+
+HboneError
+├── LocalProtocolError      we asked for something that the state does not allow: a bug of ours
+├── RemoteProtocolError     the peer broke the protocol; the connection is over
+│   └── Flood               ... by doing something legal far too often
+└── BadAuthority            a CONNECT's `:authority` is not `host:port`; that request alone is over
+"""
+
+from __future__ import annotations
+
+from h2.errors import ErrorCodes
+
+
+class HboneError(Exception):
+    """Base of all; never raised itself."""
+
+
+class LocalProtocolError(HboneError):
+    """We misused the connection."""
+
+
+class RemoteProtocolError(HboneError):
+    """The peer broke the protocol. Our GOAWAY is already in the output; send it and close."""
+
+    def __init__(self, message: str, code: ErrorCodes = ErrorCodes.PROTOCOL_ERROR) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Flood(RemoteProtocolError):
+    """A budget is used up."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"flood of {kind}", ErrorCodes.ENHANCE_YOUR_CALM)
+        self.kind = kind
+
+
+class BadAuthority(HboneError):
+    """Not an authority that we dial."""

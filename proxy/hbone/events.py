@@ -1,0 +1,79 @@
+"""What a peer can do, as values. Not frozen: one of these is made for every DATA frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Header = tuple[bytes, bytes]
+
+
+@dataclass(slots=True)
+class Requested:
+    """Server: the peer asks for a tunnel. Answer with `Connection.answer`."""
+
+    stream_id: int
+    headers: list[Header]
+
+
+@dataclass(slots=True)
+class Answered:
+    """Client: the peer's answer to our CONNECT."""
+
+    stream_id: int
+    status: int
+    headers: list[Header]
+
+
+@dataclass(slots=True)
+class Data:
+    """Bytes of a stream. `payload` is a window into what was passed to `receive`: use or copy it
+    before the next call. Give the bytes back with `Connection.credit` once they have gone."""
+
+    stream_id: int
+    payload: memoryview
+
+
+@dataclass(slots=True)
+class Ended:
+    """The peer will send no more on this stream; the only thing that may become a FIN."""
+
+    stream_id: int
+
+
+@dataclass(slots=True)
+class Reset:
+    """A stream is over without an end: the peer reset it, or we did because of what it sent."""
+
+    stream_id: int
+    code: int
+    reason: str
+
+
+@dataclass(slots=True)
+class WindowOpened:
+    """A send window that was shut is open. Stream 0: the connection's; ask every stream again."""
+
+    stream_id: int
+
+
+@dataclass(slots=True)
+class SettingsReceived:
+    """The peer's SETTINGS are in force; the first of these proves that it accepted our certificate."""
+
+    first: bool
+
+
+@dataclass(slots=True)
+class Draining:
+    """GOAWAY: no more streams on this connection; those up to `last_stream_id` go on."""
+
+    last_stream_id: int
+    code: int
+
+
+@dataclass(slots=True)
+class Pong:
+    """The answer to our PING."""
+
+
+Event = Requested | Answered | Data | Ended | Reset | WindowOpened | SettingsReceived | Draining | Pong

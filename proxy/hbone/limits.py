@@ -1,0 +1,82 @@
+"""What a peer may ask of us at once, and how often. A limit's source stands beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from proxy.hbone.errors import Flood
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """A token bucket's shape."""
+
+    burst: int
+    per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Limits of one connection; all of them bind before the peer has acknowledged our SETTINGS."""
+
+    stream_window: int = 4 * 1024 * 1024
+    """Bytes a peer may have under way on one stream. ztunnel's default."""
+    connection_window: int = 16 * 1024 * 1024
+    """Likewise for the connection. Four times a stream's: with equal values one stalled stream
+    would stall them all (ztunnel #1538)."""
+    max_frame: int = 65_536
+    """Announced SETTINGS_MAX_FRAME_SIZE. ztunnel says 1 MiB; 64 KiB already makes framing cheap."""
+    max_streams: int = 200
+    """Streams a peer may have open on us. ztunnel's server value."""
+    header_list: int = 65_536
+    """Bytes of a header block, and of its decoded list by HPACK's count. ztunnel's server value;
+    its client allows 16 KiB."""
+    header_fields: int = 64
+    """Fields of one head; 400 one-byte fields pass every byte limit."""
+    continuations: int = 8
+    """CONTINUATION frames in one header block: 64 KiB need three at the smallest frame size."""
+    settings_entries: int = 32
+    """Entries in one SETTINGS frame (nghttp2's figure)."""
+    encoder_table: int = 4096
+    """Our HPACK encoder's table, whatever the peer allows (Envoy's figure)."""
+    resets: Rate = Rate(burst=1000, per_s=33)
+    """Streams that end by RST_STREAM, whoever sent it (nghttp2's figure)."""
+    pings: Rate = Rate(burst=1000, per_s=33)
+    """PINGs to be answered (Envoy bounds its queue of answers at 1000)."""
+    settings: Rate = Rate(burst=100, per_s=10)
+    """SETTINGS frames to be acknowledged."""
+    priorities: Rate = Rate(burst=1000, per_s=33)
+    """PRIORITY and unknown frames, which mean nothing to us."""
+    empty_frames: int = 100
+    """DATA frames in a row that carry no byte and no end."""
+    window_updates_base: int = 1000
+    """WINDOW_UPDATE frames over and above 2 x (streams + 10 x DATA frames sent), Envoy's formula."""
+
+
+SERVER_LIMITS = Limits()
+CLIENT_LIMITS = Limits(header_list=16_384, max_streams=0)
+
+
+@dataclass(slots=True)
+class Bucket:
+    """A budget that refills: `take` raises when it is empty."""
+
+    kind: str
+    rate: Rate
+    tokens: float = field(init=False)
+    filled_at: float = field(init=False, default=0.0)
+
+    def __post_init__(self) -> None:
+        self.tokens = self.rate.burst
+
+    def take(self, now: float) -> None:
+        """Use one token at time `now` (s, any monotonic clock).
+
+        Raises:
+            Flood: None is left.
+        """
+        self.tokens = min(self.rate.burst, self.tokens + (now - self.filled_at) * self.rate.per_s)
+        self.filled_at = now
+        if self.tokens < 1:
+            raise Flood(self.kind)
+        self.tokens -= 1

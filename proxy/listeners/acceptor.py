@@ -1,0 +1,123 @@
+"""Listening sockets to tasks, one per connection, and the end of both."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from proxy.config import Settings
+from proxy.listeners.dial import tune
+from proxy.net import options
+from proxy.net.original import address
+from proxy.state.model import SocketAddress
+
+log = logging.getLogger("proxy.listeners")
+
+ACCEPTS_PER_TURN = 64
+"""Connections that one ready listener may hand on before others have their turn."""
+PAUSE_S = 0.1
+"""How long a listener rests after accept failed for want of descriptors or memory: they would not be
+there at once either, and asking again and again would take the loop from those that live."""
+
+Handler = Callable[[socket.socket, SocketAddress], Awaitable[None]]
+
+
+class Tasks:
+    """A pod's tasks: all of them children of the proxy's group, ended together with the pod."""
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self._group = group
+        self._all: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def start(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        """Run `work`, which must survive: whatever it raises is logged with its traceback."""
+        task = self._group.create_task(_surviving(work, name), name=name)
+        self._all.add(task)
+        task.add_done_callback(self._all.discard)
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Whether all ended in time."""
+        if self._all:
+            await asyncio.wait(self._all, timeout=timeout_s)
+        return not self._all
+
+    async def cancel(self) -> None:
+        """End all of them now."""
+        for task in list(self._all):
+            task.cancel()
+        if self._all:
+            await asyncio.wait(self._all)
+
+
+async def _surviving(work: Coroutine[Any, Any, None], name: str) -> None:
+    try:
+        await work
+    except Exception:
+        log.exception("connection failed unexpectedly task=%s", name)
+
+
+class Acceptor:
+    """Accepts on one listener. Owns it."""
+
+    def __init__(
+        self, listener: socket.socket, handler: Handler, tasks: Tasks, settings: Settings, *, name: str
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._listener = listener
+        self._handler = handler
+        self._tasks = tasks
+        self._settings = settings
+        self._name = name
+        self._resting: asyncio.TimerHandle | None = None
+        self._loop.add_reader(listener.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Accept no more."""
+        if self._listener.fileno() < 0:
+            return
+        self._loop.remove_reader(self._listener.fileno())
+        if self._resting is not None:
+            self._resting.cancel()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                sock, peer = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as exc:
+                self._rest(exc)
+                return
+            self._start(sock, (address(peer[0]), int(peer[1])))
+
+    def _start(self, sock: socket.socket, peer: SocketAddress) -> None:
+        try:
+            sock.setblocking(False)
+            # From here on the app sees a reset if this process dies, until it was served to the end.
+            options.reset_on_close(sock, on=True)
+            tune(sock, self._settings)
+        except OSError:
+            sock.close()  # reset by the peer already
+            return
+        self._tasks.start(self._serve(sock, peer), name=f"{self._name} {peer[0]}:{peer[1]}")
+
+    async def _serve(self, sock: socket.socket, peer: SocketAddress) -> None:
+        # A relay that took the socket over has closed it, and closing twice does nothing.
+        with sock:
+            await self._handler(sock, peer)
+
+    def _rest(self, error: OSError) -> None:
+        log.warning("accept failed listener=%s pause_s=%g error=%s", self._name, PAUSE_S, error.strerror)
+        self._loop.remove_reader(self._listener.fileno())
+        self._resting = self._loop.call_later(PAUSE_S, self._resume)
+
+    def _resume(self) -> None:
+        self._resting = None
+        self._loop.add_reader(self._listener.fileno(), self._accept)

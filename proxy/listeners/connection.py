@@ -1,0 +1,70 @@
+"""What every connection goes through, whichever listener took it: a record that is completed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from proxy.context import Context
+from proxy.inpod.api import PodInfo
+from proxy.listeners.acceptor import Tasks
+from proxy.listeners.live import LiveConnections
+from proxy.listeners.verdict import EXPECTED, Denied, note
+from proxy.listeners.workload import OwnWorkload
+from proxy.net import Netns
+from proxy.pool import Pool
+from proxy.rbac import Facts, evaluate
+from proxy.state.mesh import MeshState
+from proxy.state.model import IPAddress, Workload
+from proxy.telemetry import ConnectionRecord
+
+
+@dataclass(slots=True, kw_only=True)
+class Pod:
+    """One pod, as its listeners see it."""
+
+    info: PodInfo
+    netns: Netns
+    context: Context
+    pool: Pool
+    tasks: Tasks
+    own: OwnWorkload
+    siblings: dict[tuple[str, str], Pod]
+    """All pods of this node, by namespace and name; this one among them."""
+    live: LiveConnections = field(default_factory=LiveConnections)
+
+
+@contextmanager
+def recorded(context: Context, record: ConnectionRecord) -> Iterator[None]:
+    """Complete the record at the end of the block, whatever ends it.
+
+    What is expected to happen to connections ends here; everything else is a bug and goes on.
+    """
+    try:
+        yield
+    except EXPECTED as exc:
+        note(record, exc)
+    except BaseException as exc:
+        record.error = record.error or ("closed by drain" if not isinstance(exc, Exception) else repr(exc))
+        raise
+    finally:
+        context.telemetry.complete(record)
+
+
+def assert_allowed(context: Context, state: MeshState, workload: Workload, facts: Facts) -> str | None:
+    """The policy that allows a connection to one of our pods, None where none had to.
+
+    Raises:
+        Denied: None does, or one forbids it.
+    """
+    context.stats.policy_evaluations += 1
+    decision = evaluate(state.policies_for(workload), facts)
+    if not decision.allowed:
+        raise Denied(decision)
+    return decision.policy
+
+
+def source_of(state: MeshState, workload: Workload, address: IPAddress) -> Workload | None:
+    """Who has an address, for telemetry alone: it proves nothing."""
+    return state.workload_at(address, workload.network)

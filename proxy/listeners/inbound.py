@@ -1,0 +1,166 @@
+"""HBONE from other proxies, on 15008: authenticate, check whom they ask for, judge, connect, carry."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from time import monotonic_ns
+
+from h2.errors import ErrorCodes
+
+from proxy.hbone.authority import Authority
+from proxy.hbone.events import Header
+from proxy.hbone.headers import parse_request
+from proxy.listeners.baggage import baggage
+from proxy.listeners.connection import Pod, assert_allowed, recorded, source_of
+from proxy.listeners.dial import dial
+from proxy.listeners.limits import server_limits, timing
+from proxy.listeners.verdict import EXPECTED, Refused, note, note_end, status
+from proxy.net.original import address
+from proxy.rbac import Facts
+from proxy.relay.stream import StreamRelay
+from proxy.routing import ILLEGAL_PORTS
+from proxy.state.model import IPAddress, SocketAddress
+from proxy.telemetry import ConnectionRecord, Direction, Outcome
+from proxy.tunnel.server import ServerTunnel
+from proxy.tunnel.stream import TunnelStream
+
+
+class Inbound:
+    """Serves one pod's HBONE listener."""
+
+    def __init__(self, pod: Pod) -> None:
+        self._pod = pod
+        self._context = pod.context
+        self._limits = server_limits(pod.context.settings)
+        self._timing = timing(pod.context.settings)
+        self._tunnels: dict[ServerTunnel, None] = {}
+
+    async def serve(self, sock: socket.socket, peer: SocketAddress) -> None:
+        """Accept one tunnel and wait for its end; its requests are tasks of their own."""
+        self._context.stats.accepted_inbound += 1
+        local = sock.getsockname()
+        pod_address = address(local[0])
+        try:
+            tunnel = await self._accept(sock)
+        except EXPECTED as exc:
+            record = ConnectionRecord(direction=Direction.INBOUND, source_address=peer)
+            record.destination_address = (pod_address, local[1])
+            note(record, exc)
+            self._context.telemetry.complete(record)
+            return
+        over = asyncio.Event()
+        tunnel.on_closed = over.set
+        tunnel.requested = lambda stream, headers: self._requested(tunnel, stream, headers, peer, pod_address)
+        self._tunnels[tunnel] = None
+        self._context.stats.tunnels_inbound += 1
+        try:
+            tunnel.start()
+            await over.wait()
+        finally:
+            self._context.stats.tunnels_inbound -= 1
+            del self._tunnels[tunnel]
+            tunnel.abort("proxy is shutting down")
+
+    def drain(self) -> None:
+        """Tell all peers to open no more streams here."""
+        for tunnel in list(self._tunnels):
+            tunnel.drain()
+
+    async def _accept(self, sock: socket.socket) -> ServerTunnel:
+        _, own = await self._pod.own.wait()
+        tls = await self._context.identities.server_context(own.identity)
+        return await ServerTunnel.accept(
+            sock,
+            tls,
+            trust_domain=own.trust_domain,
+            limits=self._limits,
+            timing=self._timing,
+            stats=self._context.stats,
+        )
+
+    def _requested(
+        self,
+        tunnel: ServerTunnel,
+        stream: TunnelStream,
+        headers: list[Header],
+        peer: SocketAddress,
+        pod_address: IPAddress,
+    ) -> None:
+        self._context.stats.connects_received += 1
+        record = ConnectionRecord(
+            direction=Direction.INBOUND, source_address=peer, source_identity=tunnel.peer
+        )
+        self._pod.tasks.start(
+            self._answer(stream, headers, record, pod_address),
+            name=f"connect {peer[0]}:{peer[1]}/{stream.stream_id}",
+        )
+
+    async def _answer(
+        self, stream: TunnelStream, headers: list[Header], record: ConnectionRecord, pod_address: IPAddress
+    ) -> None:
+        """Serve one CONNECT to its end. The 200 comes after policy and the app's connect, not before."""
+        stats = self._context.stats
+        with recorded(self._context, record):
+            try:
+                await self._carry(stream, headers, record, pod_address)
+            except EXPECTED as exc:
+                if status(exc) == 401:
+                    stats.connects_denied += 1
+                else:
+                    stats.connects_failed += 1
+                stream.refuse(status(exc))
+                raise
+            finally:
+                stream.reset(ErrorCodes.CANCEL)  # nothing when it has ended, as it should
+
+    async def _carry(
+        self, stream: TunnelStream, headers: list[Header], record: ConnectionRecord, pod_address: IPAddress
+    ) -> None:
+        context = self._context
+        request = parse_request(headers)
+        record.trace_id, record.hbone_address = request.traceparent[3:35], str(request.authority)
+        target = check_target(request.authority, pod_address)
+        record.destination_address = target
+        state, own = await self._pod.own.wait()
+        record.destination, record.destination_identity = own, own.identity
+        peer_address = record.source_address[0]
+        record.source = source_of(state, own, peer_address)
+        facts = Facts(peer_address, record.source_identity, *target)
+        with self._pod.live.registered(facts) as live:
+            record.policy = assert_allowed(context, state, own, facts)
+            record.phases.policy_ns = monotonic_ns()
+            seen_as = peer_address if context.settings.original_source else None
+            app = await dial(self._pod.netns.fd, target, context.settings, source=seen_as)
+            with app:
+                record.phases.app_connect_ns = monotonic_ns()
+                live.check()
+                stream.accept(baggage=baggage(own) if context.settings.response_baggage else None)
+                record.outcome = Outcome.HBONE
+                context.stats.connects_accepted += 1
+                context.telemetry.opened(record)
+                loop = asyncio.get_running_loop()
+                relay = StreamRelay(loop, app, stream, reset_code=ErrorCodes.CONNECT_ERROR)
+                try:
+                    note_end(record, await live.run(relay))
+                finally:
+                    record.bytes_sent, record.bytes_received = relay.downloaded, relay.uploaded
+                    record.phases.first_sent_ns = relay.first_downloaded_ns
+                    record.phases.first_received_ns = relay.first_uploaded_ns
+
+
+def check_target(authority: Authority, pod_address: IPAddress) -> SocketAddress:
+    """Whom to dial for a request that reached `pod_address`.
+
+    Raises:
+        Refused: 400 when it names another address than the one it reached (ztunnel's IPMismatch);
+            503 for names, which nobody here resolves, and for the proxy's own ports.
+    """
+    host, port = authority.host, authority.port
+    if isinstance(host, str):
+        raise Refused(f"authority {authority}: unknown host name")
+    if host != pod_address:
+        raise Refused(f"ip mismatch: {host} != {pod_address}", status=400)
+    if port in ILLEGAL_PORTS:
+        raise Refused(f"self call: {authority} is a port of the proxy itself")
+    return host, port

@@ -1,0 +1,73 @@
+"""`same_node = plaintext`: from one pod of this node to another without a tunnel.
+
+What ztunnel did until 2024 (its change 915 ended it) and the literature still describes. The bytes go
+from the source's socket straight to the app in the destination's namespace; the destination's
+policies hold all the same, with the identity that this proxy itself vouches for at both ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from time import monotonic_ns
+
+from proxy.listeners.connection import Pod, assert_allowed
+from proxy.listeners.dial import dial
+from proxy.listeners.verdict import note_end
+from proxy.rbac import Facts
+from proxy.relay.copy import CopyRelay
+from proxy.routing import Plaintext
+from proxy.state.mesh import MeshState
+from proxy.state.model import Workload
+from proxy.telemetry import ConnectionRecord, Outcome
+
+
+class Local:
+    """Connects one pod to its siblings."""
+
+    def __init__(self, pod: Pod) -> None:
+        self._pod = pod
+
+    def serves(self, way: Plaintext) -> bool:
+        """Whether the destination is a pod that this proxy serves."""
+        return self._sibling(way) is not None
+
+    async def carry(
+        self,
+        sock: socket.socket,
+        record: ConnectionRecord,
+        state: MeshState,
+        source: Workload,
+        way: Plaintext,
+    ) -> None:
+        """Judge, connect and carry.
+
+        Raises:
+            Denied: The destination's policies forbid it.
+            Unreachable: The app does not answer.
+        """
+        sibling, workload = self._sibling(way), way.workload
+        if sibling is None or workload is None:
+            raise LookupError(f"{way.address} is no pod of this node")
+        context, address = self._pod.context, record.source_address[0]
+        facts = Facts(address, source.identity, *way.address)
+        with sibling.live.registered(facts) as live:
+            record.policy = assert_allowed(context, state, workload, facts)
+            record.phases.policy_ns = monotonic_ns()
+            seen_as = address if context.settings.original_source else None
+            far = await dial(sibling.netns.fd, way.address, context.settings, source=seen_as)
+            record.phases.app_connect_ns = monotonic_ns()
+            record.outcome = Outcome.PASSTHROUGH
+            context.telemetry.opened(record)
+            relay = CopyRelay(asyncio.get_running_loop(), sock, far)
+            try:
+                note_end(record, await live.run(relay))
+            finally:
+                record.bytes_sent, record.bytes_received = relay.sent, relay.received
+                record.phases.first_sent_ns = relay.first_sent_ns
+                record.phases.first_received_ns = relay.first_received_ns
+
+    def _sibling(self, way: Plaintext) -> Pod | None:
+        if way.workload is None:
+            return None
+        return self._pod.siblings.get((way.workload.namespace, way.workload.name))

@@ -1,0 +1,153 @@
+"""What the pod's own apps open, captured on 15001. No policy here: that is the destination's to say."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from time import monotonic_ns
+
+from h2.errors import ErrorCodes
+
+from proxy.hbone.headers import new_traceparent, request_headers
+from proxy.hbone.limits import Limits
+from proxy.listeners.baggage import baggage
+from proxy.listeners.connection import Pod, recorded
+from proxy.listeners.dial import dial
+from proxy.listeners.limits import client_limits, timing
+from proxy.listeners.local import Local
+from proxy.listeners.verdict import Refused, note_end
+from proxy.net import original_destination
+from proxy.pool import Key, PoolTunnel
+from proxy.relay.copy import CopyRelay
+from proxy.relay.stream import StreamRelay
+from proxy.routing import OUTBOUND_PORT, Hbone, Plaintext, Refuse, route
+from proxy.state.model import SocketAddress, Workload
+from proxy.telemetry import ConnectionRecord, Direction, Outcome
+from proxy.tunnel.client import ClientTunnel
+from proxy.tunnel.errors import StreamLost
+from proxy.tunnel.stream import TunnelStream
+from proxy.tunnel.tunnel import Timing
+
+
+class Outbound:
+    """Serves one pod's outbound listener."""
+
+    def __init__(self, pod: Pod) -> None:
+        self._pod = pod
+        self._context = pod.context
+        self._local = Local(pod)
+        self._limits: Limits = client_limits(pod.context.settings)
+        self._timing: Timing = timing(pod.context.settings)
+
+    async def serve(self, sock: socket.socket, peer: SocketAddress) -> None:
+        """Carry one connection to its end."""
+        self._context.stats.accepted_outbound += 1
+        record = ConnectionRecord(direction=Direction.OUTBOUND, source_address=peer)
+        with recorded(self._context, record):
+            await self._carry(sock, record)
+
+    async def _carry(self, sock: socket.socket, record: ConnectionRecord) -> None:
+        context = self._context
+        destination = original_destination(sock, OUTBOUND_PORT)
+        record.destination_address = destination
+        record.phases.original_destination_ns = monotonic_ns()
+        state, source = await self._pod.own.wait()
+        record.source, record.source_identity = source, source.identity
+        context.stats.route_resolutions += 1
+        way = route(
+            state,
+            source,
+            destination,
+            random=context.random,
+            same_node=context.switches.same_node,
+            preferred_namespace=context.settings.preferred_service_namespace,
+        )
+        record.phases.route_ns = monotonic_ns()
+        if isinstance(way, Refuse):
+            raise Refused(f"{way.reason.value}: {way.detail}")
+        record.destination, record.service = way.workload, way.service
+        if isinstance(way, Hbone):
+            await self._through_tunnel(sock, record, source, way)
+        elif way.local and self._local.serves(way):
+            await self._local.carry(sock, record, state, source, way)
+        else:
+            await self._plainly(sock, record, way)
+
+    async def _plainly(self, sock: socket.socket, record: ConnectionRecord, way: Plaintext) -> None:
+        far = await dial(self._pod.netns.fd, way.address, self._context.settings)
+        record.phases.tcp_ns = monotonic_ns()
+        record.outcome = Outcome.PASSTHROUGH
+        self._context.telemetry.opened(record)
+        relay = CopyRelay(asyncio.get_running_loop(), sock, far)
+        try:
+            note_end(record, await relay.run())
+        finally:
+            record.bytes_sent, record.bytes_received = relay.sent, relay.received
+            record.phases.first_sent_ns = relay.first_sent_ns
+            record.phases.first_received_ns = relay.first_received_ns
+
+    async def _through_tunnel(
+        self, sock: socket.socket, record: ConnectionRecord, source: Workload, way: Hbone
+    ) -> None:
+        stream = await self._connected(record, source, way)
+        record.outcome = Outcome.HBONE
+        self._context.stats.streams_opened += 1
+        self._context.telemetry.opened(record)
+        relay = StreamRelay(asyncio.get_running_loop(), sock, stream, reset_code=ErrorCodes.CANCEL)
+        try:
+            note_end(record, await relay.run())
+        finally:
+            record.bytes_sent, record.bytes_received = relay.uploaded, relay.downloaded
+            record.phases.first_sent_ns = relay.first_uploaded_ns
+            record.phases.first_received_ns = relay.first_downloaded_ns
+
+    async def _connected(self, record: ConnectionRecord, source: Workload, way: Hbone) -> TunnelStream:
+        """A stream that was answered with 200.
+
+        A tunnel from the pool may turn out to be dead or draining just now. As no byte of the app
+        has left yet, another is tried, once.
+        """
+        stream, was_there = await self._ask(record, source, way)
+        try:
+            await stream.answered()
+        except StreamLost as exc:
+            if not was_there or not (stream.tunnel.over or exc.code == ErrorCodes.REFUSED_STREAM):
+                raise
+            stream, _ = await self._ask(record, source, way)
+            await stream.answered()
+        record.phases.connect_ns = monotonic_ns()
+        record.destination_identity = stream.tunnel.peer
+        return stream
+
+    async def _ask(self, record: ConnectionRecord, source: Workload, way: Hbone) -> tuple[TunnelStream, bool]:
+        context, settings = self._context, self._context.settings
+        traceparent = new_traceparent()
+        record.hbone_address, record.trace_id = way.authority, traceparent[3:35]
+        headers = request_headers(
+            way.authority,
+            source=record.source_address,
+            service=way.service.hostname if way.service is not None else None,
+            baggage=baggage(source),
+            traceparent=traceparent,
+        )
+        tls = await context.identities.client_context(source.identity)
+
+        async def opener() -> tuple[PoolTunnel, TunnelStream]:
+            sock = await dial(self._pod.netns.fd, way.gateway, settings)
+            record.phases.tcp_ns = monotonic_ns()
+            opened = await ClientTunnel.open(
+                sock,
+                tls,
+                expected=way.expected_ids,
+                headers=headers,
+                limits=self._limits,
+                timing=self._timing,
+                stats=context.stats,
+            )
+            record.phases.tls_ns = monotonic_ns()
+            return opened
+
+        key = Key(source.identity, way.expected_ids, record.source_address[0], way.gateway)
+        answer = await self._pod.pool.stream(key, tls, headers, opener, reuse=context.switches.reuse)
+        record.phases.pool_ns = monotonic_ns()
+        return answer

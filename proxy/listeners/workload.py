@@ -1,0 +1,45 @@
+"""A pod's own workload, as the mesh knows it now."""
+
+from __future__ import annotations
+
+from proxy.inpod.api import PodInfo
+from proxy.state.mesh import MeshState
+from proxy.state.model import Workload
+from proxy.state.store import MeshStore
+
+
+class OwnWorkload:
+    """Finds it at once when it is known, and waits for it when it is not."""
+
+    def __init__(self, store: MeshStore, pod: PodInfo, *, wait_s: float) -> None:
+        self._store = store
+        self._pod = pod
+        self._wait_s = wait_s
+
+    def known(self) -> tuple[MeshState, Workload] | None:
+        """The mesh and the workload in it, if both are there."""
+        state = self._store.state
+        pod = self._pod
+        found = state.workload_named(
+            namespace=pod.namespace, name=pod.name, service_account=pod.service_account
+        )
+        return None if found is None else (state, found)
+
+    async def wait(self) -> tuple[MeshState, Workload]:
+        """As `known`, as soon as there is something to know.
+
+        Raises:
+            NotReady: Not in time. To guess, for example that a destination is out of the mesh,
+                would send its traffic in plaintext.
+        """
+        found = self.known()
+        if found is not None:
+            return found
+        pod = self._pod
+        workload = await self._store.workload(
+            namespace=pod.namespace,
+            name=pod.name,
+            service_account=pod.service_account,
+            timeout_s=self._wait_s,
+        )
+        return self._store.state, workload

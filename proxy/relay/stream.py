@@ -1,0 +1,146 @@
+"""Socket to a tunnel's stream."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from time import monotonic_ns
+
+from h2.errors import ErrorCodes
+
+from proxy.relay.buffers import Buffers
+from proxy.relay.endpoint import Endpoint
+from proxy.relay.outcome import End, Outcome
+from proxy.tunnel.stream import TunnelStream
+
+_READS_PER_TURN = 4
+"""Frames that one ready socket may fill before the others have their turn: 256 KiB, as for a copy."""
+
+
+class StreamRelay:
+    """Carries bytes between a connected socket, which it owns from here on, and an accepted stream.
+
+    Towards the stream: the app is read only as far as the windows and the tunnel's output let it.
+    Towards the app: what its socket refuses is queued, at most a stream's window, and the peer gets
+    its credit when bytes have left.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        app: socket.socket,
+        stream: TunnelStream,
+        *,
+        reset_code: ErrorCodes,
+    ) -> None:
+        """`reset_code` is what the peer is told when the app's socket resets: CANCEL where the app is
+        the one that asked for the tunnel, CONNECT_ERROR where it is the one asked for."""
+        self.uploaded = 0
+        """Bytes from the app to the stream."""
+        self.downloaded = 0
+        """Bytes from the stream to the app."""
+        self.first_uploaded_ns: int | None = None
+        self.first_downloaded_ns: int | None = None
+        self._app = Endpoint(loop, app, self)
+        self._stream = stream
+        self._reset_code = reset_code
+        buffers = Buffers.of(loop)
+        self._frame, self._payload = buffers.frame, buffers.payload
+        self._over: asyncio.Future[Outcome] = loop.create_future()
+
+    async def run(self) -> Outcome:
+        """Relay until it is over; cancelled, both sides are reset."""
+        self._stream.attach(self)
+        self._app.resume()
+        try:
+            return await self._over
+        finally:
+            self._app.close(clean=False)
+            self._stream.reset(ErrorCodes.CANCEL)
+
+    def cut(self, reason: str) -> None:
+        """End it now, by reset on both sides."""
+        self._stream.reset(ErrorCodes.CANCEL)
+        self._end(Outcome(End.CUT, reason))
+
+    # From the app.
+
+    def on_readable(self, endpoint: Endpoint) -> None:
+        """Fill frames from the socket while it has bytes and the stream has room."""
+        for _ in range(_READS_PER_TURN):
+            room = self._stream.sendable()
+            if not room:
+                endpoint.pause()  # on_sendable comes when there is room
+                return
+            length = endpoint.receive(self._payload[:room])
+            if length is None:
+                return
+            if not length:
+                self._stream.end()
+                self._finish_if_over()
+                return
+            self.uploaded += length
+            if self.first_uploaded_ns is None:
+                self.first_uploaded_ns = monotonic_ns()
+            self._stream.send(self._frame, length)
+            if length < room:
+                return  # the socket is empty; asking again would cost a system call
+
+    def on_sendable(self) -> None:
+        """There is room again."""
+        if not self._over.done():
+            self._app.resume()
+
+    # To the app.
+
+    def on_data(self, payload: memoryview) -> None:
+        """Pass bytes on; give credit for what left."""
+        if self._over.done():
+            return
+        self.downloaded += len(payload)
+        if self.first_downloaded_ns is None:
+            self.first_downloaded_ns = monotonic_ns()
+        sent = self._app.send(payload)
+        if sent:
+            self._stream.credit(sent)
+
+    def on_gone(self, _endpoint: Endpoint, length: int) -> None:
+        """Give credit for what has left by now."""
+        self._stream.credit(length)
+
+    def on_ended(self) -> None:
+        """The peer's END_STREAM becomes FIN, behind what is queued."""
+        if not self._over.done():
+            self._app.finish()
+
+    def on_finished(self, _endpoint: Endpoint) -> None:
+        """FIN is on its way."""
+        self._finish_if_over()
+
+    # Ends.
+
+    def on_reset(self, code: int, reason: str) -> None:
+        """The stream is lost: the app sees a reset."""
+        self._end(Outcome(End.FAR_RESET, f"stream reset with {_name(code)}: {reason}"))
+
+    def on_failed(self, _endpoint: Endpoint, error: OSError) -> None:
+        """The app reset, or cannot be reached any more: the peer is told."""
+        self._stream.reset(self._reset_code)
+        self._end(Outcome(End.NEAR_RESET, error.strerror or str(error)))
+
+    def _finish_if_over(self) -> None:
+        if self._app.sent_end and self._app.received_end:
+            self._app.close(clean=True)
+            self._end(Outcome(End.CLEAN))
+
+    def _end(self, outcome: Outcome) -> None:
+        self._app.close(clean=False)
+        if not self._over.done():
+            self._over.set_result(outcome)
+
+
+def _name(code: int) -> str:
+    try:
+        return ErrorCodes(code).name
+    except ValueError:
+        return str(code)  # a peer may send any number

@@ -1,0 +1,136 @@
+"""A certificate authority for tests: issues what is asked for, or anything else on demand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import grpc
+import grpc.aio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from proxy.identity.authority import METHOD
+from proxy.identity.certificate import Certificate, Request
+from proxy.identity.spiffe import SpiffeId
+from proxy.proto.ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
+
+CLIENT = SpiffeId("cluster.local", "bench", "client")
+SERVER = SpiffeId("cluster.local", "bench", "server")
+
+
+def pem(certificate: x509.Certificate) -> str:
+    """A certificate as text."""
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+class Ca:
+    """A root, and leaves under it."""
+
+    def __init__(self, name: str = "root") -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self.root = self._build(self._name, self._key.public_key(), timedelta(days=3650), ca=True)
+        self.issued = 0
+
+    def leaf(
+        self,
+        public_key: CertificateIssuerPublicKeyTypes,
+        names: Sequence[x509.GeneralName],
+        *,
+        life: timedelta = timedelta(hours=24),
+        starts: timedelta = timedelta(minutes=-2),
+        ca: bool = False,
+    ) -> x509.Certificate:
+        """A certificate with exactly these alternative names."""
+        self.issued += 1
+        return self._build(x509.Name([]), public_key, life, names=names, starts=starts, ca=ca)
+
+    def answer(
+        self,
+        csr_pem: str,
+        *,
+        life: timedelta = timedelta(hours=24),
+        starts: timedelta = timedelta(minutes=-2),
+    ) -> list[str]:
+        """What a CA answers: the leaf with the request's own names, and the root."""
+        request = x509.load_pem_x509_csr(csr_pem.encode())
+        names = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        key = request.public_key()
+        assert isinstance(key, ec.EllipticCurvePublicKey)
+        return [pem(self.leaf(key, list(names), life=life, starts=starts)), pem(self.root)]
+
+    def certificate(self, identity: SpiffeId) -> Certificate:
+        """A workload's certificate, ready for a TLS context."""
+        request = Request(identity)
+        return request.accept(self.answer(request.csr_pem), now=datetime.now(UTC).timestamp())
+
+    def _build(
+        self,
+        subject: x509.Name,
+        public_key: CertificateIssuerPublicKeyTypes,
+        life: timedelta,
+        *,
+        names: Sequence[x509.GeneralName] = (),
+        starts: timedelta = timedelta(minutes=-2),
+        ca: bool,
+    ) -> x509.Certificate:
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now + starts)
+            .not_valid_after(now + starts + life)
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        )
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=True)
+            usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+            builder = builder.add_extension(usage, critical=False)
+        return builder.sign(self._key, hashes.SHA256())
+
+
+Answer = Callable[[IstioCertificateRequest], Sequence[str]]
+
+
+@asynccontextmanager
+async def grpc_ca(
+    path: Path, answer: Answer
+) -> AsyncIterator[list[tuple[IstioCertificateRequest, dict[str, str]]]]:
+    """The certificate service on a unix socket; yields the calls it has had, with their metadata."""
+    calls: list[tuple[IstioCertificateRequest, dict[str, str]]] = []
+
+    async def create(
+        request: IstioCertificateRequest, context: grpc.aio.ServicerContext
+    ) -> IstioCertificateResponse:
+        metadata = context.invocation_metadata() or ()
+        calls.append((request, {str(name): str(value) for name, value in metadata}))
+        try:
+            return IstioCertificateResponse(cert_chain=answer(request))
+        except PermissionError as exc:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(exc))
+            raise
+
+    service, _, method = METHOD.lstrip("/").partition("/")
+    handler = grpc.unary_unary_rpc_method_handler(
+        create,
+        request_deserializer=IstioCertificateRequest.FromString,
+        response_serializer=IstioCertificateResponse.SerializeToString,
+    )
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
+    server.add_insecure_port(f"unix://{path}")
+    await server.start()
+    try:
+        yield calls
+    finally:
+        await asyncio.shield(server.stop(None))

@@ -1,0 +1,640 @@
+"""Client and server back to back, whole and byte by byte; raw frames for what our side never sends."""
+
+from __future__ import annotations
+
+import pytest
+from h2.errors import ErrorCodes
+from hpack import Encoder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.hbone import frames
+from proxy.hbone.connection import MAX_PAYLOAD, Connection, Side
+from proxy.hbone.errors import Flood, LocalProtocolError, RemoteProtocolError
+from proxy.hbone.events import Answered, Data, Draining, Ended, Pong, Requested, Reset, SettingsReceived
+from proxy.hbone.frames import FrameType
+from proxy.hbone.headers import response_headers
+from proxy.hbone.limits import Limits, Rate
+from proxy.tests.hbone.pair import HEADERS, Pair, packed
+
+OK = response_headers(200)
+
+
+@pytest.fixture(params=[1 << 30, 1, 7], ids=["whole", "byte-by-byte", "by-sevens"])
+def pair(request: pytest.FixtureRequest) -> Pair:
+    return Pair(portion=request.param)
+
+
+def raw_server(limits: Limits | None = None) -> Connection:
+    """A server whose client speaks raw frames: preface and SETTINGS are exchanged."""
+    server = Connection(Side.SERVER, limits)
+    server.start()
+    server.receive(frames.PREFACE + frames.settings([]), 0.0)
+    server.output()
+    return server
+
+
+def head(stream_id: int, *, end_stream: bool = False, encoder: Encoder | None = None) -> bytes:
+    flags = frames.END_HEADERS | (frames.END_STREAM if end_stream else 0)
+    return frames.frame(FrameType.HEADERS, flags, stream_id, (encoder or Encoder()).encode(HEADERS))
+
+
+def open_block(fragment: bytes) -> bytes:
+    """HEADERS on stream 1 without END_HEADERS."""
+    return frames.frame(FrameType.HEADERS, 0, 1, fragment)
+
+
+def data(stream_id: int, payload: bytes, flags: int = 0) -> bytes:
+    return frames.frame(FrameType.DATA, flags, stream_id, payload)
+
+
+def kinds(output: bytes) -> list[tuple[int, int, int, bytes]]:
+    """(type, flags, stream, payload) of every frame."""
+    found, position = [], 0
+    while position < len(output):
+        length, kind, flags, stream_id = frames.parse_head(output, position)
+        found.append((kind, flags, stream_id, output[position + 9 : position + 9 + length]))
+        position += 9 + length
+    return found
+
+
+def resets(output: bytes) -> list[tuple[int, int]]:
+    return [(s, frames.parse_long(p)) for kind, _, s, p in kinds(output) if kind == FrameType.RST_STREAM]
+
+
+def goaways(output: bytes) -> list[tuple[int, int]]:
+    return [
+        (frames.parse_long(p), frames.parse_long(p, 4))
+        for kind, _, _, p in kinds(output)
+        if kind == FrameType.GOAWAY
+    ]
+
+
+def test_bytes_and_ends_arrive_both_ways(pair: Pair) -> None:
+    stream_id = pair.connect()
+    pair.send(pair.client, stream_id, b"question")
+    pair.client.end(stream_id)
+    pair.pump()
+    pair.send(pair.server, stream_id, b"answer")
+    pair.server.end(stream_id)
+    pair.pump()
+
+    assert pair.received[Side.SERVER, stream_id] == b"question"
+    assert pair.received[Side.CLIENT, stream_id] == b"answer"
+    assert [Ended(stream_id)] == pair.events(Side.SERVER, Ended)
+    assert [Ended(stream_id)] == pair.events(Side.CLIENT, Ended)
+    assert (pair.client.live, pair.server.live) == (0, 0)
+
+
+def test_connect_leaves_with_the_preface() -> None:
+    """The opener's first stream does not wait for the peer's SETTINGS: a cold first byte is 4 round trips."""
+    client = Connection(Side.CLIENT)
+    client.start()
+    client.connect(HEADERS)
+    output = client.output()
+
+    assert output.startswith(frames.PREFACE)
+    assert [kind for kind, *_ in kinds(output[len(frames.PREFACE) :])] == [
+        FrameType.SETTINGS,
+        FrameType.WINDOW_UPDATE,
+        FrameType.HEADERS,
+    ]
+
+
+def test_nothing_is_sendable_before_the_answer(pair: Pair) -> None:
+    stream_id = pair.client.connect(HEADERS)
+    pair.pump()
+
+    assert pair.client.sendable(stream_id) == 0
+    assert pair.server.sendable(stream_id) == 0
+    pair.server.answer(stream_id, OK)
+    pair.pump()
+    assert MAX_PAYLOAD == pair.client.sendable(stream_id) == pair.server.sendable(stream_id)
+
+
+def test_refusal_ends_the_stream_and_leaves_the_others(pair: Pair) -> None:
+    kept = pair.connect()
+    refused = pair.client.connect(HEADERS)
+    pair.pump()
+    pair.server.refuse(refused, response_headers(401))
+    pair.pump()
+    pair.send(pair.client, kept, b"still here")
+
+    assert [event.status for event in pair.events(Side.CLIENT, Answered)] == [200, 401]
+    assert (pair.client.live, pair.server.live) == (1, 1)
+    assert pair.received[Side.SERVER, kept] == b"still here"
+
+
+def test_half_closed_request_is_served() -> None:
+    """B65: END_STREAM on the CONNECT's head is a client that sends nothing, not an error."""
+    server = raw_server()
+    events = server.receive(head(1, end_stream=True), 0.0)
+    server.answer(1, OK)
+    server.end(1)
+
+    assert [Requested(1, HEADERS), Ended(1)] == events
+    assert server.live == 0
+
+
+def test_reset_is_seen_with_its_code(pair: Pair) -> None:
+    stream_id = pair.connect()
+    pair.server.reset(stream_id, ErrorCodes.CONNECT_ERROR)
+    pair.pump()
+
+    assert [(stream_id, ErrorCodes.CONNECT_ERROR)] == [
+        (event.stream_id, event.code) for event in pair.events(Side.CLIENT, Reset)
+    ]
+    assert (pair.client.live, pair.server.live) == (0, 0)
+
+
+def test_stream_over_the_limit_is_refused_alone() -> None:
+    """T14: h2 by itself would kill the connection."""
+    server = raw_server(Limits(max_streams=2))
+    encoder = Encoder()
+    events = server.receive(b"".join(head(i, encoder=encoder) for i in (1, 3, 5)), 0.0)
+
+    assert [event.stream_id for event in events if isinstance(event, Requested)] == [1, 3]
+    assert resets(server.output()) == [(5, ErrorCodes.REFUSED_STREAM)]
+    server.reset(1, ErrorCodes.CANCEL)
+    events = server.receive(head(7, encoder=encoder), 0.0)
+    assert [Requested(7, HEADERS)] == events
+
+
+def test_request_taken_back_in_the_same_read_never_was() -> None:
+    """T01: nothing may be dialled for it."""
+    server = raw_server()
+    events = server.receive(head(1) + data(1, b"x") + frames.rst_stream(1, ErrorCodes.CANCEL), 0.0)
+
+    assert events == []
+    assert server.live == 0
+
+
+def test_rapid_reset_ends_the_connection_whenever_the_resets_come() -> None:
+    """T01, in lock step: each reset is answered before the next."""
+    server = raw_server(Limits(resets=Rate(burst=100, per_s=1)))
+    encoder = Encoder()
+    for number in range(100):
+        server.receive(head(2 * number + 1, encoder=encoder), number * 0.001)
+        server.receive(frames.rst_stream(2 * number + 1, ErrorCodes.CANCEL), number * 0.001)
+    server.receive(head(201, encoder=encoder), 0.1)
+    with pytest.raises(Flood):
+        server.receive(frames.rst_stream(201, ErrorCodes.CANCEL), 0.1)
+
+    assert goaways(server.output())[0][1] == ErrorCodes.ENHANCE_YOUR_CALM
+
+
+def test_resets_that_we_are_made_to_send_count_as_well() -> None:
+    """T02, CVE-2025-8671."""
+    server = raw_server(Limits(resets=Rate(burst=10, per_s=1)))
+    encoder = Encoder()
+    for number in range(10):
+        stream_id = 2 * number + 1
+        server.receive(
+            head(stream_id, encoder=encoder) + frames.window_update(stream_id, frames.MAX_WINDOW), 0.0
+        )
+    with pytest.raises(Flood):
+        server.receive(head(21, encoder=encoder) + frames.window_update(21, frames.MAX_WINDOW), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "flood"),
+    [
+        ("PING", frames.ping(b"12345678", ack=False) * 1001),
+        ("SETTINGS", frames.settings([]) * 101),
+        ("PRIORITY", frames.frame(FrameType.PRIORITY, 0, 1, b"\0\0\0\0\0") * 1001),
+        ("PRIORITY", frames.frame(0xEE, 0, 1, b"?") * 1001),
+        ("empty DATA", head(1) + data(1, b"") * 101),
+        ("empty DATA", head(1) + data(1, b"\5" + b"\0" * 5, frames.PADDED) * 101),
+        ("WINDOW_UPDATE", head(1) + frames.window_update(1, 1) * 1003),
+        ("CONTINUATION", open_block(b"") + frames.frame(FrameType.CONTINUATION, 0, 1, b"") * 9),
+        ("header bytes", open_block(b"0" * 40_000) + frames.frame(9, 0, 1, bytes(40_000))),
+        ("SETTINGS entries", frames.settings([(0x4242, 1)] * 33)),
+    ],
+)  # fmt: skip
+def test_flood_ends_the_connection_calmly(kind: str, flood: bytes) -> None:
+    """T03, T06 to T08, T10, T11."""
+    server = raw_server()
+    with pytest.raises(Flood) as caught:
+        server.receive(flood, 0.0)
+
+    assert kind == caught.value.kind
+    assert server.closed
+    assert goaways(server.output())[-1][1] == ErrorCodes.ENHANCE_YOUR_CALM
+
+
+def test_budgets_refill() -> None:
+    server = raw_server()
+    for second in range(100):
+        server.receive(frames.ping(b"12345678", ack=False) * 30, float(second))
+
+    assert len(kinds(server.output())) == 3000
+
+
+def test_chatty_stream_lives(pair: Pair) -> None:
+    """T09b: one byte a frame, thousands of frames, both ways."""
+    stream_id = pair.connect()
+    count = 20_000 if pair.portion > 1 else 500
+    for _ in range(count):
+        pair.send(pair.client, stream_id, b"a")
+        pair.send(pair.server, stream_id, b"b")
+
+    assert count == len(pair.received[Side.SERVER, stream_id]) == len(pair.received[Side.CLIENT, stream_id])
+
+
+@pytest.mark.parametrize(
+    ("what", "sent", "code"),
+    [
+        ("DATA on stream 0", data(0, b"x"), ErrorCodes.PROTOCOL_ERROR),
+        ("DATA on an idle stream", data(1, b"x"), ErrorCodes.PROTOCOL_ERROR),
+        ("WINDOW_UPDATE on an idle stream", frames.window_update(1, 1), ErrorCodes.PROTOCOL_ERROR),
+        ("WINDOW_UPDATE by 0", frames.window_update(0, 0), ErrorCodes.PROTOCOL_ERROR),
+        ("window over 2^31-1", frames.window_update(0, 2**31 - 1), ErrorCodes.FLOW_CONTROL_ERROR),
+        ("RST_STREAM on an idle stream", frames.rst_stream(1, 0), ErrorCodes.PROTOCOL_ERROR),
+        ("even stream", head(2), ErrorCodes.PROTOCOL_ERROR),
+        ("frame too large", frames.head(65_537, 0, 0, 1), ErrorCodes.FRAME_SIZE_ERROR),
+        ("PING of 7 bytes", frames.frame(FrameType.PING, 0, 0, b"7" * 7), ErrorCodes.FRAME_SIZE_ERROR),
+        ("PING on a stream", frames.frame(FrameType.PING, 0, 1, b"8" * 8), ErrorCodes.PROTOCOL_ERROR),
+        (
+            "SETTINGS of 5 bytes",
+            frames.frame(FrameType.SETTINGS, 0, 0, b"5" * 5),
+            ErrorCodes.FRAME_SIZE_ERROR,
+        ),
+        ("SETTINGS on a stream", frames.frame(FrameType.SETTINGS, 0, 1, b""), ErrorCodes.PROTOCOL_ERROR),
+        ("ACK with entries", frames.frame(FrameType.SETTINGS, 1, 0, b"6" * 6), ErrorCodes.FRAME_SIZE_ERROR),
+        ("initial window over 2^31-1", frames.settings([(4, 2**31)]), ErrorCodes.FLOW_CONTROL_ERROR),
+        ("frame size under 16384", frames.settings([(5, 16383)]), ErrorCodes.PROTOCOL_ERROR),
+        ("push setting of 2", frames.settings([(2, 2)]), ErrorCodes.PROTOCOL_ERROR),
+        ("PUSH_PROMISE", frames.frame(FrameType.PUSH_PROMISE, 4, 1, b"\0\0\0\2"), ErrorCodes.PROTOCOL_ERROR),
+        ("CONTINUATION alone", frames.frame(FrameType.CONTINUATION, 4, 1, b""), ErrorCodes.PROTOCOL_ERROR),
+        ("PING in a block", open_block(b"") + frames.ping(b"8" * 8, ack=False), ErrorCodes.PROTOCOL_ERROR),
+        ("too much padding", head(1) + data(1, b"\5xx", frames.PADDED), ErrorCodes.PROTOCOL_ERROR),
+        ("no HPACK entry", frames.frame(FrameType.HEADERS, 4, 1, b"\xff\xff\xff"), None),
+        ("connection window", head(1) + data(1, b"x" * 60_000) * 2, ErrorCodes.FLOW_CONTROL_ERROR),
+    ],
+)
+@pytest.mark.parametrize("portion", [1 << 30, 1], ids=["whole", "byte-by-byte"])
+def test_broken_protocol_ends_the_connection(
+    what: str, sent: bytes, code: ErrorCodes | None, portion: int
+) -> None:
+    """`None`: h2 says PROTOCOL_ERROR where RFC 9113 4.3 says COMPRESSION_ERROR."""
+    server = raw_server(Limits(connection_window=65_535, stream_window=65_535))
+    with pytest.raises(RemoteProtocolError) as caught:
+        feed(server, sent, portion)
+
+    assert caught.value.code == (code or ErrorCodes.PROTOCOL_ERROR), what
+    assert server.closed
+    assert goaways(server.output())
+
+
+def test_settings_must_come_first() -> None:
+    server = Connection(Side.SERVER)
+    server.start()
+    with pytest.raises(RemoteProtocolError, match="SETTINGS"):
+        server.receive(frames.PREFACE + head(1), 0.0)
+
+
+def feed(connection: Connection, sent: bytes, portion: int) -> None:
+    for start in range(0, len(sent), portion):
+        connection.receive(sent[start : start + portion], 0.0)
+
+
+@pytest.mark.parametrize("first", [b"GET / HTTP/1.1\r\n", b"SSH-2.0-", b"\0" * 24, b"PRI * HTTP/1.1"])
+def test_another_protocol_ends_the_connection_at_once(first: bytes) -> None:
+    """T25, B71."""
+    server = Connection(Side.SERVER)
+    server.start()
+    with pytest.raises(RemoteProtocolError, match="preface"):
+        server.receive(first, 0.0)
+
+
+def test_trailers_reset_the_stream_and_no_other() -> None:
+    """T19; and HPACK stays in step: the next request still decodes."""
+    server = raw_server()
+    encoder = Encoder()
+    server.receive(head(1, encoder=encoder) + head(3, encoder=encoder), 0.0)
+    server.answer(1, OK)
+    server.output()
+    trailers = frames.frame(FrameType.HEADERS, 5, 1, encoder.encode([(b"x-one", b"1")]))
+    events = server.receive(trailers + head(5, encoder=encoder), 0.0)
+
+    assert [
+        Reset(1, ErrorCodes.PROTOCOL_ERROR, "HEADERS on a connected stream"),
+        Requested(5, HEADERS),
+    ] == events
+    assert resets(server.output()) == [(1, ErrorCodes.PROTOCOL_ERROR)]
+    assert server.live == 2
+
+
+def test_data_after_its_end_resets_the_stream() -> None:
+    server = raw_server()
+    server.receive(head(1), 0.0)
+    server.answer(1, OK)
+    server.output()
+    events = server.receive(data(1, b"x", frames.END_STREAM) + data(1, b"y"), 0.0)
+
+    assert [Data, Ended, Reset] == [type(event) for event in events]
+    assert resets(server.output()) == [(1, ErrorCodes.STREAM_CLOSED)]
+
+
+def test_padding_is_credited() -> None:
+    """255 bytes of padding a frame, for four connection windows: the tunnel lives."""
+    server = raw_server(Limits(connection_window=65_535, stream_window=65_535))
+    server.receive(head(1), 0.0)
+    credit = {0: 65_535, 1: 65_535}
+    for _ in range(1000):
+        assert min(credit.values()) >= 257
+        for event in server.receive(data(1, b"\xff" + b"x" + b"\0" * 255, frames.PADDED), 0.0):
+            if isinstance(event, Data):
+                server.credit(1, len(event.payload))
+        credit = {key: value - 257 for key, value in credit.items()}
+        for kind, _, stream_id, payload in kinds(server.output()):
+            if kind == FrameType.WINDOW_UPDATE:
+                credit[stream_id] += frames.parse_long(payload)
+
+
+def test_discarded_data_is_credited() -> None:
+    """T22: streams reset with unread data, for 40 connection windows: the window comes back."""
+    limits = Limits(connection_window=100_000, stream_window=65_535, resets=Rate(burst=10**6, per_s=1))
+    pair = Pair(server_limits=limits, hold=True)
+    for number in range(80):
+        stream_id = pair.connect()
+        assert pair.send(pair.client, stream_id, b"x" * 50_000) == 50_000, number
+        pair.server.reset(stream_id, ErrorCodes.CANCEL)
+        # Data under way while the reset travels is charged to the connection as well.
+        if pair.client.sendable(stream_id):
+            pair.send(pair.client, stream_id, b"y" * 100)
+        pair.pump()
+
+    assert 0 == pair.client.live == pair.server.live
+
+
+def test_no_credit_before_bytes_have_gone() -> None:
+    limits = Limits(connection_window=200_000, stream_window=65_535)
+    pair = Pair(server_limits=limits, hold=True)
+    first, second = pair.connect(), pair.connect()
+    assert pair.send(pair.client, first, b"x" * 100_000) == 65_535
+    pair.pump()
+
+    assert pair.client.sendable(first) == 0
+    assert pair.send(pair.client, second, b"y" * 10) == 10
+    pair.server.credit(first, 65_535)
+    pair.pump()
+    assert pair.client.sendable(first) > 60_000
+
+
+def test_bytes_that_a_closed_stream_still_holds_keep_their_share_of_the_window() -> None:
+    """Both ends have ended, the app has not read: the connection's credit waits for the app."""
+    pair = Pair(server_limits=Limits(connection_window=65_535, stream_window=65_535), hold=True)
+    stream_id = pair.connect()
+    pair.send(pair.client, stream_id, b"x" * 65_535)
+    pair.client.end(stream_id)
+    pair.server.end(stream_id)
+    pair.pump()
+    other = pair.connect()
+
+    assert pair.server.live - 1 == 0
+    assert pair.client.sendable(other) == 0
+    pair.server.credit(stream_id, 65_535)
+    pair.pump()
+    assert pair.client.sendable(other) > 0
+
+
+def test_shrunken_window_goes_negative_and_recovers() -> None:
+    server = raw_server()
+    server.receive(head(1), 0.0)
+    server.answer(1, OK)
+    packed(server, 1, b"x" * 60_000)
+    server.receive(frames.settings([(4, 10_000)]), 0.0)
+    assert server.sendable(1) == 0
+    server.receive(frames.window_update(1, 50_000), 0.0)
+    assert server.sendable(1) == 0
+    server.receive(frames.window_update(1, 5), 0.0)
+
+    assert server.sendable(1) == 5
+    server.end(1)  # h2's view of the window never moved, so an end is always possible
+
+
+def test_sending_more_than_the_window_is_our_mistake(pair: Pair) -> None:
+    stream_id = pair.connect()
+    with pytest.raises(LocalProtocolError):
+        pair.client.pack(stream_id, bytearray(9), 5 * 1024 * 1024)
+
+
+def test_goaway_lets_live_streams_finish(pair: Pair) -> None:
+    """T23: a server that drains keeps carrying what it has, and takes nothing new."""
+    stream_id = pair.connect()
+    pair.server.drain()
+    pair.pump()
+    assert pair.client.capacity == 0
+    pair.send(pair.client, stream_id, b"late question")
+    pair.send(pair.server, stream_id, b"late answer")
+    pair.client.end(stream_id)
+    pair.server.end(stream_id)
+    pair.pump()
+
+    assert pair.received[Side.SERVER, stream_id] == b"late question"
+    assert pair.received[Side.CLIENT, stream_id] == b"late answer"
+    assert [frames.MAX_STREAM_ID, stream_id] == [e.last_stream_id for e in pair.events(Side.CLIENT, Draining)]
+    assert 0 == pair.client.live == pair.server.live
+
+
+def test_request_under_way_while_the_server_drains_is_served() -> None:
+    pair = Pair()
+    pair.connect()
+    under_way = pair.client.connect(HEADERS)
+    pair.server.drain()
+    pair.pump()
+
+    assert under_way in [event.stream_id for event in pair.events(Side.SERVER, Requested)]
+
+
+def test_streams_beyond_goaway_are_told_to_try_elsewhere() -> None:
+    pair = Pair()
+    first, second = pair.connect(), pair.client.connect(HEADERS)
+    pair.deliver(pair.client, frames.goaway(first, ErrorCodes.NO_ERROR))
+
+    assert [(second, ErrorCodes.REFUSED_STREAM)] == [
+        (event.stream_id, event.code) for event in pair.events(Side.CLIENT, Reset)
+    ]
+    assert pair.client.live == 1
+
+
+def test_ping_is_answered_and_ours_is_recognised(pair: Pair) -> None:
+    pair.client.ping()
+    pair.server.ping()
+    pair.pump()
+
+    assert [Pong()] == pair.events(Side.CLIENT, Pong)
+    assert [Pong()] == pair.events(Side.SERVER, Pong)
+
+
+def test_peer_limit_of_streams_binds_us() -> None:
+    pair = Pair(server_limits=Limits(max_streams=2))
+    assert pair.client.capacity == 100  # before SETTINGS
+    pair.connect()
+    pair.connect()
+
+    assert pair.client.capacity == 0
+    with pytest.raises(LocalProtocolError):
+        pair.client.connect(HEADERS)
+
+
+def test_first_settings_are_marked(pair: Pair) -> None:
+    pair.pump()
+
+    assert [SettingsReceived(first=True)] == pair.events(Side.CLIENT, SettingsReceived)
+    assert pair.client.acknowledged
+    assert pair.server.acknowledged
+
+
+def test_encoder_table_is_clamped() -> None:
+    """T05: a peer that offers a table of 4 GiB does not get us to fill it."""
+    server = Connection(Side.SERVER)
+    server.start()
+    server.receive(frames.PREFACE + frames.settings([(1, 2**32 - 1)]), 0.0)
+
+    assert server._core._h2.encoder.header_table_size == 4096
+
+
+def test_many_header_fields_are_refused_on_their_stream() -> None:
+    server = raw_server()
+    block = Encoder().encode([*HEADERS, *((b"x-%d" % n, b"") for n in range(100))])
+    events = server.receive(frames.frame(FrameType.HEADERS, 4, 1, block), 0.0)
+
+    assert events == []
+    assert resets(server.output()) == [(1, ErrorCodes.ENHANCE_YOUR_CALM)]
+
+
+def test_priority_and_padding_on_headers_are_understood() -> None:
+    server = raw_server()
+    payload = b"\3" + b"\0\0\0\0\0" + Encoder().encode(HEADERS) + b"\0\0\0"
+    flags = frames.PADDED | frames.PRIORITY_FLAG | frames.END_HEADERS
+
+    assert [Requested(1, HEADERS)] == server.receive(frames.frame(FrameType.HEADERS, flags, 1, payload), 0.0)
+
+
+def test_unfinished_preface_and_frames_are_reported() -> None:
+    """T15: what a deadline watches."""
+    server = Connection(Side.SERVER)
+    server.start()
+    server.receive(frames.PREFACE[:5], 0.0)
+    assert server.incomplete
+    server.receive(frames.PREFACE[5:] + frames.settings([]), 0.0)
+    assert not server.incomplete
+    server.receive(head(1)[:12], 0.0)
+    assert server.incomplete
+    server.receive(head(1)[12:] + data(1, b"xyz")[:10], 0.0)
+    assert not server.incomplete  # half a DATA frame is a slow app, not an attack
+
+
+def test_hundreds_of_megabytes_over_one_stream() -> None:
+    """Both views of the windows stay in step far beyond any single window."""
+    pair = Pair()
+    stream_id = pair.connect()
+    payload = bytes(MAX_PAYLOAD)
+    total = 300 * 1024 * 1024
+    sent = received = 0
+    while sent < total:
+        room = pair.client.sendable(stream_id)
+        assert room, "the window closed although everything was credited"
+        frame = pair.client.output() + packed(pair.client, stream_id, payload[:room])
+        sent += room
+        for event in pair.server.receive(frame, 0.0):
+            if isinstance(event, Data):
+                received += len(event.payload)
+                pair.server.credit(stream_id, len(event.payload))
+        pair.client.receive(pair.server.output(), 0.0)
+    pair.client.end(stream_id)
+    pair.server.end(stream_id)
+    pair.pump()
+
+    assert sent == received
+    assert 0 == pair.client.live == pair.server.live
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    actions=st.lists(
+        st.tuples(
+            st.sampled_from(["connect", "answer", "refuse", "send", "credit", "end", "reset", "deliver"]),
+            st.sampled_from([Side.CLIENT, Side.SERVER]),
+            st.integers(0, 5),
+            st.integers(1, 40_000),
+        ),
+        max_size=80,
+    )
+)
+def test_both_views_of_every_stream_agree(  # noqa: PLR0912  one branch per action reads best in place
+    actions: list[tuple[str, Side, int, int]],
+) -> None:
+    """Random interleavings; whatever is under way is delivered at the end, and nothing is left over."""
+    limits = Limits(stream_window=70_000, connection_window=150_000)
+    client_limits = Limits(stream_window=70_000, connection_window=150_000, max_streams=0)
+    pair = Pair(client_limits=client_limits, server_limits=limits, hold=True)
+    wire: dict[Side, bytearray] = {Side.CLIENT: bytearray(), Side.SERVER: bytearray()}
+    sides = {Side.CLIENT: pair.client, Side.SERVER: pair.server}
+    other = {Side.CLIENT: pair.server, Side.SERVER: pair.client}
+    held: dict[tuple[Side, int], int] = {}
+    requested: list[int] = []
+    sent: dict[tuple[Side, int], int] = {}
+
+    def deliver(sender: Side, count: int) -> None:
+        wire[sender] += sides[sender].output()
+        part = bytes(wire[sender][:count])
+        del wire[sender][:count]
+        receiver = other[sender]
+        for event in receiver.receive(part, 0.0):
+            if isinstance(event, Data):
+                key = (receiver.side, event.stream_id)
+                held[key] = held.get(key, 0) + len(event.payload)
+                pair.received.setdefault(key, bytearray()).extend(event.payload)
+            elif isinstance(event, Requested):
+                requested.append(event.stream_id)
+
+    for action, side, index, count in actions:
+        connection = sides[side]
+        stream_id = 2 * index + 1
+        stream = connection._streams.get(stream_id)
+        usable = stream is not None and not stream.closed
+        match action:
+            case "connect":
+                if pair.client.capacity:
+                    pair.client.connect(HEADERS)
+            case "answer" | "refuse":
+                waiting = pair.server._streams.get(stream_id)
+                if stream_id in requested and waiting is not None and not waiting.answered:
+                    (pair.server.answer if action == "answer" else pair.server.refuse)(stream_id, OK)
+            case "send":
+                room = min(connection.sendable(stream_id), count)
+                if room:
+                    wire[side] += connection.output() + packed(connection, stream_id, b"z" * room)
+                    sent[side, stream_id] = sent.get((side, stream_id), 0) + room
+            case "credit":
+                amount = min(held.get((side, stream_id), 0), count)
+                connection.credit(stream_id, amount)
+                held[side, stream_id] = held.get((side, stream_id), 0) - amount
+            case "end":
+                if usable and stream is not None and stream.answered and not stream.local_ended:
+                    connection.end(stream_id)
+            case "reset":
+                if usable:
+                    connection.reset(stream_id, ErrorCodes.CANCEL)
+            case "deliver":
+                deliver(side, count)
+    for stream_id in list(pair.client._streams):
+        pair.client.reset(stream_id, ErrorCodes.CANCEL)
+    for _ in range(6):
+        deliver(Side.CLIENT, 1 << 30)
+        deliver(Side.SERVER, 1 << 30)
+        for (side, stream_id), amount in held.items():
+            sides[side].credit(stream_id, amount)
+        held.clear()
+
+    assert 0 == pair.client.live == pair.server.live
+    for sender, receiver in ((pair.client, pair.server), (pair.server, pair.client)):
+        window = receiver._receive
+        assert window.held == 0
+        assert window.size == window.available + window.owed
+        assert window.available == sender._send.available
+    for (side, stream_id), amount in sent.items():
+        assert len(pair.received.get((other[side].side, stream_id), b"")) <= amount

@@ -1,0 +1,90 @@
+"""The gRPC client against a real server on a unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+
+from proxy.config import Settings
+from proxy.identity.authority import AuthorityFailed, GrpcAuthority
+from proxy.identity.certificate import Request
+from proxy.proto.ca_pb2 import IstioCertificateRequest
+from proxy.tests.ca import CLIENT, Ca, grpc_ca
+
+
+def settings(path: Path, **changes: object) -> Settings:
+    given: dict[str, object] = {"ca_address": f"unix://{path}", "ca_token": None, **changes}
+    return Settings(**given)  # type: ignore[arg-type]  # fields by name
+
+
+def test_a_certificate_over_the_wire(tmp_path: Path) -> None:
+    ca, token = Ca(), tmp_path / "token"
+    token.write_text("secret\n")
+
+    async def scenario() -> None:
+        path = tmp_path / "ca.sock"
+        async with (
+            grpc_ca(path, lambda request: ca.answer(request.csr)) as calls,
+            GrpcAuthority(settings(path, ca_token=token)) as authority,
+        ):
+            request = Request(CLIENT)
+            answer = await authority.sign(CLIENT, request.csr_pem, 3600)
+
+            assert request.accept(answer, now=time.time()).identity == CLIENT
+            ((sent, metadata),) = calls
+            assert sent.validity_duration == 3600
+            assert MessageToDict(sent.metadata) == {"ImpersonatedIdentity": str(CLIENT)}
+            assert metadata["authorization"] == "Bearer secret"
+
+    asyncio.run(scenario())
+
+
+def test_a_refusal_carries_the_authoritys_words(tmp_path: Path) -> None:
+    def refuse(_: IstioCertificateRequest) -> Sequence[str]:
+        raise PermissionError("no pod on this node has that identity")
+
+    async def scenario() -> None:
+        path = tmp_path / "ca.sock"
+        async with grpc_ca(path, refuse), GrpcAuthority(settings(path)) as authority:
+            with pytest.raises(AuthorityFailed, match="PERMISSION_DENIED: no pod on this node"):
+                await authority.sign(CLIENT, Request(CLIENT).csr_pem, 3600)
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_that_is_too_large_is_a_failure(tmp_path: Path) -> None:
+    """F42: huge."""
+
+    async def scenario() -> None:
+        path = tmp_path / "ca.sock"
+        async with (
+            grpc_ca(path, lambda _: ["x" * 2_000_000]),
+            GrpcAuthority(settings(path)) as authority,
+        ):
+            with pytest.raises(AuthorityFailed, match="RESOURCE_EXHAUSTED"):
+                await authority.sign(CLIENT, Request(CLIENT).csr_pem, 3600)
+
+    asyncio.run(scenario())
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    """F40."""
+
+    async def scenario() -> None:
+        async with GrpcAuthority(settings(tmp_path / "none.sock")) as authority:
+            with pytest.raises(AuthorityFailed, match=r"CA unix://.*none\.sock for spiffe://.*UNAVAILABLE"):
+                await authority.sign(CLIENT, Request(CLIENT).csr_pem, 3600)
+
+    asyncio.run(scenario())
+
+
+def test_settings_that_cannot_work_are_refused_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(AuthorityFailed, match="CA_ADDRESS is not set"):
+        GrpcAuthority(Settings())
+    with pytest.raises(AuthorityFailed, match=r"CA_ROOT_CA=.*absent.pem: No such file"):
+        GrpcAuthority(Settings(ca_address="https://localhost:15012", ca_root=tmp_path / "absent.pem"))

@@ -1,0 +1,98 @@
+"""What of a CA's answer is taken: T37, T41, F42."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from proxy.identity.certificate import InvalidChain, Request
+from proxy.tests.ca import CLIENT, SERVER, Ca, pem
+
+CA, OTHER = Ca(), Ca("other")
+REQUEST = Request(CLIENT)
+GOOD = CA.answer(REQUEST.csr_pem)
+CSR = x509.load_pem_x509_csr(REQUEST.csr_pem.encode())
+URI = [x509.UniformResourceIdentifier(str(CLIENT))]
+
+
+def own_key() -> ec.EllipticCurvePublicKey:
+    key = CSR.public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    return key
+
+
+def test_the_request_names_the_identity_and_nothing_else() -> None:
+    names = CSR.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+
+    assert list(names) == URI
+    assert len(CSR.extensions) == 1
+    assert CSR.subject == x509.Name([])
+    assert CSR.is_signature_valid
+
+
+def test_a_good_answer() -> None:
+    found = REQUEST.accept(GOOD, now=time.time())
+
+    assert found.identity == CLIENT
+    assert found.not_before < found.half_life < found.not_after
+    assert found.half_life - found.not_before == found.not_after - found.half_life
+
+
+def test_an_intermediate_is_part_of_the_chain() -> None:
+    middle = Ca("middle")
+    middle_certificate = CA._build(middle._name, middle._key.public_key(), timedelta(days=1), ca=True)
+    leaf = middle.answer(REQUEST.csr_pem)[0]
+
+    found = REQUEST.accept([leaf, pem(middle_certificate), pem(CA.root)], now=time.time())
+
+    assert found.chain_pem.count(b"BEGIN CERTIFICATE") == 2
+
+
+def test_several_roots_are_all_taken() -> None:
+    """F44: both roots in the overlap of a rotation."""
+    found = REQUEST.accept([GOOD[0], pem(OTHER.root) + GOOD[1]], now=time.time())
+
+    assert found.roots_pem.count("BEGIN CERTIFICATE") == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ([], "0 certificates"),
+        (GOOD[:1], "1 certificates"),
+        (["garbage", GOOD[1]], "unreadable"),
+        (["", GOOD[1]], "unreadable"),
+        ([GOOD[0], "garbage"], "unreadable"),
+        (CA.answer(Request(CLIENT).csr_pem), "another key"),
+        (CA.answer(Request(SERVER).csr_pem), "issued for .*/sa/server, asked for .*/sa/client"),
+        ([pem(CA.leaf(own_key(), URI, ca=True)), GOOD[1]], "CA's"),
+        ([pem(CA.leaf(own_key(), [*URI, *URI])), GOOD[1]], "2 URI names"),
+        ([pem(CA.leaf(own_key(), [])), GOOD[1]], "no subject alternative name"),
+        (CA.answer(REQUEST.csr_pem, starts=timedelta(hours=1)), "ahead of this node's clock"),
+        (CA.answer(REQUEST.csr_pem, starts=timedelta(hours=-2), life=timedelta(hours=1)), "expired at"),
+        ([GOOD[0], pem(OTHER.root)], "does not end in a root"),
+        ([GOOD[0], pem(OTHER.root), GOOD[1]], "broken chain"),
+        ([GOOD[0], *[GOOD[1]] * 20], "more than is sane"),
+        ([GOOD[0] + "x" * 300_000, GOOD[1]], "more than is sane"),
+        (
+            [pem(CA.leaf(rsa.generate_private_key(65537, 2048).public_key(), URI)), GOOD[1]],
+            "another key",
+        ),
+    ],
+)
+def test_other_answers_are_refused(answer: list[str], why: str) -> None:
+    with pytest.raises(InvalidChain, match=why):
+        REQUEST.accept(answer, now=time.time())
+
+
+def test_a_certificate_shows_no_key() -> None:
+    """T42, I8."""
+    found = REQUEST.accept(GOOD, now=time.time())
+
+    assert b"PRIVATE KEY" in found.key_pem
+    assert "PRIVATE" not in repr(found)
+    assert "key_pem" not in repr(found)

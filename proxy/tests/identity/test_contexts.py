@@ -1,0 +1,131 @@
+"""Real handshakes between our own contexts, and with peers that must not pass: T30, T35, T36."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import pytest
+
+from proxy.identity.contexts import Unusable, client_context, server_context
+from proxy.identity.peer import leaf_identity
+from proxy.tests.ca import CLIENT, SERVER, Ca
+from proxy.tests.namespaces import open_descriptors
+
+CA = Ca()
+
+
+class Pair:
+    """A client and a server that talk through memory."""
+
+    def __init__(self, client: ssl.SSLContext, server: ssl.SSLContext) -> None:
+        up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.client = client.wrap_bio(down, up, server_side=False)
+        self.server = server.wrap_bio(up, down, server_side=True)
+
+    def handshake(self) -> None:
+        for _ in range(4):
+            for side in (self.client, self.server):
+                try:
+                    side.do_handshake()
+                except ssl.SSLWantReadError:
+                    continue
+
+    def round_trip(self) -> None:
+        """In TLS 1.3 a client learns that its certificate was refused when it reads."""
+        self.server.write(b"x")
+        self.client.read(1)
+
+
+def ours() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    return client_context(CA.certificate(CLIENT)), server_context(CA.certificate(SERVER))
+
+
+def test_both_sides_prove_who_they_are() -> None:
+    pair = Pair(*ours())
+
+    pair.handshake()
+    pair.round_trip()
+
+    seen_by_client = pair.client.getpeercert(binary_form=True)
+    seen_by_server = pair.server.getpeercert(binary_form=True)
+    assert seen_by_client is not None
+    assert seen_by_server is not None
+    assert (leaf_identity(seen_by_client), leaf_identity(seen_by_server)) == (SERVER, CLIENT)
+    assert pair.client.version() == "TLSv1.3"
+    assert pair.client.selected_alpn_protocol() == pair.server.selected_alpn_protocol() == "h2"
+
+
+def test_no_ticket_is_sent_so_nothing_can_be_resumed() -> None:
+    """T36."""
+    client, server = ours()
+    first = Pair(client, server)
+    first.handshake()
+    first.round_trip()
+
+    assert server.num_tickets == 0
+    assert first.client.session is None or not first.client.session.has_ticket
+    second = Pair(client, server)
+    second.handshake()
+    second.round_trip()
+    assert not second.client.session_reused
+    assert not second.server.session_reused
+
+
+def plain_client() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def test_a_client_without_certificate_is_refused() -> None:
+    """T30."""
+    pair = Pair(plain_client(), ours()[1])
+
+    with pytest.raises(ssl.SSLError, match="PEER_DID_NOT_RETURN_A_CERTIFICATE"):
+        pair.handshake()
+
+
+def test_certificates_of_another_root_are_refused_by_both_sides() -> None:
+    """T31."""
+    other = Ca("other")
+    foreign_client = client_context(other.certificate(CLIENT))
+    foreign_client.verify_mode = ssl.CERT_NONE
+
+    with pytest.raises(ssl.SSLCertVerificationError):
+        Pair(foreign_client, ours()[1]).handshake()
+    with pytest.raises(ssl.SSLCertVerificationError):
+        Pair(ours()[0], server_context(other.certificate(SERVER))).handshake()
+
+
+def test_tls_1_2_is_refused() -> None:
+    """T35."""
+    old = plain_client()
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+
+    with pytest.raises(ssl.SSLError, match="UNSUPPORTED_PROTOCOL"):
+        Pair(old, ours()[1]).handshake()
+
+
+def test_keys_leave_no_descriptor_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T42, I8."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    certificate = CA.certificate(CLIENT)
+    before = open_descriptors()
+
+    for _ in range(5):
+        client_context(certificate)
+        server_context(certificate)
+
+    assert open_descriptors() == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_certificate_that_openssl_refuses_is_unusable() -> None:
+    certificate = CA.certificate(CLIENT)
+    object.__setattr__(certificate, "chain_pem", b"garbage")
+
+    with pytest.raises(Unusable):
+        client_context(certificate)

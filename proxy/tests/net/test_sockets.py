@@ -1,0 +1,160 @@
+"""Sockets with their options, read back from the kernel."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import ip_address
+
+import pytest
+
+from proxy.net import options
+from proxy.net.namespace import Netns
+from proxy.net.original import original_destination
+from proxy.net.sockets import connect_socket, freebind, listen
+from proxy.tests.namespaces import open_descriptors, run_in
+
+pytestmark = pytest.mark.netns
+
+MARK = 0x539
+
+
+def connected(netns: Netns, target: tuple[str, int], *, mark: int = MARK) -> socket.socket:
+    sock = connect_socket(netns.fd, socket.AF_INET6 if ":" in target[0] else socket.AF_INET, mark=mark)
+    sock.setblocking(True)
+    sock.settimeout(5)
+    sock.connect(target)
+    return sock
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::"])
+def test_accepted_sockets_inherit_mark_and_transparency(netns: Netns, address: str) -> None:
+    with (
+        listen(netns.fd, address, 0, mark=MARK, transparent=True) as listener,
+        connected(netns, ("127.0.0.1", listener.getsockname()[1])),
+    ):
+        listener.setblocking(True)
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.SOL_SOCKET, options.SO_MARK) == MARK
+            assert accepted.getsockopt(socket.IPPROTO_IP, options.IP_TRANSPARENT) == 1
+
+
+def test_two_proxies_may_listen_beside_each_other_and_without_reuse_not(netns: Netns) -> None:
+    with listen(netns.fd, "0.0.0.0", 0, mark=MARK, transparent=True) as first:
+        port = first.getsockname()[1]
+        listen(netns.fd, "0.0.0.0", port, mark=MARK, transparent=True).close()
+        before = open_descriptors()
+
+        with pytest.raises(OSError, match=rf"listen on \[0.0.0.0\]:{port} .*Address already in use"):
+            listen(netns.fd, "0.0.0.0", port, mark=MARK, transparent=True, reuse_port=False)
+
+        assert open_descriptors() == before
+
+
+def test_the_app_sees_the_clients_own_address(netns: Netns) -> None:
+    with listen(netns.fd, "127.0.0.1", 0, mark=None, transparent=False) as app:
+        leg = connect_socket(netns.fd, socket.AF_INET, mark=MARK)
+        with leg:
+            freebind(leg, ip_address("203.0.113.7"))
+            assert leg.getsockname() == ("203.0.113.7", 0)
+            # Answers to the foreign address come back here: in a pod by the mark, here by a route.
+            run_in(netns, "ip", "route", "add", "local", "203.0.113.0/24", "dev", "lo")
+            leg.setblocking(True)
+            leg.settimeout(5)
+            leg.connect(app.getsockname())
+            app.setblocking(True)
+            accepted, peer = app.accept()
+            accepted.close()
+
+        assert peer[0] == "203.0.113.7"
+
+
+def test_ports_are_chosen_per_peer(netns: Netns) -> None:
+    """More legs from one client than a range of two ports holds, to different targets."""
+    run_in(netns, "sysctl", "-qw", "net.ipv4.ip_local_port_range=40000 40001")
+    run_in(netns, "ip", "route", "add", "local", "203.0.113.0/24", "dev", "lo")
+    legs = []
+    with listen(netns.fd, "0.0.0.0", 8080, mark=None, transparent=False):
+        for last in range(1, 7):
+            leg = connect_socket(netns.fd, socket.AF_INET, mark=MARK)
+            legs.append(leg)
+            freebind(leg, ip_address("203.0.113.7"))
+            leg.setblocking(True)
+            leg.settimeout(5)
+            leg.connect((f"127.0.0.{last}", 8080))
+
+    assert len({leg.getsockname() for leg in legs}) <= 2
+    for leg in legs:
+        leg.close()
+
+
+def test_options_are_as_set(netns: Netns) -> None:
+    with connect_socket(netns.fd, socket.AF_INET, mark=MARK) as sock:
+        options.keep_alive(sock, idle_s=180, interval_s=170, probes=9)
+        options.user_timeout(sock, 1500)
+
+        tcp = [socket.TCP_NODELAY, socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT]
+        assert [sock.getsockopt(socket.IPPROTO_TCP, option) for option in tcp] == [1, 180, 170, 9]
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 1500
+
+
+@pytest.mark.parametrize(("resets", "expected"), [(True, ConnectionResetError), (False, None)])
+def test_close_resets_or_finishes(netns: Netns, resets: bool, expected: type[Exception] | None) -> None:
+    """I6: only a clean end becomes a FIN."""
+    with listen(netns.fd, "127.0.0.1", 0, mark=None, transparent=False) as listener:
+        sock = connected(netns, listener.getsockname())
+        listener.setblocking(True)
+        accepted, _ = listener.accept()
+        with accepted:
+            accepted.settimeout(5)
+            options.reset_on_close(sock, on=True)
+            options.reset_on_close(sock, on=resets)
+            sock.close()
+            if expected is None:
+                assert accepted.recv(1) == b""
+            else:
+                with pytest.raises(expected):
+                    accepted.recv(1)
+
+
+def test_original_destination_after_redirect(netns: Netns) -> None:
+    with listen(netns.fd, "0.0.0.0", 15001, mark=MARK, transparent=True) as listener:
+        run_in(netns, "ip", "route", "add", "local", "198.51.100.0/24", "dev", "lo")
+        run_in(
+            netns,
+            *(
+                "iptables-legacy",
+                "-t",
+                "nat",
+                "-A",
+                "OUTPUT",
+                "-p",
+                "tcp",
+                "-m",
+                "mark",
+                "!",
+                "--mark",
+                hex(MARK),
+            ),
+            *("-j", "REDIRECT", "--to-ports", "15001"),
+        )
+        with connected(netns, ("198.51.100.9", 8080), mark=1):
+            listener.setblocking(True)
+            accepted, _ = listener.accept()
+            with accepted:
+                assert original_destination(accepted, 15001) == (ip_address("198.51.100.9"), 8080)
+
+
+def test_original_destination_without_redirection_is_the_local_address(netns: Netns) -> None:
+    """As after TPROXY; and T52: a direct call of the listener gives the listener itself."""
+    with listen(netns.fd, "::", 0, mark=MARK, transparent=True) as listener:
+        port = listener.getsockname()[1]
+        for target in ("127.0.0.1", "::1"):
+            with connected(netns, (target, port)):
+                listener.setblocking(True)
+                accepted, _ = listener.accept()
+                with accepted:
+                    for listener_port in (port, 15001):
+                        expected = (ip_address(target), port)
+                        assert original_destination(accepted, listener_port) == expected

@@ -1,0 +1,505 @@
+"""Tunnels over real TLS and sockets: ends, resets, back-pressure, drain, deadlines, identities."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+import ssl
+from collections.abc import Awaitable
+from hashlib import sha256
+
+import pytest
+from h2.errors import ErrorCodes
+
+from proxy.hbone import frames
+from proxy.hbone.frames import FrameType
+from proxy.hbone.limits import Limits
+from proxy.identity import IdentityMismatch, SpiffeId
+from proxy.identity.contexts import client_context
+from proxy.relay.outcome import End, Outcome
+from proxy.telemetry import Stats
+from proxy.tests.ca import CLIENT, SERVER, Ca, pem
+from proxy.tests.sockets import receive_all, receive_exactly, reset, run, send, tcp_pair, until
+from proxy.tests.tunnel.pair import CA, HEADERS, Contexts, tunnels
+from proxy.tunnel.client import ClientTunnel
+from proxy.tunnel.errors import ConnectRefused, StreamLost, TlsFailed
+from proxy.tunnel.server import ServerTunnel
+from proxy.tunnel.tunnel import Timing
+
+QUICK = Timing(handshake_s=0.05, ping_interval_s=0.05, ping_timeout_s=0.1)
+
+
+def test_both_sides_know_each_other_and_nothing_was_resumed() -> None:
+    async def test() -> None:
+        async with tunnels() as pair:
+            assert (pair.client.peer, pair.server.peer) == (SERVER, CLIENT)
+            assert pair.stats.tls_handshakes_client == pair.stats.tls_handshakes_server == 1
+            assert pair.stats.tls_resumptions == 0
+
+    run(test())
+
+
+def test_bytes_arrive_both_ways_and_both_ends_are_clean() -> None:
+    async def test() -> None:
+        async with tunnels() as pair:
+            r = await pair.relayed(pair.first)
+            await send(r.app, b"question")
+            r.app.shutdown(socket.SHUT_WR)
+            assert await receive_all(r.backend) == b"question"
+            await send(r.backend, b"answer")
+            r.backend.shutdown(socket.SHUT_WR)
+            assert await receive_all(r.app) == b"answer"
+
+            assert await r.client_task == await r.server_task == Outcome(End.CLEAN)
+            assert (r.client.uploaded, r.client.downloaded) == (8, 6)
+            assert pair.client.live == pair.server.live == 0
+            r.close()
+
+    run(test())
+
+
+@pytest.mark.parametrize("first", ["app", "backend"])
+def test_half_close_lets_late_data_through(first: str) -> None:
+    """F10."""
+
+    async def test() -> None:
+        async with tunnels() as pair:
+            r = await pair.relayed(pair.first)
+            early, late = (r.app, r.backend) if first == "app" else (r.backend, r.app)
+            payload = os.urandom(10 * 1024 * 1024)
+            early.shutdown(socket.SHUT_WR)
+            assert await receive_all(late) == b""
+            async with asyncio.TaskGroup() as group:
+                group.create_task(send(late, payload))
+                received = await receive_exactly(early, len(payload))
+            late.shutdown(socket.SHUT_WR)
+
+            assert sha256(received).digest() == sha256(payload).digest()
+            assert await receive_all(early) == b""
+            assert await r.client_task == await r.server_task == Outcome(End.CLEAN)
+            r.close()
+
+    run(test())
+
+
+@pytest.mark.parametrize(("who", "code"), [("app", ErrorCodes.CANCEL), ("backend", ErrorCodes.CONNECT_ERROR)])
+def test_reset_stays_a_reset_and_leaves_other_streams_alone(who: str, code: ErrorCodes) -> None:
+    """F09, I6; RFC 9113 8.5: TCP RST is RST_STREAM with CONNECT_ERROR."""
+
+    async def test() -> None:
+        async with tunnels() as pair:
+            r = await pair.relayed(pair.first)
+            other = await pair.relayed()
+            await send(r.app, b"x")
+            await receive_exactly(r.backend, 1)
+            reset(getattr(r, who))
+            with pytest.raises(ConnectionResetError):
+                await receive_all(r.backend if who == "app" else r.app)
+            outcome = await (r.server_task if who == "app" else r.client_task)
+            await send(other.app, b"still here")
+
+            assert outcome.end is End.FAR_RESET
+            assert outcome.detail is not None
+            assert code.name in outcome.detail
+            assert await receive_exactly(other.backend, 10) == b"still here"
+            assert pair.client.live == pair.server.live == 1
+            r.close()
+            other.close()
+
+    run(test())
+
+
+def test_lost_tunnel_is_a_reset_for_every_app() -> None:
+    """F02, I6: a tunnel that breaks without END_STREAM must not look like an end."""
+
+    async def test() -> None:
+        async with tunnels() as pair:
+            r = await pair.relayed(pair.first)
+            await send(r.app, b"x")
+            await receive_exactly(r.backend, 1)
+            pair.server.abort("killed")
+            for sock in (r.app, r.backend):
+                with pytest.raises(ConnectionResetError):
+                    await receive_all(sock)
+            await until(lambda: pair.client.over)
+            r.close()
+
+    run(test())
+
+
+def test_slow_reader_stops_its_sender_and_no_other() -> None:
+    """F12: memory is bounded by the stream's window, other streams flow."""
+
+    async def test() -> None:
+        limits = Limits(stream_window=128 * 1024, connection_window=1024 * 1024)
+        async with tunnels(server_limits=limits) as pair:
+            slow, quick = await pair.relayed(pair.first), await pair.relayed()
+            sending = asyncio.ensure_future(send(slow.app, bytes(64 * 1024 * 1024)))
+            payload = os.urandom(8 * 1024 * 1024)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(send(quick.app, payload))
+                received = await receive_exactly(quick.backend, len(payload))
+
+            assert received == payload
+            assert not sending.done()
+            assert slow.server._app.queued <= 128 * 1024
+            sending.cancel()
+            slow.close()
+            quick.close()
+
+    run(test())
+
+
+def test_early_data_waits_for_the_relay() -> None:
+    """T18: nothing is lost that came between the answer and the relay."""
+
+    async def test() -> None:
+        async with tunnels() as pair:
+            far = await pair.request(0)
+            far.accept()
+            await pair.first.answered()
+            frame = memoryview(bytearray(9) + b"early")
+            pair.first.send(frame, 5)
+            pair.first.end()
+            await until(lambda: far._ended)
+            seen = Seen()
+            far.attach(seen)
+
+            assert seen.log == [b"early", "ended"]
+            far.credit(5)
+            far.end()
+
+    run(test())
+
+
+class Seen:
+    """A receiver that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.log: list[object] = []
+
+    def on_data(self, payload: memoryview) -> None:
+        self.log.append(bytes(payload))
+
+    def on_ended(self) -> None:
+        self.log.append("ended")
+
+    def on_reset(self, code: int, reason: str) -> None:
+        self.log.append((code, reason))
+
+    def on_sendable(self) -> None:
+        self.log.append("sendable")
+
+
+def test_refusal_reaches_the_caller() -> None:
+    async def test() -> None:
+        async with tunnels() as pair:
+            (await pair.request(0)).refuse(401)
+            with pytest.raises(ConnectRefused) as caught:
+                await pair.first.answered()
+
+            assert caught.value.status == 401
+            await until(lambda: pair.server.live == 0)
+            assert pair.client.live == 0
+            assert pair.client.usable
+
+    run(test())
+
+
+def test_stream_lost_before_its_answer_is_told_to_the_caller() -> None:
+    async def test() -> None:
+        async with tunnels() as pair:
+            (await pair.request(0)).reset(ErrorCodes.REFUSED_STREAM)
+            with pytest.raises(StreamLost) as caught:
+                await pair.first.answered()
+
+            assert caught.value.code == ErrorCodes.REFUSED_STREAM
+
+    run(test())
+
+
+def test_cancelled_caller_takes_its_request_back() -> None:
+    async def test() -> None:
+        async with tunnels() as pair:
+            waiting = asyncio.ensure_future(pair.first.answered())
+            far = await pair.request(0)
+            await until(lambda: pair.first._answer)
+            waiting.cancel()
+            await until(lambda: far.lost)
+
+            assert pair.client.live == pair.server.live == 0
+
+    run(test())
+
+
+def test_drain_lets_live_streams_finish_and_then_closes() -> None:
+    """T23, F04."""
+
+    async def test() -> None:
+        async with tunnels() as pair:
+            r = await pair.relayed(pair.first)
+            pair.server.drain()
+            await until(lambda: not pair.client.usable)
+            await send(r.app, b"late")
+            r.app.shutdown(socket.SHUT_WR)
+            assert await receive_all(r.backend) == b"late"
+            await send(r.backend, b"later")
+            r.backend.shutdown(socket.SHUT_WR)
+            assert await receive_all(r.app) == b"later"
+            await until(lambda: pair.client.over and pair.server.over)
+
+            assert pair.server.close_reason is None
+            r.close()
+
+    run(test())
+
+
+def test_idle_tunnel_closes_as_soon_as_it_drains() -> None:
+    async def test() -> None:
+        async with tunnels() as pair:
+            (await pair.request(0)).refuse(503)
+            with pytest.raises(ConnectRefused):
+                await pair.first.answered()
+            pair.client.drain()
+            await until(lambda: pair.client.over and pair.server.over)
+
+    run(test())
+
+
+def test_opener_asks_with_its_finished() -> None:
+    """A cold first byte is 4 round trips: the request is in the same segment as the client's last
+    flight. The peer here takes one segment at a time and answers none before it has both."""
+
+    async def test() -> None:
+        client, accepted = tcp_pair()
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = Contexts.server.wrap_bio(incoming, outgoing, server_side=True)
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as group:
+            opening = group.create_task(connect(client, Contexts.client))
+            incoming.write(await loop.sock_recv(accepted, 1 << 16))
+            with pytest.raises(ssl.SSLWantReadError):
+                tls.do_handshake()
+            await send(accepted, outgoing.read())
+            incoming.write(await loop.sock_recv(accepted, 1 << 16))
+            tls.do_handshake()
+            first = tls.read(1 << 16)
+            (await opening).abort("seen enough")
+        accepted.close()
+
+        assert first.startswith(b"PRI * HTTP/2.0")
+        assert FrameType.HEADERS in types(first[len(frames.PREFACE) :])
+
+    run(test())
+
+
+def types(stream: bytes) -> list[int]:
+    found, position = [], 0
+    while position < len(stream):
+        length, kind, _, _ = frames.parse_head(stream, position)
+        found.append(kind)
+        position += 9 + length
+    return found
+
+
+@pytest.mark.parametrize("silent", ["before TLS", "half a hello"])
+def test_handshake_has_a_deadline(silent: str) -> None:
+    """T15, B70."""
+
+    async def test() -> None:
+        client, accepted = tcp_pair()
+        if silent == "half a hello":
+            client.send(b"\x16\x03\x01\x02\x00\x01\x00")
+        with client, pytest.raises(TlsFailed, match="not complete"):
+            await accept(accepted, timing=QUICK)
+
+    run(test())
+
+
+@pytest.mark.parametrize("first", [b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-OpenSSH\r\n", b"\0" * 100])
+def test_no_tls_is_refused_at_once(first: bytes) -> None:
+    """B70."""
+
+    async def test() -> None:
+        client, accepted = tcp_pair()
+        client.send(first)
+        with client, pytest.raises(TlsFailed):
+            await accept(accepted)
+
+    run(test())
+
+
+async def accept(sock: socket.socket, *, timing: Timing | None = None) -> ServerTunnel:
+    return await ServerTunnel.accept(
+        sock,
+        Contexts.server,
+        trust_domain="cluster.local",
+        limits=Limits(),
+        timing=timing or Timing(),
+        stats=Stats(),
+    )
+
+
+async def connect(sock: socket.socket, context: ssl.SSLContext, expected: object = SERVER) -> ClientTunnel:
+    tunnel, _ = await ClientTunnel.open(
+        sock,
+        context,
+        expected=frozenset({str(expected)}),
+        headers=HEADERS,
+        limits=Limits(),
+        timing=Timing(),
+        stats=Stats(),
+    )
+    return tunnel
+
+
+def test_peer_that_never_speaks_after_tls_is_dropped() -> None:
+    """T15: TLS but no preface, no SETTINGS, no request."""
+
+    async def test() -> None:
+        client, accepted = tcp_pair()
+
+        def handshake_only() -> None:
+            client.setblocking(True)
+            with Contexts.client.wrap_socket(client) as tls:
+                tls.recv(1 << 16)  # its SETTINGS
+                while tls.recv(1 << 16):
+                    pass
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.to_thread(handshake_only))
+            tunnel = await accept(accepted, timing=QUICK)
+            tunnel.requested = lambda _stream, _headers: None
+            tunnel.start()
+            await until(lambda: tunnel.over)
+
+        assert tunnel.close_reason is not None
+        assert re.fullmatch(r"(no SETTINGS|a frame not complete) after 0.05 s", tunnel.close_reason)
+
+    run(test())
+
+
+def test_silent_peer_is_given_up() -> None:
+    """F06: PING without an answer."""
+
+    async def test() -> None:
+        async with tunnels(timing=Timing(ping_interval_s=0.05, ping_timeout_s=0.1)) as pair:
+            pair.server._channel.abort()
+            pair.server._stop_timer()
+            pair.server._finish("test took its socket")
+            await until(lambda: pair.client.over)
+
+            assert pair.client.close_reason
+
+    run(test())
+
+
+def test_pings_keep_a_quiet_tunnel() -> None:
+    async def test() -> None:
+        async with tunnels(timing=Timing(ping_interval_s=0.01, ping_timeout_s=5)) as pair:
+            await pair.request(0)
+            pinged = pair.client._keepalive.pinged_at
+            await until(lambda: pair.client._keepalive.pinged_at > pinged + 0.05)
+
+            assert not pair.client.over
+
+    run(test())
+
+
+def test_server_of_another_identity_is_left_before_anything_is_said() -> None:
+    """T32."""
+
+    async def test() -> None:
+        client, accepted = tcp_pair()
+        async with asyncio.TaskGroup() as group:
+            accepting = group.create_task(expect_failure(accept(accepted)))
+            with pytest.raises(IdentityMismatch, match=r"expected spiffe://cluster\.local/ns/bench/sa/other"):
+                await connect(client, Contexts.client, SpiffeId("cluster.local", "bench", "other"))
+            await accepting
+
+    run(test())
+
+
+async def expect_failure(work: Awaitable[ServerTunnel]) -> None:
+    with pytest.raises((TlsFailed, IdentityMismatch)):
+        await work
+
+
+def test_client_of_another_trust_domain_is_reset() -> None:
+    """T33."""
+
+    async def test() -> None:
+        client, accepted = tcp_pair()
+        foreign = client_context(CA.certificate(SpiffeId("elsewhere", "bench", "client")))
+        async with asyncio.TaskGroup() as group:
+            opening = group.create_task(connect(client, foreign))
+            with pytest.raises(IdentityMismatch, match="elsewhere"):
+                await accept(accepted)
+            tunnel = await opening
+            await until(lambda: tunnel.over)
+
+        assert tunnel.close_reason
+
+    run(test())
+
+
+def test_client_of_another_root_is_refused() -> None:
+    """T31; the client only learns it when it reads: TLS 1.3 tells it that it is connected first."""
+
+    async def test() -> None:
+        client, accepted = tcp_pair()
+        context = client_context(Ca("another root").certificate(CLIENT))
+        context.load_verify_locations(cadata=pem(CA.root))
+        async with asyncio.TaskGroup() as group:
+            opening = group.create_task(connect(client, context))
+            with pytest.raises(TlsFailed, match=r"(?i)verify"):
+                await accept(accepted)
+            tunnel = await opening
+            await until(lambda: tunnel.over)
+
+    run(test())
+
+
+def test_protocol_error_ends_the_tunnel_with_goaway() -> None:
+    async def test() -> None:
+        async with tunnels() as pair:
+            await pair.request(0)
+            pair.client._channel.write(b"\0\0\1\0\0\0\0\0\0x")  # DATA on stream 0
+            await until(lambda: pair.server.over and pair.client.over)
+
+            assert "DATA on stream 0" in (pair.server.close_reason or "")
+
+    run(test())
+
+
+def test_hundreds_of_megabytes_through_one_stream() -> None:
+    async def test() -> None:
+        async with tunnels() as pair:
+            r = await pair.relayed(pair.first)
+            block = os.urandom(4 << 20)
+            count = 64
+            sent, received = sha256(), sha256()
+
+            async def push() -> None:
+                for _ in range(count):
+                    sent.update(block)
+                    await send(r.app, block)
+                r.app.shutdown(socket.SHUT_WR)
+
+            async with asyncio.TaskGroup() as group:
+                group.create_task(push())
+                total = 0
+                loop = asyncio.get_running_loop()
+                while part := await loop.sock_recv(r.backend, 1 << 20):
+                    received.update(part)
+                    total += len(part)
+            r.backend.shutdown(socket.SHUT_WR)
+
+            assert total == count * len(block)
+            assert received.digest() == sent.digest()
+            assert await r.client_task == Outcome(End.CLEAN)
+            r.close()
+
+    run(test())

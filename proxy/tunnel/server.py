@@ -1,0 +1,63 @@
+"""The side that accepts a tunnel."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Self
+
+from proxy.hbone.connection import Side
+from proxy.hbone.events import Header
+from proxy.hbone.limits import Limits
+from proxy.identity import verify_client
+from proxy.telemetry import Stats
+from proxy.tunnel.channel import Channel
+from proxy.tunnel.client import ALPN
+from proxy.tunnel.errors import TlsFailed
+from proxy.tunnel.stream import TunnelStream
+from proxy.tunnel.tunnel import Timing, Tunnel
+
+
+class ServerTunnel(Tunnel):
+    """A tunnel that a peer opened: its requests go to `requested`."""
+
+    requested: Callable[[TunnelStream, list[Header]], None]
+
+    @classmethod
+    async def accept(
+        cls,
+        sock: socket.socket,
+        context: ssl.SSLContext,
+        *,
+        trust_domain: str,
+        limits: Limits,
+        timing: Timing,
+        stats: Stats,
+    ) -> Self:
+        """Shake hands on an accepted socket and check who is there. Set `requested`, then `start`.
+
+        Raises:
+            TlsFailed: The handshake failed. The socket is closed.
+            IdentityMismatch: No identity, or one of another trust domain. Likewise.
+        """
+        loop = asyncio.get_running_loop()
+        channel = Channel(loop, sock, context, server_side=True)
+        try:
+            await channel.handshake(timing.handshake_s)
+            stats.tls_handshakes_server += 1
+            stats.tls_resumptions += channel.resumed
+            peer = verify_client(channel.peer_certificate, trust_domain)
+            if channel.protocol != ALPN:
+                raise TlsFailed(f"peer speaks {channel.protocol or 'no ALPN protocol'}, expected {ALPN}")
+        except BaseException:
+            channel.reset()
+            raise
+        tunnel = cls(loop, channel, side=Side.SERVER, limits=limits, timing=timing, peer=peer)
+        tunnel.connection.start()
+        return tunnel
+
+    def on_requested(self, stream: TunnelStream, headers: list[Header]) -> None:
+        """Hand a CONNECT on."""
+        self.requested(stream, headers)

@@ -1,0 +1,158 @@
+"""One CONNECT stream of a tunnel, between the tunnel's events and a relay."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from h2.errors import ErrorCodes
+
+from proxy.hbone.events import Header
+from proxy.hbone.headers import response_headers
+from proxy.tunnel.errors import ConnectRefused, StreamLost
+
+if TYPE_CHECKING:
+    from proxy.tunnel.tunnel import Tunnel
+
+
+class Receiver(Protocol):
+    """Who takes a stream's bytes: a relay."""
+
+    def on_data(self, payload: memoryview) -> None:
+        """Bytes; give credit when they have gone."""
+
+    def on_ended(self) -> None:
+        """No more bytes."""
+
+    def on_reset(self, code: int, reason: str) -> None:
+        """The stream is lost."""
+
+    def on_sendable(self) -> None:
+        """`sendable`, after it said 0, would say more."""
+
+
+class TunnelStream:
+    """A stream. What comes before a relay is attached is kept: at most a stream's window."""
+
+    __slots__ = ("_answer", "_early", "_ended", "_lost", "_receiver", "_status", "stream_id", "tunnel")
+
+    def __init__(self, tunnel: Tunnel, stream_id: int) -> None:
+        self.tunnel = tunnel
+        self.stream_id = stream_id
+        self._answer: asyncio.Future[None] | None = None
+        self._status: int | None = None
+        self._early = bytearray()
+        self._ended = False
+        self._lost: StreamLost | None = None
+        self._receiver: Receiver | None = None
+
+    # The CONNECT.
+
+    async def answered(self) -> None:
+        """Client: wait for 200.
+
+        Raises:
+            ConnectRefused: Another status; the stream is over.
+            StreamLost: Reset, or the tunnel with it.
+        """
+        if self._status is None and self._lost is None:
+            self._answer = self.tunnel.loop.create_future()
+            try:
+                await self._answer
+            except asyncio.CancelledError:
+                self.reset(ErrorCodes.CANCEL)
+                raise
+        if self._status is None:
+            raise self._lost or StreamLost("tunnel closed", ErrorCodes.CANCEL)
+        if self._status != 200:
+            self.reset(ErrorCodes.CANCEL)
+            raise ConnectRefused(self._status)
+
+    def accept(self, *, baggage: str | None = None) -> None:
+        """Server: answer 200.
+
+        Raises:
+            StreamLost: The peer has given up meanwhile.
+        """
+        if self._lost is not None:
+            raise self._lost
+        self.tunnel.answer(self, response_headers(200, baggage=baggage))
+
+    def refuse(self, status: int) -> None:
+        """Server: answer another status and be done; what came early is given back."""
+        self.tunnel.refuse(self, response_headers(status))
+
+    @property
+    def lost(self) -> bool:
+        """Whether the stream was reset."""
+        return self._lost is not None
+
+    # For a relay.
+
+    def attach(self, receiver: Receiver) -> None:
+        """Deliver to `receiver` from here on, beginning with what came early."""
+        self._receiver = receiver
+        if self._early:
+            early, self._early = self._early, bytearray()
+            receiver.on_data(memoryview(early))
+        if self._lost is not None:
+            receiver.on_reset(self._lost.code, str(self._lost))
+        elif self._ended:
+            receiver.on_ended()
+
+    def sendable(self) -> int:
+        """Payload bytes that the next frame may have; after a 0, `on_sendable` will come."""
+        return self.tunnel.sendable(self)
+
+    def send(self, frame: memoryview, length: int) -> None:
+        """Send `length` payload bytes, which lie behind 9 free ones in `frame`."""
+        self.tunnel.send(self, frame, length)
+
+    def credit(self, length: int) -> None:
+        """Bytes have gone."""
+        self.tunnel.credit(self, length)
+
+    def end(self) -> None:
+        """END_STREAM: no more bytes from us."""
+        self.tunnel.end(self)
+
+    def reset(self, code: int) -> None:
+        """Give up both directions; nothing happens when the stream is over."""
+        self.tunnel.reset(self, code)
+
+    # From the tunnel.
+
+    def on_answered(self, status: int, _headers: list[Header]) -> None:
+        """The peer answered our CONNECT."""
+        self._status = status
+        self._wake()
+
+    def on_data(self, payload: memoryview) -> None:
+        """Bytes came."""
+        if self._receiver is not None:
+            self._receiver.on_data(payload)
+        else:
+            self._early += payload
+
+    def on_ended(self) -> None:
+        """The peer's END_STREAM came."""
+        self._ended = True
+        if self._receiver is not None:
+            self._receiver.on_ended()
+
+    def on_lost(self, code: int, reason: str) -> None:
+        """The stream is over without an end."""
+        self._lost = StreamLost(reason, code)
+        self._early.clear()
+        self._wake()
+        if self._receiver is not None:
+            self._receiver.on_reset(code, reason)
+
+    def on_sendable(self) -> None:
+        """There is room again."""
+        if self._receiver is not None:
+            self._receiver.on_sendable()
+
+    def _wake(self) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(None)

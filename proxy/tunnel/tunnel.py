@@ -1,0 +1,356 @@
+"""What both sides of a tunnel share: a TLS channel, an HBONE connection on it, and its streams."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from h2.errors import ErrorCodes
+
+from proxy.hbone.connection import Connection, Side
+from proxy.hbone.errors import RemoteProtocolError
+from proxy.hbone.events import (
+    Answered,
+    Data,
+    Draining,
+    Ended,
+    Event,
+    Header,
+    Pong,
+    Requested,
+    Reset,
+    SettingsReceived,
+    WindowOpened,
+)
+from proxy.hbone.keepalive import Action, Keepalive
+from proxy.hbone.limits import Limits
+from proxy.identity.spiffe import SpiffeId
+from proxy.tunnel.channel import Channel
+from proxy.tunnel.deadlines import Deadlines
+from proxy.tunnel.stream import TunnelStream
+
+CLOSE_S = 1.0
+"""How long a closed tunnel waits for the peer to close as well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """A tunnel's time limits, seconds."""
+
+    handshake_s: float = 5.0
+    """TLS, and each stage of `Deadlines`."""
+    ping_interval_s: float = 10.0
+    ping_timeout_s: float = 20.0
+
+
+class Tunnel:
+    """One side of a tunnel, after its TLS handshake. `on_closed` is called once, when it is over."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        channel: Channel,
+        *,
+        side: Side,
+        limits: Limits,
+        timing: Timing,
+        peer: SpiffeId,
+    ) -> None:
+        self.loop = loop
+        self.peer = peer
+        """Whom the peer's certificate proved it to be."""
+        self.connection = Connection(side, limits)
+        self.close_reason: str | None = None
+        """Why the tunnel is over, once it is; None for an ordinary end."""
+        self.over = False
+        self.on_closed: Callable[[], None] = _nothing
+        self.on_change: Callable[[], None] = _nothing
+        """Something changed that decides whether streams can be opened."""
+        self._channel = channel
+        self._timing = timing
+        self._streams: dict[int, TunnelStream] = {}
+        self._blocked: dict[int, TunnelStream] = {}
+        """Streams that were told to wait, in the order in which they asked."""
+        now = loop.time()
+        self._keepalive = Keepalive(now, timing.ping_interval_s, timing.ping_timeout_s)
+        self._deadlines = Deadlines(self.connection, now, timing.handshake_s)
+        self._timer: asyncio.TimerHandle | None = None
+        self._closing = False
+        self._retired = False
+
+    def __repr__(self) -> str:
+        return f"<tunnel to {self.peer}: {self.connection!r}>"
+
+    def start(self) -> None:
+        """Begin: our opening is written (what was put behind it leaves with it), theirs is awaited."""
+        self._arm()
+        self._write_output()
+        self._channel.start(self)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the peer's SETTINGS came: it accepted our certificate and said how many streams."""
+        return self.connection.peer.received
+
+    @property
+    def usable(self) -> bool:
+        """Whether streams may be opened, now or when others end."""
+        return not (
+            self.over or self._closing or self._retired or self.connection.closed or self.connection.draining
+        )
+
+    @property
+    def capacity(self) -> int:
+        """How many more streams the peer lets us open now."""
+        return self.connection.capacity if self.usable else 0
+
+    @property
+    def live(self) -> int:
+        """Streams that are not over."""
+        return self.connection.live
+
+    # Streams, for TunnelStream.
+
+    def add(self, stream_id: int) -> TunnelStream:
+        """Keep a stream that the connection has just opened or been asked for."""
+        stream = self._streams[stream_id] = TunnelStream(self, stream_id)
+        return stream
+
+    def answer(self, stream: TunnelStream, headers: list[Header]) -> None:
+        """Accept."""
+        self.connection.answer(stream.stream_id, headers)
+        self._write_output()
+
+    def refuse(self, stream: TunnelStream, headers: list[Header]) -> None:
+        """Refuse; nothing is sent when the stream was lost meanwhile."""
+        if self._streams.pop(stream.stream_id, None) is not None:
+            self.connection.refuse(stream.stream_id, headers)
+            self._write_output()
+            self._stream_over(stream.stream_id)
+
+    def sendable(self, stream: TunnelStream) -> int:
+        """What a stream's next frame may hold; 0: it is called back."""
+        room = 0 if self._channel.congested else self.connection.sendable(stream.stream_id)
+        if not room:
+            self._blocked[stream.stream_id] = stream
+        return room
+
+    def send(self, stream: TunnelStream, frame: memoryview, length: int) -> None:
+        """Frame and encrypt `length` bytes behind the 9 free ones."""
+        connection = self.connection
+        connection.pack(stream.stream_id, frame, length)
+        if connection.has_output:
+            self._channel.write(connection.output())
+        self._channel.write(frame[: 9 + length])
+
+    def credit(self, stream: TunnelStream, length: int) -> None:
+        """Bytes of a stream have gone."""
+        self.connection.credit(stream.stream_id, length)
+        self._write_output()
+
+    def end(self, stream: TunnelStream) -> None:
+        """End our direction of a stream."""
+        if stream.stream_id in self._streams:
+            self.connection.end(stream.stream_id)
+            self._write_output()
+            self._stream_over(stream.stream_id)
+
+    def reset(self, stream: TunnelStream, code: int) -> None:
+        """Give a stream up; nothing happens when it is over."""
+        if self._streams.pop(stream.stream_id, None) is None:
+            return
+        self._blocked.pop(stream.stream_id, None)
+        self.connection.reset(stream.stream_id, code)
+        self._write_output()
+        self._stream_over(stream.stream_id)
+
+    def _stream_over(self, stream_id: int) -> None:
+        """A stream may be over in both directions: forget it, and let whoever waits for room look again."""
+        if self.connection.alive(stream_id):
+            return
+        self._streams.pop(stream_id, None)
+        self._blocked.pop(stream_id, None)
+        self.on_change()
+        self._close_if_drained()
+
+    def _close_if_drained(self) -> None:
+        if self.connection.drained or (self._retired and not self.connection.live):
+            self.close()
+
+    # From the channel.
+
+    def on_plaintext(self, data: memoryview) -> None:
+        """Handle what came."""
+        now = self.loop.time()
+        try:
+            events = self.connection.receive(data, now)
+        except RemoteProtocolError as exc:
+            self._fail(f"peer broke the protocol: {exc}")
+            return
+        for event in events:
+            if type(event) is Data:
+                stream = self._streams.get(event.stream_id)
+                if stream is not None:
+                    stream.on_data(event.payload)
+            else:
+                self._handle(event)
+        self._deadlines.received(now)
+        self._write_output()
+        self._close_if_drained()
+
+    def on_relieved(self) -> None:
+        """Let all who wait try again."""
+        self._unblock()
+
+    def on_channel_closed(self, reason: str | None) -> None:
+        """The connection is gone."""
+        self._finish(reason if reason is not None or self._closing else "closed by the peer")
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case Ended():
+                self._ended(event)
+            case Reset():
+                self._reset(event)
+            case WindowOpened():
+                self._window_opened(event.stream_id)
+            case Answered():
+                stream = self._streams.get(event.stream_id)
+                if stream is not None:
+                    stream.on_answered(event.status, event.headers)
+            case Requested():
+                if not self._closing:
+                    self.on_requested(self.add(event.stream_id), event.headers)
+            case SettingsReceived() | Draining():
+                self._unblock()
+                self.on_change()
+            case Pong():
+                self._keepalive.answered()
+
+    def _ended(self, event: Ended) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is not None:
+            stream.on_ended()
+            self._stream_over(event.stream_id)
+
+    def _reset(self, event: Reset) -> None:
+        stream = self._streams.pop(event.stream_id, None)
+        if stream is not None:
+            stream.on_lost(event.code, event.reason)
+        self._stream_over(event.stream_id)
+
+    def _window_opened(self, stream_id: int) -> None:
+        if not stream_id:
+            self._unblock()
+            return
+        stream = self._blocked.pop(stream_id, None)
+        if stream is not None:
+            stream.on_sendable()
+
+    def on_requested(self, stream: TunnelStream, headers: list[Header]) -> None:
+        """Server: a CONNECT came."""
+        raise NotImplementedError
+
+    def _unblock(self) -> None:
+        waiting, self._blocked = self._blocked, {}
+        for stream in waiting.values():
+            stream.on_sendable()
+
+    def _write_output(self) -> None:
+        if self.connection.has_output:
+            self._channel.write(self.connection.output())
+
+    # Time.
+
+    def _arm(self) -> None:
+        often_s = min(self._timing.handshake_s, self._timing.ping_interval_s) / 2
+        self._timer = self.loop.call_later(often_s, self._tick)
+
+    def _tick(self) -> None:
+        now = self.loop.time()
+        overdue = self._deadlines.overdue(now)
+        if overdue is not None:
+            self._fail(overdue)
+            return
+        match self._keepalive.due(now):
+            case Action.PING:
+                self.connection.ping()
+                self._write_output()
+            case Action.GIVE_UP:
+                self.abort(f"no answer to PING in {self._timing.ping_timeout_s:g} s")
+                return
+            case Action.NOTHING:
+                pass
+        self._arm()
+
+    # The end.
+
+    def retire(self) -> None:
+        """Open no more streams and close when those that live are over; the peer is not told before."""
+        self._retired = True
+        self.on_change()
+        self._close_if_drained()
+
+    def drain(self) -> None:
+        """No more streams; those that live go on. The owner closes the tunnel when they are over."""
+        self.connection.drain()
+        self._write_output()
+        self.on_change()
+        self._close_if_drained()
+
+    def close(self) -> None:
+        """End the tunnel in order: GOAWAY, close_notify, FIN. Live streams are lost."""
+        self._close(ErrorCodes.NO_ERROR, None)
+
+    def abort(self, reason: str) -> None:
+        """End the tunnel now, by reset."""
+        self._channel.reset()
+        self._finish(reason)
+
+    def _fail(self, reason: str) -> None:
+        """End the tunnel because of the peer, and tell it."""
+        self._close(ErrorCodes.PROTOCOL_ERROR, reason)
+
+    def _close(self, code: ErrorCodes, reason: str | None) -> None:
+        if self.over or self._closing:
+            return
+        self._closing = True
+        self.close_reason = reason
+        self._lose_streams(reason or "tunnel closed")
+        self.connection.close(code)  # nothing new when the connection has closed itself over an error
+        self._write_output()
+        self._channel.close()
+        self._stop_timer()
+        if not self.over:
+            self._timer = self.loop.call_later(CLOSE_S, self._give_up_closing)
+        self.on_change()
+
+    def _give_up_closing(self) -> None:
+        self._channel.abort()
+        self._finish(None)
+
+    def _finish(self, reason: str | None) -> None:
+        if self.over:
+            return
+        self.over = True
+        self.close_reason = self.close_reason or reason
+        self._stop_timer()
+        self._lose_streams(reason or "tunnel closed")
+        self.on_closed()
+        self.on_change()
+
+    def _lose_streams(self, reason: str) -> None:
+        streams, self._streams = self._streams, {}
+        self._blocked.clear()
+        for stream in streams.values():
+            stream.on_lost(ErrorCodes.CONNECT_ERROR, reason)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _nothing() -> None:
+    pass
