@@ -36,9 +36,10 @@ def command(json: Json = False) -> None:
         for document in documents
     ]
     header = ("run", "standing", "engine", "suite", "data plane", "interception", "running", "ended")
-    say(table(header, rows))
+    if rows:
+        say(table(header, rows))
     if any(each.standing is Standing.LEFT for each in found) or orphans:
-        say(f"\n{leftovers.warning()}")
+        say(leftovers.warning())
 
 
 def _document(found: Found) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from harness import dataplanes
 from harness.cli._output import EngineName, Json, emit, note, say, table
 from harness.errors import UsageError
 from harness.plan.model import Interception
@@ -37,7 +38,8 @@ def command(
 
     loaded = load_suite(suite, override or [])
     topology = resolve(loaded.topology)
-    default = loaded.default
+    dataplane = dataplane or loaded.default.dataplane
+    level = _level(dataplane, interception, loaded.default.interception)
     standing = [found for found in leftovers.runs() if found.standing is Standing.UP]
     if standing:
         raise UsageError(f"a testbed is up already: {standing[0].words}; ambientbench down removes it")
@@ -50,8 +52,8 @@ def command(
         bed = Testbed(
             choice=chosen,
             topology=topology,
-            dataplane=dataplane or default.dataplane,
-            interception=interception or default.interception,
+            dataplane=dataplane,
+            interception=level,
             suite=suite,
             told=note,
             standing=True,
@@ -81,3 +83,15 @@ def command(
     rows += [(host.name, "-", str(host.address), "-") for host in topology.hosts]
     say(table(("name", "node", "address", ""), rows))
     say("\nambientbench exec POD -- COMMAND runs something beside a pod; ambientbench down removes it all")
+
+
+def _level(dataplane: str, asked: Interception | None, default: Interception) -> Interception:
+    """The interception level to bring up: without a proxy, captured packets would have nowhere to go."""
+    if dataplanes.named(dataplane).CARRIES:
+        return asked or default
+    if asked not in {None, Interception.NONE}:
+        raise UsageError(
+            f"--interception {asked} with --dataplane {dataplane} contradict each other: "
+            "nothing would answer captured connections; leave one of them out"
+        )
+    return Interception.NONE

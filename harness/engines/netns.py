@@ -158,7 +158,7 @@ class NetnsEngine:
         program = sys.executable if command[0] == "python3" else command[0]
         user = [] if os.getuid() == 0 else ["--user", "--preserve-credentials"]
         arguments = [
-            *("nsenter", f"--target={self._supervisor_pid()}", *user, "--mount", "--pid"),
+            *("nsenter", f"--target={self.supervisor_pid()}", *user, "--mount", "--pid"),
             *("nsenter", f"--net={NAMESPACES / spec['namespace']}"),
             *(
                 "setpriv",
@@ -205,7 +205,7 @@ class NetnsEngine:
         inside = {
             member["pid"]: name for name, member in self._members().items() if member["returncode"] is None
         }
-        supervisor = self._supervisor_pid()
+        supervisor = self.supervisor_pid()
         children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
         pids = {}
         for child in children:
@@ -292,6 +292,8 @@ class NetnsEngine:
             ready = b""
         if not ready:
             self._owner_end.close()
+            self._launched.kill()
+            self._launched.wait()
             said = log.read_text(errors="replace").strip().splitlines()
             raise EngineError(
                 f"start the supervisor of run {self.run.id}: {said[-1] if said else 'no answer'}"
@@ -321,7 +323,7 @@ class NetnsEngine:
         spec: dict[str, Any] = members[member]["spec"]
         return spec
 
-    def _supervisor_pid(self) -> int:
+    def supervisor_pid(self) -> int:
         """The supervisor as this process sees it: the other side of the socket."""
         peer = self._connected().peer_pid()
         if peer == 0:

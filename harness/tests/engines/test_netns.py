@@ -1,0 +1,144 @@
+"""What only the netns engine promises: it vanishes with its owner, and works for an ordinary user."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.engines import netns
+from harness.engines.images import REPOSITORY
+from harness.tests.engines.waiting import until
+
+pytestmark = pytest.mark.netns
+
+HOLDER = """
+import json, sys
+from pathlib import Path
+from harness.engines import netns
+from harness.engines.api import Member, Role, Run
+from harness.engines.owner import Owner
+
+engine = netns.engine(Run(id=sys.argv[1], directory=Path(sys.argv[2]), owner=Owner.current()))
+idle = ("python3", "-m", "harness.engines.idle")
+names = ("one", "two")
+engine.start([
+    Member(name=n, role=Role.NODE, node="a", image="base", namespace=n, command=idle,
+           capabilities={"NET_ADMIN": "test", "NET_RAW": "test"})
+    for n in names
+])
+script = "id -u; ip link add v0 type veth peer name v1; ip -br link show v0; iptables-legacy -t nat -S OUTPUT"
+done = engine.execute("one", ["sh", "-c", script])
+if sys.argv[3] == "detach":
+    engine.detach()
+said = {"out": done.stdout.decode(), "err": done.stderr.decode()}
+print(json.dumps({"pids": dict(engine.pids()), **said}), flush=True)
+if sys.argv[3] == "hold":
+    sys.stdin.read()
+"""
+"""Holds a testbed until its input ends; it removes nothing itself."""
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+
+
+def _remains(run_id: str) -> list[str]:
+    return [thing for found in netns.remains() if found.run_id == run_id for thing in found.things]
+
+
+def test_everything_vanishes_when_the_owner_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, "tkilled", str(tmp_path), "hold"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment()
+    ) as holder:
+        assert holder.stdout is not None
+        pids = json.loads(holder.stdout.readline())["pids"]
+        assert len(_remains("tkilled")) > 0
+
+        holder.send_signal(signal.SIGKILL)
+        holder.communicate()
+
+    until(lambda: not _remains("tkilled"))
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids.values()))
+
+
+def test_what_was_detached_outlives_its_owner_until_it_is_removed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, "tdetached", str(tmp_path), "detach"]
+    done = subprocess.run(command, capture_output=True, check=True, env=_environment())
+    pids = json.loads(done.stdout)["pids"]
+    (found, *_) = [found for found in netns.remains() if found.run_id == "tdetached"]
+    assert found.owner is not None
+    engine = netns.engine(netns.Run(id="tdetached", directory=tmp_path, owner=found.owner))
+
+    assert engine.pids() == pids
+    engine.remove()
+    assert _remains("tdetached") == []
+
+
+def test_a_supervisor_that_does_not_answer_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, "tstopped", str(tmp_path), "detach"]
+    subprocess.run(command, capture_output=True, check=True, env=_environment())
+    (found, *_) = [found for found in netns.remains() if found.run_id == "tstopped"]
+    assert found.owner is not None
+    engine = netns.engine(netns.Run(id="tstopped", directory=tmp_path, owner=found.owner))
+    os.kill(engine.supervisor_pid(), signal.SIGSTOP)
+
+    engine.remove()
+
+    assert _remains("tstopped") == []
+
+
+def test_a_supervisor_that_cannot_start_is_an_error_that_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(netns, "SUPERVISOR", "harness.engines.no_such_module")
+    engine = netns.engine(netns.Run(id="tbroken", directory=tmp_path, owner=netns.Owner.current()))
+
+    with pytest.raises(netns.EngineError, match=r"supervisor of run tbroken.*no_such_module"):
+        engine.start([])
+
+
+def test_an_ordinary_user_can_do_the_same() -> None:
+    if os.getuid() != 0:
+        pytest.skip("every test here runs as an ordinary user already")
+    python = "/usr/bin/python3"
+    version = subprocess.run(
+        [python, "-c", "import sys; print(sys.version_info >= (3, 11))"], capture_output=True, check=False
+    )
+    if version.stdout.strip() != b"True":
+        pytest.skip(f"{python}, which any user can run, is older than 3.11")
+    # pytest's own folders are closed to others, and so may the clone be.
+    place = Path("/tmp") / f"ambientbench-test-{os.getpid()}"  # noqa: S108
+    shutil.copytree(REPOSITORY / "harness", place / "harness", ignore=shutil.ignore_patterns("__pycache__"))
+    try:
+        (place / "run").mkdir()
+        subprocess.run(["chmod", "-R", "a+rX", str(place)], check=True)
+        os.chown(place / "run", 65534, 65534)
+        done = subprocess.run(
+            [
+                *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"),
+                *(python, "-c", HOLDER, "tnobody", str(place / "run"), "leave"),
+            ],
+            capture_output=True,
+            check=False,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(place)},
+            cwd="/",
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        document = json.loads(done.stdout)
+    finally:
+        shutil.rmtree(place)
+
+    assert document["err"] == ""
+    user, link, policy = document["out"].splitlines()
+    assert user == "0"
+    assert link.startswith("v0@v1")
+    assert policy == "-P OUTPUT ACCEPT"
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in document["pids"].values()))
