@@ -70,10 +70,11 @@ class BulkStream:
 
     def download(self) -> None:
         """Read until the window's end; one row per interval within it."""
-        stage, tally = self._stage, self._stage.tally
+        stage, tally, recorder = self._stage, self._stage.tally, self._stage.recorder
+        received = 0
         try:
             while not (self._broken or stage.started_ns):
-                self._read()
+                received = self._read()  # the window opens in its wait: the last one's bytes are inside
         except gevent.GreenletExit:  # the window came and went, and nothing was received
             stage.verification.errors["stalled"] += 1
             raise
@@ -84,14 +85,23 @@ class BulkStream:
         ending: Any = gevent.get_hub().loop.timer((stage.ended_ns - monotonic_ns()) / NS_PER_S, repeat=0.005)
         ending.start(gevent.getcurrent().switch)
         start_ns = now = stage.started_ns
-        received = 0
         try:
             while now < stage.ended_ns and not self._broken:
                 received += self._read()
                 now = monotonic_ns()
                 if now - start_ns >= INTERVAL_NS or now >= stage.ended_ns or self._broken:
                     ok = not self._broken
-                    stage.recorder.add(self._user, start_ns, now, received, self._socket.port, ok)
+                    recorder.pack(
+                        recorder.buffer,
+                        recorder.position,
+                        self._user,
+                        start_ns,
+                        now,
+                        received,
+                        self._socket.port,
+                        ok,
+                    )
+                    recorder.position += recorder.size
                     tally.requests += 1
                     tally.failures += not ok
                     tally.total_ns += now - start_ns
