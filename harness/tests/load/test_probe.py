@@ -11,12 +11,11 @@ import pytest
 
 from harness.backends.nginx import Counters
 from harness.control import Channel, ControlError
-from harness.load.client import Probed, probe
-from harness.load.frames import probes
 from harness.load.probe import CODES, Wish, order
 from harness.load.records import PROBE_FIELDS
 from harness.plan.model import State
 from harness.tests.backends.running import Backend, backend, free_ports
+from harness.tests.load.client import Probed, probe, probe_frame
 from harness.tests.load.running import SOURCE, BenchSocket, load_process, server, target
 
 COLD = Wish(state=State.COLD, count=4, op="drop-tunnels")
@@ -272,6 +271,17 @@ def test_a_connection_s_close_is_seen_by_the_peer_before_the_next_one_opens(
     assert events == ["open", "end"] * 6
 
 
+def test_a_close_in_order_leaves_our_port_in_time_wait(channel: Channel, running: Backend) -> None:
+    ports = set(column(run(channel, running, NEW), "local_port").tolist())
+
+    waiting = {
+        int(words[1].split(":")[1], 16)
+        for words in map(str.split, Path("/proc/net/tcp").read_text().splitlines()[1:])
+        if words[3] == "06"  # TCP_TIME_WAIT, include/net/tcp_states.h
+    }
+    assert ports <= waiting
+
+
 def test_a_bench_socket_that_nobody_serves_refuses_the_cell(
     channel: Channel, running: Backend, tmp_path: Path
 ) -> None:
@@ -296,9 +306,7 @@ def test_large_answers_are_read_whole(channel: Channel, running: Backend) -> Non
     assert (column(result, "end_ns") > column(result, "first_byte_ns")).all()
 
 
-def test_the_frame_has_words_for_states(channel: Channel, running: Backend) -> None:
-    frame = probes(run(channel, running, NEW).rows)
+def test_a_state_s_code_is_its_place_among_the_words(channel: Channel, running: Backend) -> None:
+    frame = probe_frame(run(channel, running, NEW).rows)
 
-    assert tuple(frame.columns) == PROBE_FIELDS
     assert frame["state"].tolist() == ["new", "steady", "steady", "steady"] * 6
-    assert frame["ok"].dtype == bool

@@ -1,4 +1,4 @@
-"""How the harness asks the load processes: typed requests, rows as arrays, documents as values."""
+"""The load processes' ops as typed functions, for their tests: rows as arrays, documents as values."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from harness.control import Channel, ControlError, Reply
 from harness.load.probe import ANSWER_TIMEOUT_S, Wish
 from harness.load.records import PROBE_FIELDS, REQUEST_FIELDS, TRANSFER_FIELDS
 from harness.load.wire import Target
+from harness.plan.model import State
 
 PATIENCE_S = 30.0
 """Beyond what an op must take, before it counts as hung."""
@@ -245,3 +247,21 @@ def _window(document: Mapping[str, Any]) -> dict[str, Any]:
         "locust_mean_ns": document["locust"]["mean_ns"],
         **_outcome(document),
     }
+
+
+def probe_frame(rows: Rows) -> pd.DataFrame:
+    """Probe rows with words for states."""
+    codes = rows[:, PROBE_FIELDS.index("state")]
+    frame = pd.DataFrame(rows, columns=list(PROBE_FIELDS))
+    frame["state"] = pd.Categorical.from_codes(codes, categories=pd.Index([state.value for state in State]))
+    return frame
+
+
+def request_frame(rows: Rows) -> pd.DataFrame:
+    """Request rows by name."""
+    return pd.DataFrame(rows, columns=list(REQUEST_FIELDS))
+
+
+def transfer_frame(rows: Rows) -> pd.DataFrame:
+    """Transfer rows by name."""
+    return pd.DataFrame(rows, columns=list(TRANSFER_FIELDS))
