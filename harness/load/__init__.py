@@ -5,5 +5,5 @@ clock: sleeping until an instant, closer than the interpreter's own means.
 probe: first packets, one connection at a time, in a process of its own (`python3 -m harness.load.probe`).
 stage: one window of load under gevent, for the users in suites/locustfiles.
 driver: Locust, kept alive for the whole run (`python3 -m harness.load.driver`).
-client: how the harness asks both. frames: their rows as data frames.
+roundtrip: one request to each target until it succeeds, which is what ready means.
 """

@@ -39,6 +39,8 @@ class LiveSocket:
         """Let others run until this greenlet is switched to."""
         self.receive: Callable[[bytearray | memoryview], int] = self._socket.recv_into
         """Read what is there; BlockingIOError where nothing is."""
+        self.send: Callable[[bytes], int] = self._socket.send
+        """Send what the kernel takes; all of it where a few bytes meet an empty buffer."""
         self.port = 0
 
     def connect(self, address: str, port: int) -> None:
@@ -67,15 +69,6 @@ class LiveSocket:
     def unwatch(self) -> None:
         """Stop that."""
         self._watcher.stop()
-
-    def send(self, data: bytes) -> None:
-        """Send a few bytes, which a connection without unsent data always takes at once.
-
-        Raises:
-            OSError: The connection is broken, or its buffer full (EAGAIN).
-        """
-        if self._socket.send(data) != len(data):
-            raise BlockingIOError(errno.EAGAIN, "the send buffer took part of a request")
 
     def read(self, view: memoryview) -> int:
         """Read what comes next, waiting for it; 0 at the end of the stream. Watched sockets only."""

@@ -145,7 +145,8 @@ class Batch:
                     sent_ns = monotonic_ns()
                     size = sock.recv_into(exchange.buffer)
                     first_byte_ns = monotonic_ns()
-                    size = exchange.complete(sock.recv_into, size)
+                    if size != exchange.total:
+                        size = exchange.complete(sock.recv_into, size)
                     end_ns = monotonic_ns()
                     ok = exchange.judge(size, nonce)
                 except OSError as exc:
@@ -166,9 +167,11 @@ class Batch:
                     ok,
                 )
                 if not ok:
-                    return
+                    break
                 intended_ns = (end_ns if sequence == 0 else intended_ns) + self._interval_ns
-            self._close(sock)
+            else:
+                self._close(sock)
+        exchange.end()
 
     def _record(self, *row: int) -> None:
         width = len(PROBE_FIELDS)

@@ -19,10 +19,13 @@ PROBE_FIELDS = (
     "ok",
 )
 """One row per request of a probed connection. `sequence` 0 is the first packet; `state` is the index in
-`plan.model.State`; `start_ns` is before connect() for sequence 0, before send() for later ones."""
+`plan.model.State`; `start_ns` is before connect() for sequence 0, before send() for later ones,
+whose `connected_ns` equals it. A time that was not reached is 0, and the row not `ok`."""
 
 REQUEST_FIELDS = ("user", "intended_ns", "start_ns", "first_byte_ns", "end_ns", "bytes", "local_port", "ok")
-"""One row per request on a live connection. `intended_ns` equals `start_ns` in a closed loop."""
+"""One row per request on a live connection. `intended_ns` equals `start_ns` in a closed loop. `bytes` is the
+whole answer, head included. The last requests may end after the window does; times not reached are 0."""
 
 TRANSFER_FIELDS = ("user", "start_ns", "end_ns", "bytes", "local_port", "ok")
-"""One row per read interval of a bulk download; `bytes` arrived between the two times."""
+"""One row per read interval of a bulk download; `bytes` arrived between the two times. A stream's intervals
+follow one another from the window's start to its end."""

@@ -14,7 +14,7 @@ from harness.load import wire
 from harness.load.clock import NS_PER_S, Timer
 from harness.load.live import READ, LiveSocket
 from harness.load.records import REQUEST_FIELDS
-from harness.load.stage import Recorder, Stage
+from harness.load.stage import Recorder, Stage, Tally
 
 ROWS_PER_S = 200_000
 """Room that is made for a closed loop: three times what one process reached here."""
@@ -42,8 +42,6 @@ class RequestStage(Stage):
         self.source = str(request["source"])
         self.response_bytes = int(request["response_bytes"])
         self.rate_hz = rate_hz
-        self.prefix = wire.nonces()
-        self.nonces = 0
         self.late = 0
         self.scheduled = 0
         self.unsent = 0
@@ -61,8 +59,10 @@ class LiveConnection:
         self._user = stage.number()
         self._socket = LiveSocket()
         self._exchange = wire.Exchange(stage.target, stage.source, stage.response_bytes, stage.verification)
+        self._prefix = wire.nonces()
+        self._sent = 0
+        self._tally = Tally()
         self._broken = True
-        self._record = stage.recorder.add
 
     def open(self) -> None:
         """Connect and do one exchange that leaves no row; then wait for the window."""
@@ -71,7 +71,7 @@ class LiveConnection:
             stage.opened += 1
             self._socket.connect(stage.target.address, stage.target.port)
             self._socket.watch()
-            self._broken = not self._exchange_once()[3]
+            self._exchange_once()
         except OSError as exc:
             stage.verification.errors[wire.error_kind(exc)] += 1
         except wire.BadAnswer as exc:
@@ -91,7 +91,8 @@ class LiveConnection:
         if stage.rate_hz:
             yield from self._schedule()
         else:
-            while not self._broken and (now := monotonic_ns()) < stage.ended_ns:
+            ended_ns = stage.ended_ns
+            while not self._broken and (now := monotonic_ns()) < ended_ns:
                 yield now
 
     def _schedule(self) -> Iterator[int]:
@@ -128,15 +129,12 @@ class LiveConnection:
 
     def ask(self, intended_ns: int) -> None:
         """One request and its answer: one row, whatever came of it. A failure ends this connection."""
-        stage, tally, live = self._stage, self._stage.tally, self._socket
+        stage, recorder = self._stage, self._stage.recorder
         start_ns = monotonic_ns() if stage.rate_hz else intended_ns
         first_ns = end_ns = size = 0
-        ok = False
-        tally.requests += 1
-        self._broken = True
+        self._tally.requests += 1
         try:
-            first_ns, end_ns, size, ok = self._exchange_once()
-            self._broken = not ok
+            first_ns, end_ns, size = self._exchange_once()
         except OSError as exc:
             stage.verification.errors[wire.error_kind(exc)] += 1
         except wire.BadAnswer as exc:
@@ -145,12 +143,24 @@ class LiveConnection:
             stage.verification.errors["unanswered"] += 1
             raise
         finally:
-            self._record(self._user, intended_ns, start_ns, first_ns, end_ns, size, live.port, ok)
-            if ok:
-                tally.total_ns += end_ns - start_ns
-                tally.bytes += size
+            recorder.pack(
+                recorder.buffer,
+                recorder.position,
+                self._user,
+                intended_ns,
+                start_ns,
+                first_ns,
+                end_ns,
+                size,
+                self._socket.port,
+                not self._broken,
+            )
+            recorder.position += recorder.size
+            if self._broken:
+                self._tally.failures += 1
             else:
-                tally.failures += 1
+                self._tally.total_ns += end_ns - start_ns
+                self._tally.bytes += size
 
     def close(self) -> None:
         """In order (FIN both ways, TIME_WAIT here) where the connection is sound; else by RST."""
@@ -165,20 +175,25 @@ class LiveConnection:
             self._stage.verification.errors[f"close-{wire.error_kind(exc)}"] += 1
         finally:
             self._socket.close()
+            self._exchange.end()
+            self._stage.tally.add(self._tally)
             self._stage.leave()
 
-    def _exchange_once(self) -> tuple[int, int, int, bool]:
-        """Time of the first byte, of the last, length, whether it was right."""
-        stage, live, exchange = self._stage, self._socket, self._exchange
-        stage.nonces += 1
-        nonce = b"%s%08x" % (stage.prefix, stage.nonces)
-        live.send(exchange.request(nonce))
+    def _exchange_once(self) -> tuple[int, int, int]:
+        """Time of the first byte, of the last, length. The connection is broken unless all was right."""
+        live, exchange = self._socket, self._exchange
+        self._broken = True
+        self._sent += 1
+        nonce = b"%s%08x" % (self._prefix, self._sent)
+        live.send(exchange.head + nonce + exchange.tail)
         live.wait()
         try:
             size = live.receive(exchange.buffer)
         except BlockingIOError:  # woken for something else, such as a timer that was late
             size = live.read(memoryview(exchange.buffer))
         first_ns = monotonic_ns()
-        size = exchange.complete(live.read, size)
+        if size != exchange.total:
+            size = exchange.complete(live.read, size)
         end_ns = monotonic_ns()
-        return first_ns, end_ns, size, exchange.judge(size, nonce)
+        self._broken = not exchange.judge(size, nonce)
+        return first_ns, end_ns, size

@@ -37,42 +37,50 @@ class Tally:
     requests: int = 0
     failures: int = 0
     total_ns: int = 0
+    """Sum of the durations of those that did not fail."""
     bytes: int = 0
+
+    def add(self, other: Tally) -> None:
+        """Take another's counts in."""
+        self.requests += other.requests
+        self.failures += other.failures
+        self.total_ns += other.total_ns
+        self.bytes += other.bytes
 
 
 class Recorder:
-    """Rows of 64-bit integers in one buffer, made ahead and kept from stage to stage."""
+    """Rows of 64-bit integers in one buffer, made ahead and kept from stage to stage.
+
+    To append: `pack(buffer, position, *row)`, then `position += size`, in place, for a method in between
+    costs 1 us of the 15 that a request takes. `pack` raises struct.error where no room is left.
+    """
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._struct = struct.Struct("<q")
-        self.rows = 0
+        self.buffer = bytearray()
+        self.begin(("",), 0)
 
     def begin(self, fields: Sequence[str], capacity: int) -> None:
         """Empty it, with room for so many rows; untouched room costs no memory."""
-        self._struct = struct.Struct(f"<{len(fields)}q")
-        wanted = self._struct.size * capacity
-        if len(self._buffer) < wanted:
-            self._buffer = bytearray(wanted)
-        self.rows = 0
+        layout = struct.Struct(f"<{len(fields)}q")
+        self.pack = layout.pack_into
+        self.size = layout.size
+        self.position = 0
+        if len(self.buffer) < capacity * self.size:
+            self.buffer = bytearray(capacity * self.size)
 
-    def add(self, *row: int) -> None:
-        """Append a row.
-
-        Raises:
-            struct.error: There is no room left: more rows than anybody predicted.
-        """
-        self._struct.pack_into(self._buffer, self.rows * self._struct.size, *row)
-        self.rows += 1
+    @property
+    def rows(self) -> int:
+        """Rows so far."""
+        return self.position // self.size
 
     def column(self, index: int) -> list[int]:
         """One field of all rows."""
-        used = memoryview(self._buffer)[: self.rows * self._struct.size].cast("q")
-        return used[index :: self._struct.size // 8].tolist()
+        used = memoryview(self.buffer)[: self.position].cast("q")
+        return used[index :: self.size // 8].tolist()
 
     def payload(self) -> bytes:
         """All rows."""
-        return bytes(memoryview(self._buffer)[: self.rows * self._struct.size])
+        return bytes(memoryview(self.buffer)[: self.position])
 
 
 class Stage:

@@ -83,8 +83,8 @@ def error_kind(error: OSError) -> str:
 class Exchange:
     """Requests and answers of one connection, without the connection: bytes in, bytes out.
 
-    The caller receives into `buffer`, notes the first byte's time, calls `complete`, notes the end's
-    time, then calls `judge`: no time includes our own checking.
+    The caller receives into `buffer`, notes the first byte's time, calls `complete` unless `total`
+    bytes came, notes the end's time, then calls `judge`: no time includes our own checking.
     """
 
     def __init__(self, target: Target, source: str, response_bytes: int, verification: Verification) -> None:
@@ -92,19 +92,21 @@ class Exchange:
         self._source = source
         self._target = target
         self._padding = b"x" * response_bytes
-        self._head = f"GET /{response_bytes}?n=".encode()
-        self._tail = f" HTTP/1.1\r\nHost: {target.address}:{target.port}\r\n\r\n".encode()
+        self.head = f"GET /{response_bytes}?n=".encode()
+        self.tail = f" HTTP/1.1\r\nHost: {target.address}:{target.port}\r\n\r\n".encode()
         self._suffix = f" pod={target.pod} node={target.node} source={source}:".encode()
         self._answer = f"{target.pod}/{target.node}/{source}"
         self.buffer = bytearray(HEAD_MAX_BYTES + NONCE_BYTES + len(self._suffix) + 256 + response_bytes)
         self._view = memoryview(self.buffer)
-        self._total = 0  # length of an answer here; 0 until the first one was read in full
+        self.total: int | None = None
+        """Length of an answer on this connection; None until the first right one was judged."""
+        self._right = 0
         self._fixed = b""
         self._fixed_at = 0
 
     def request(self, nonce: bytes) -> bytes:
         """The bytes of one request."""
-        return self._head + nonce + self._tail
+        return self.head + nonce + self.tail
 
     def complete(self, read: Callable[[memoryview], int], size: int) -> int:
         """Read the rest of an answer of which `size` bytes are in the buffer; returns its length.
@@ -112,8 +114,6 @@ class Exchange:
         Raises:
             BadAnswer: It is not of the backend's form, or the connection ended within it.
         """
-        if size and size == self._total:
-            return size
         while lacking := self._lacking(size):
             wanted = size + lacking
             while size < wanted:
@@ -128,21 +128,23 @@ class Exchange:
         Raises:
             BadAnswer: Its status or form are not the backend's.
         """
-        return self._is_right(size, nonce) or self._settle(size, nonce)
-
-    def _is_right(self, size: int, nonce: bytes) -> bool:
-        """Whether the buffer holds the right answer, told by the learned shape; False settles nothing."""
         buffer = self.buffer
         if (
-            size == self._total
+            size == self.total
             and buffer.startswith(b"HTTP/1.1 200 ")
             and buffer.startswith(self._fixed + nonce + self._suffix, self._fixed_at)
             and buffer.endswith(self._padding, 0, size)
         ):
-            self._verification.checked += 1
-            self._verification.answers[self._answer] += 1
+            self._right += 1
             return True
-        return False
+        return self._settle(size, nonce)
+
+    def end(self) -> None:
+        """Count the answers that were told by their shape; once, when the connection has ended."""
+        if self._right:
+            self._verification.checked += self._right
+            self._verification.answers[self._answer] += self._right
+            self._right = 0
 
     def _lacking(self, size: int) -> int:
         """How many bytes the answer still lacks, at least; 0 when it is complete."""
@@ -158,11 +160,13 @@ class Exchange:
     def _settle(self, size: int, nonce: bytes) -> bool:
         """Judge a complete answer in full, count what is wrong with it, learn its shape if it is right."""
         answer = bytes(self.buffer[:size])
-        head_end = answer.index(b"\r\n\r\n") + 4
+        head, ended, body = answer.partition(b"\r\n\r\n")
+        if not ended:
+            raise BadAnswer("bad-head")
         status = answer[9:12].decode("ascii", "replace")
         if status != "200":
             raise BadAnswer(f"status-{status}")
-        line, newline, padding = answer[head_end:].partition(b"\n")
+        line, newline, padding = body.partition(b"\n")
         words = dict(word.partition(b"=")[::2] for word in line.split(b" "))
         if not newline or set(words) != {b"nonce", b"pod", b"node", b"source"}:
             raise BadAnswer("bad-answer")
@@ -183,9 +187,9 @@ class Exchange:
         if any(wrong.values()):
             return False
         # From the length's header on, all is fixed but the nonce; the date comes before it.
-        self._fixed_at = answer.lower().index(b"content-length")
-        self._fixed = answer[self._fixed_at : head_end] + b"nonce="
-        self._total = size
+        self._fixed_at = head.lower().index(b"content-length")
+        self._fixed = head[self._fixed_at :] + ended + b"nonce="
+        self.total = size
         return True
 
     def _length(self, size: int) -> int | None:
