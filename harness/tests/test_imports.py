@@ -47,7 +47,7 @@ ONLY = {
     "duckdb": {"harness.results", "harness.analysis"},
     "gevent": {"harness.load"},
     "grpc": {"harness.controlplane", "proxy.identity"},
-    "h2": {"proxy.hbone"},
+    "h2": {"proxy.hbone", "proxy.relay", "proxy.tunnel"},
     "iptc": {"harness.agent.appliers.iptc"},
     "jinja2": {"harness.report"},
     "locust": {"harness.load.driver"},
