@@ -70,6 +70,8 @@ class Driver:
         self._environment: Any = Environment(user_classes=list(users.values()))
         self._runner: LocalRunner = self._environment.create_local_runner()
         self._recorder = Recorder()
+        # The first stop reads the source of every frame on the stack (inspect), 40 ms: not in a cell.
+        self._runner.stop()
 
     @property
     def handlers(self) -> dict[str, Handler]:
