@@ -21,6 +21,7 @@ from proxy.state.model import (
     Service,
     SocketAddress,
     Workload,
+    authority,
 )
 
 HBONE_PORT = 15008
@@ -183,12 +184,6 @@ def _deliver(
         workload=workload,
         service=service,
     )
-
-
-def authority(target: SocketAddress) -> str:
-    """An address and port as a CONNECT names them: IPv6 in brackets."""
-    address, port = target
-    return f"{address}:{port}" if address.version == 4 else f"[{address}]:{port}"
 
 
 def _candidates(state: MeshState, source: Workload, service: Service, port: int) -> list[Endpoint]:

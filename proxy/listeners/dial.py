@@ -8,8 +8,8 @@ from ipaddress import IPv4Address
 
 from proxy.config import Settings
 from proxy.net import connect_socket, freebind, options
-from proxy.routing import HBONE_PORT, authority
-from proxy.state.model import IPAddress, SocketAddress
+from proxy.routing import HBONE_PORT
+from proxy.state.model import IPAddress, SocketAddress, authority
 
 
 class Unreachable(Exception):

@@ -12,8 +12,8 @@ from proxy.listeners.verdict import Refused, note_end
 from proxy.net import original_destination
 from proxy.rbac import Facts
 from proxy.relay.copy import CopyRelay
-from proxy.routing import ILLEGAL_PORTS, INBOUND_PORT, authority
-from proxy.state.model import SocketAddress, Workload
+from proxy.routing import ILLEGAL_PORTS, INBOUND_PORT
+from proxy.state.model import SocketAddress, Workload, authority
 from proxy.telemetry import ConnectionRecord, Direction, Outcome
 
 

@@ -16,6 +16,12 @@ SocketAddress = tuple[IPAddress, int]
 """An address and a port."""
 
 
+def authority(target: SocketAddress) -> str:
+    """An address and port as a CONNECT names them: IPv6 in brackets."""
+    address, port = target
+    return f"{address}:{port}" if address.version == 4 else f"[{address}]:{port}"
+
+
 class Protocol(StrEnum):
     """How a workload is reached."""
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 
 from proxy.identity.spiffe import SpiffeId
-from proxy.routing import authority
-from proxy.state.model import SocketAddress, Workload
+from proxy.state.model import SocketAddress, Workload, authority
 from proxy.telemetry.record import ConnectionRecord, Direction, Flag
 
 log = logging.getLogger("access")
