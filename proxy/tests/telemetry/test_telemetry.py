@@ -12,7 +12,6 @@ from proxy.telemetry.metrics import Metrics
 from proxy.tests.mesh import service, workload
 from proxy.tests.telemetry.test_access import record
 
-
 Samples = dict[str, list[tuple[dict[str, str], float]]]
 
 
