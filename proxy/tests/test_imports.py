@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def imported(path: Path, known: dict[str, Path]) -> set[str]:
     return names & set(known) | {name for name in names if not name.startswith("proxy")}
 
 
+@cache
 def graph() -> dict[str, set[str]]:
     known = modules()
     edges = {}
