@@ -18,8 +18,8 @@ from proxy.admin import control, http, pages
 from proxy.admin.accept import accept, tcp_listener, unix_listener
 from proxy.config import Settings
 from proxy.context import Context, Switches
-from proxy.identity import Identities
 from proxy.identity.authority import AuthorityFailed, GrpcAuthority
+from proxy.identity.identities import Identities
 from proxy.inpod.api import PodListeners
 from proxy.inpod.client import ZdsClient
 from proxy.inpod.pods import Pods

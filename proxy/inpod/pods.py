@@ -13,7 +13,8 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from proxy.identity import Identities, InvalidSpiffeId, SpiffeId
+from proxy.identity.identities import Identities
+from proxy.identity.spiffe import InvalidSpiffeId, SpiffeId
 from proxy.inpod.api import PodHandle, PodInfo, PodListeners
 from proxy.inpod.protocol import Add, Delete, Keep, Request, SnapshotSent
 from proxy.net.namespace import Netns

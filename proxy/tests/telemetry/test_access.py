@@ -11,7 +11,7 @@ from ipaddress import ip_address
 import pytest
 
 from proxy.config import LogFormat
-from proxy.identity import SpiffeId
+from proxy.identity.spiffe import SpiffeId
 from proxy.telemetry import ConnectionRecord, Direction, Flag, Outcome, Stats, Telemetry
 from proxy.telemetry.access import fields
 from proxy.telemetry.logs import Json, Plain, configure, set_levels

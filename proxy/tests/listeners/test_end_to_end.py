@@ -1,0 +1,571 @@
+"""Two proxies between real apps in real namespaces, under the names that ztunnel gives its scenarios."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from hashlib import sha256
+
+import pytest
+from h2.errors import ErrorCodes
+
+from proxy.config import Reuse, SameNode
+from proxy.hbone.headers import request_headers
+from proxy.hbone.limits import CLIENT_LIMITS
+from proxy.identity.spiffe import SpiffeId
+from proxy.listeners.live import POLICY_CHANGE
+from proxy.net import connect_socket
+from proxy.rbac import Action, Match, Policy, Scope, StringKind, StringMatch
+from proxy.telemetry import Direction, Flag, Outcome, Stats
+from proxy.tests.listeners.cluster import ADDRESSES, PORT, Cluster, address, cluster
+from proxy.tests.sockets import receive_all, receive_exactly, reset, run, send, until
+from proxy.tunnel.client import ClientTunnel
+from proxy.tunnel.errors import ConnectRefused
+from proxy.tunnel.tunnel import Timing
+
+pytestmark = pytest.mark.netns
+
+CLIENT, SERVER = SpiffeId("cluster.local", "ns", "client"), SpiffeId("cluster.local", "ns", "server")
+
+
+def policy(action: Action, *matches: Match, name: str = "policy", namespace: str = "ns") -> Policy:
+    scope = Scope.NAMESPACE if namespace else Scope.GLOBAL
+    return Policy(name=name, namespace=namespace, scope=scope, action=action, rules=((matches,),))
+
+
+ALLOW_OTHERS = policy(
+    Action.ALLOW, Match(principals=(StringMatch(StringKind.EXACT, "cluster.local/ns/ns/sa/other"),))
+)
+STRICT = policy(
+    Action.DENY, Match(not_principals=(StringMatch(StringKind.PRESENCE, ""),)), name="strict", namespace=""
+)
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Says who called, then sends back what comes, and ends when the caller has ended."""
+    peer = writer.get_extra_info("peername")
+    writer.write(f"{peer[0]}\n".encode())
+    try:
+        while part := await reader.read(1 << 20):
+            writer.write(part)
+            await writer.drain()
+    except ConnectionResetError:
+        pass
+    writer.close()
+
+
+async def greeted(sock: socket.socket) -> str:
+    """The first line: whom the app saw."""
+    line = b""
+    while not line.endswith(b"\n"):
+        part = await asyncio.get_running_loop().sock_recv(sock, 1)
+        if not part:
+            break
+        line += part
+    return line.decode().strip()
+
+
+async def expect_reset(sock: socket.socket) -> None:
+    with sock, pytest.raises(ConnectionResetError):
+        await receive_all(sock)
+
+
+async def exchange(c: Cluster, source: str, destination: str, payload: bytes = b"hello") -> str:
+    """One echo to the end; whom the app saw."""
+    with await c.dial(source, destination) as sock:
+        seen = await greeted(sock)
+        await send(sock, payload)
+        sock.shutdown(socket.SHUT_WR)
+        assert await receive_all(sock) == payload
+    return seen
+
+
+@pytest.mark.parametrize("nodes", [1, 2], ids=["local_captured_inpod", "cross_node_captured_inpod"])
+def test_captured_to_captured(nodes: int) -> None:
+    async def test() -> None:
+        async with cluster(nodes=nodes) as c:
+            await c.listen("server", echo)
+            assert await exchange(c, "client", "server") == ADDRESSES["client"]
+            await c.records(c.client, 1 if nodes == 2 else 2)
+            await c.records(c.server, 1)
+            (out,) = (r for r in c.client.telemetry.completed if r.direction is Direction.OUTBOUND)
+            (into,) = (r for r in c.server.telemetry.completed if r.direction is Direction.INBOUND)
+
+            assert (out.outcome, into.outcome) == (Outcome.HBONE, Outcome.HBONE)
+            assert (out.error, into.error) == (None, None)
+            assert (out.source_identity, out.destination_identity) == (CLIENT, SERVER)
+            assert (into.source_identity, into.destination_identity) == (CLIENT, SERVER)
+            greeting = len(ADDRESSES["client"]) + 1
+            assert (out.bytes_sent, out.bytes_received) == (5, 5 + greeting)
+            assert (into.bytes_sent, into.bytes_received) == (5, 5 + greeting)
+            assert out.trace_id == into.trace_id
+            assert out.hbone_address == f"{ADDRESSES['server']}:{PORT}"
+            stats = c.server.stats
+            assert (stats.connects_received, stats.connects_accepted, stats.tls_resumptions) == (1, 1, 0)
+            assert c.client.stats.streams_opened == 1
+
+    run(test())
+
+
+def test_phases_are_in_order() -> None:
+    async def test() -> None:
+        async with cluster() as c:
+            await c.listen("server", echo)
+            await exchange(c, "client", "server")
+            (record,) = await c.records(c.client, 1)
+            p = record.phases
+            moments = [
+                record.accepted_ns,
+                p.original_destination_ns,
+                p.route_ns,
+                p.tcp_ns,
+                p.tls_ns,
+                p.pool_ns,
+                p.connect_ns,
+            ]
+
+            assert None not in moments
+            assert moments == sorted(moment for moment in moments if moment is not None)
+            assert p.first_received_ns is not None
+
+    run(test())
+
+
+def test_server_uncaptured_inpod() -> None:
+    async def test() -> None:
+        async with cluster() as c:
+            await c.listen("outside", echo)
+            assert await exchange(c, "client", "outside") == ADDRESSES["client"]
+            (record,) = await c.records(c.client, 1)
+
+            assert record.outcome is Outcome.PASSTHROUGH
+            assert record.destination_identity is None
+            assert c.client.stats.tunnels_opened == 0
+
+    run(test())
+
+
+def test_client_uncaptured_inpod() -> None:
+    """Plaintext from outside, through 15006; the app still sees who calls."""
+
+    async def test() -> None:
+        async with cluster() as c:
+            await c.listen("server", echo)
+            assert await exchange(c, "outside", "server") == ADDRESSES["outside"]
+            (record,) = await c.records(c.server, 1)
+
+            assert (record.direction, record.outcome) == (Direction.INBOUND, Outcome.PASSTHROUGH)
+            assert c.server.stats.accepted_inbound_plaintext == 1
+            assert c.server.stats.accepted_inbound == 0
+
+    run(test())
+
+
+@pytest.mark.parametrize(("reuse", "tunnels"), [(Reuse.ON, 1), (Reuse.OFF, 5)])
+def test_reuse_decides_how_many_tunnels_there_are(reuse: Reuse, tunnels: int) -> None:
+    async def test() -> None:
+        async with cluster(reuse=reuse) as c:
+            await c.listen("server", echo)
+            for _ in range(5):
+                await exchange(c, "client", "server")
+
+            assert c.client.stats.tunnels_opened == tunnels
+            assert c.client.stats.tls_handshakes_client == c.server.stats.tls_handshakes_server == tunnels
+            assert c.server.stats.connects_accepted == 5
+            if reuse is Reuse.OFF:
+                await until(lambda: c.client.stats.tunnels_outbound == c.server.stats.tunnels_inbound == 0)
+
+    run(test())
+
+
+def test_dropped_tunnels_are_gone_on_both_sides_and_come_back() -> None:
+    async def test() -> None:
+        async with cluster() as c:
+            await c.listen("server", echo)
+            await exchange(c, "client", "server")
+            c.client.context.tunnels.drop()
+            await until(lambda: c.client.stats.tunnels_outbound == c.server.stats.tunnels_inbound == 0)
+            await exchange(c, "client", "server")
+
+            assert c.client.stats.tunnels_opened == 2
+
+    run(test())
+
+
+def test_test_policy() -> None:
+    """CONNECT from an identity that no policy allows: 401, and a reset for the app."""
+
+    async def test() -> None:
+        async with cluster(policies=[ALLOW_OTHERS]) as c:
+            await c.listen("server", echo)
+            await expect_reset(await c.dial("client", "server"))
+            (out,) = await c.records(c.client, 1)
+            (into,) = await c.records(c.server, 1)
+
+            assert (out.outcome, out.flag) == (Outcome.DENIED, Flag.DENY)
+            assert (into.outcome, into.flag) == (Outcome.DENIED, Flag.DENY)
+            assert into.error == "allow policies exist, but none allowed"
+            assert c.server.stats.connects_denied == 1
+
+    run(test())
+
+
+def test_strict_refuses_plaintext_and_takes_hbone() -> None:
+    """T54."""
+
+    async def test() -> None:
+        async with cluster(policies=[STRICT]) as c:
+            await c.listen("server", echo)
+            await expect_reset(await c.dial("outside", "server"))
+            await exchange(c, "client", "server")
+            denied = c.server.telemetry.completed[0]
+
+            assert (denied.outcome, denied.policy) == (Outcome.DENIED, "/strict")
+
+    run(test())
+
+
+def test_change_of_policy_cuts_who_is_denied_now() -> None:
+    """T55: within a turn of the loop; others keep every byte."""
+
+    async def test() -> None:
+        async with cluster() as c:
+            await c.listen("server", echo)
+            through_tunnel, plain = await c.dial("client", "server"), await c.dial("outside", "server")
+            await greeted(through_tunnel)
+            await greeted(plain)
+            c.apply(STRICT)
+            await expect_reset(plain)
+            await send(through_tunnel, b"still here")
+            assert await receive_exactly(through_tunnel, 10) == b"still here"
+            c.apply(ALLOW_OTHERS)
+            await expect_reset(through_tunnel)
+            await c.records(c.server, 2)
+
+            assert all(POLICY_CHANGE in (record.error or "") for record in c.server.telemetry.completed)
+
+    run(test())
+
+
+def test_refusing_backend_is_a_reset_soon() -> None:
+    """F07: 503, and the other streams of the tunnel do not notice."""
+
+    async def test() -> None:
+        async with cluster() as c:
+            await c.listen("server", echo)
+            kept = await c.dial("client", "server")
+            await greeted(kept)
+            await expect_reset(await c.dial("client", "server", port=PORT + 1))
+            await send(kept, b"still here")
+            assert await receive_exactly(kept, 10) == b"still here"
+            kept.close()
+            (out, *_) = await c.records(c.client, 1)
+
+            assert (out.outcome, out.flag, out.error) == (
+                Outcome.FAILED,
+                Flag.CONNECT,
+                "CONNECT was answered with 503",
+            )
+            assert c.server.stats.connects_failed == 1
+
+    run(test())
+
+
+@pytest.mark.parametrize("path", ["tunnel", "out-of-mesh", "into-mesh", "same-node-plaintext"])
+@pytest.mark.parametrize("first", ["caller", "app"])
+def test_half_close_lets_late_data_through(path: str, first: str) -> None:
+    """F10 on every path."""
+
+    async def test() -> None:
+        async with joined(path) as (caller, app):
+            early, late = (caller, app) if first == "caller" else (app, caller)
+            payload = os.urandom(10 * 1024 * 1024)
+            early.shutdown(socket.SHUT_WR)
+            assert await receive_all(late) == b""
+            async with asyncio.TaskGroup() as group:
+                group.create_task(send(late, payload))
+                received = await receive_exactly(early, len(payload))
+            late.shutdown(socket.SHUT_WR)
+
+            assert await receive_all(early) == b""
+            assert sha256(received).digest() == sha256(payload).digest()
+
+    run(test())
+
+
+@pytest.mark.parametrize("path", ["tunnel", "out-of-mesh", "into-mesh", "same-node-plaintext"])
+@pytest.mark.parametrize("who", ["caller", "app"])
+def test_reset_stays_a_reset(path: str, who: str) -> None:
+    """F09, I6 on every path."""
+
+    async def test() -> None:
+        async with joined(path) as (caller, app):
+            await send(caller, b"x")
+            await receive_exactly(app, 1)
+            victim = app if who == "caller" else caller
+            reset(caller if who == "caller" else app)
+            await expect_reset(victim)
+
+    run(test())
+
+
+class joined:  # noqa: N801  used like a function
+    """A caller and an app's accepted socket, joined by one of the paths."""
+
+    def __init__(self, path: str) -> None:
+        self._ends = {
+            "tunnel": ("client", "server"),
+            "out-of-mesh": ("client", "outside"),
+            "into-mesh": ("outside", "server"),
+            "same-node-plaintext": ("client", "server"),
+        }[path]
+        local = path == "same-node-plaintext"
+        self._cluster = cluster(
+            nodes=1 if local else 2, same_node=SameNode.PLAINTEXT if local else SameNode.HBONE
+        )
+
+    async def __aenter__(self) -> tuple[socket.socket, socket.socket]:
+        c = await self._cluster.__aenter__()
+        source, destination = self._ends
+        listener = await c.listening_socket(destination)
+        caller = await c.dial(source, destination)
+        app, _ = await asyncio.get_running_loop().sock_accept(listener)
+        listener.close()
+        self._sockets = (caller, app)
+        return self._sockets
+
+    async def __aexit__(self, *exc: object) -> None:
+        for sock in self._sockets:
+            sock.close()
+        await self._cluster.__aexit__(None, None, None)
+
+
+def test_same_node_plaintext_leaves_the_tunnel_out_and_keeps_policy_and_source() -> None:
+    async def test() -> None:
+        async with cluster(nodes=1, same_node=SameNode.PLAINTEXT, policies=[STRICT]) as c:
+            await c.listen("server", echo)
+            assert await exchange(c, "client", "server") == ADDRESSES["client"]
+            assert c.client.stats.tunnels_opened == 0
+            assert c.client.stats.accepted_inbound_plaintext == 0
+            c.apply(ALLOW_OTHERS)
+            await expect_reset(await c.dial("client", "server"))
+
+            assert c.client.telemetry.completed[-1].outcome is Outcome.DENIED
+
+    run(test())
+
+
+def test_hbone_ip_mismatch() -> None:
+    """T50; and what else a CONNECT may not ask for."""
+
+    async def test() -> None:
+        async with cluster() as c:
+            await c.listen("server", echo)
+            for authority, status in (
+                (f"{ADDRESSES['outside']}:{PORT}", 400),
+                ("127.0.0.1:8080", 400),
+                ("0.0.0.0:8080", 400),
+                (f"{ADDRESSES['server']}:0", 400),
+                (f"{ADDRESSES['server']}:08080", 400),
+                (f"user@{ADDRESSES['server']}:8080", 400),
+                (f"{ADDRESSES['server']}:15001", 503),
+                (f"{ADDRESSES['server']}:15006", 503),
+                (f"{ADDRESSES['server']}:15008", 503),
+                ("server.ns.svc.cluster.local:8080", 503),
+            ):
+                assert await asked(c, authority) == status, authority
+            assert await asked(c, f"{ADDRESSES['server']}:{PORT}") == 200
+            assert any("ip mismatch" in (record.error or "") for record in c.server.telemetry.completed)
+
+    run(test())
+
+
+async def asked(c: Cluster, authority: str) -> int:
+    """What the server's proxy answers to a CONNECT."""
+    sock = connect_socket(c.namespaces["client"].fd, socket.AF_INET, mark=0x539)
+    await asyncio.get_running_loop().sock_connect(sock, (ADDRESSES["server"], 15008))
+    tunnel, stream = await ClientTunnel.open(
+        sock,
+        await c.client.context.identities.client_context(CLIENT),
+        expected=frozenset({str(SERVER)}),
+        headers=request_headers(authority, source=(address("client"), 1)),
+        limits=CLIENT_LIMITS,
+        timing=Timing(),
+        stats=Stats(),
+    )
+    try:
+        await stream.answered()
+    except ConnectRefused as exc:
+        return exc.status
+    else:
+        stream.reset(ErrorCodes.CANCEL)
+        return 200
+    finally:
+        tunnel.close()
+        await until(lambda: tunnel.over)
+
+
+@pytest.mark.parametrize("source", ["client", "outside"])
+@pytest.mark.parametrize("target", ["127.0.0.1", "client", "server"])
+@pytest.mark.parametrize("port", [15001, 15006, 15008])
+def test_malicious_calls_inpod(source: str, target: str, port: int) -> None:
+    """T51, T52, B58: none of the proxy's own ports leads anywhere, from whereever it is called."""
+
+    async def test() -> None:
+        async with cluster(handshake_timeout_s=0.3, ping_interval_s=0.3) as c:
+            try:
+                sock = await c.dial(source, target, port)
+            except ConnectionRefusedError:
+                return
+            with sock:
+                try:
+                    await send(sock, b"GET / HTTP/1.1\r\n\r\n")
+                    answer = await receive_all(sock)
+                except OSError:
+                    answer = b""
+            assert b"HTTP" not in answer
+            assert len(answer) < 200  # at most a TLS alert
+            assert c.server.stats.connects_accepted == 0
+            for node in (c.client, c.server):
+                assert not any(
+                    r.outcome in (Outcome.HBONE, Outcome.PASSTHROUGH) and not r.error
+                    for r in node.telemetry.completed
+                )
+
+    run(test())
+
+
+def test_nothing_is_guessed_before_the_first_state() -> None:
+    """T64: held, then refused; and served when the state comes in time."""
+
+    async def test() -> None:
+        async with cluster(with_state=False, readiness_wait_s=0.2) as c:
+            await c.listen("server", echo)
+            await expect_reset(await c.dial("client", "server"))
+            await expect_reset(await c.dial("outside", "server"))
+            assert c.client.telemetry.completed[0].outcome is Outcome.FAILED
+        async with cluster(with_state=False) as c:
+            await c.listen("server", echo)
+            sock = await c.dial("client", "server")
+            await until(lambda: c.client.stats.accepted_outbound == 1)
+            c.apply()
+            assert await greeted(sock) == ADDRESSES["client"]
+            sock.close()
+
+    run(test())
+
+
+def test_stale_tunnel_costs_the_app_nothing() -> None:
+    """F05: the peer's proxy has gone and come back; the first connection afterwards does not see it."""
+
+    async def test() -> None:
+        async with cluster() as c:
+            await c.listen("server", echo)
+            await exchange(c, "client", "server")
+            for tunnel in list(c.server.pods["server"]._inbound._tunnels):
+                tunnel._channel._loop.remove_reader(tunnel._channel._fd)
+                tunnel.drain()
+                tunnel._channel.flush()
+                tunnel.abort("proxy restarted")
+            await exchange(c, "client", "server")
+
+            assert c.client.stats.tunnels_opened == 2
+            assert all(record.error is None for record in await c.records(c.client, 2))
+
+    run(test())
+
+
+def test_ztunnel_shutdown() -> None:
+    """F04: after shutdown starts, the open connection works, new ones are not taken."""
+
+    async def test() -> None:
+        async with cluster() as c:
+            await c.listen("server", echo)
+            with await c.dial("client", "server") as sock:
+                await greeted(sock)
+                draining = asyncio.ensure_future(c.server.pods["server"].drain(20))
+                await until(lambda: c.client.stats.tunnels_outbound == 1)
+                await send(sock, b"late")
+                assert await receive_exactly(sock, 4) == b"late"
+                await expect_reset(await c.dial("client", "server"))
+                assert not draining.done()
+            await draining
+
+            assert c.server.stats.tunnels_inbound == 0
+
+    run(test())
+
+
+def test_server_shutdown() -> None:
+    """A pod that is taken away resets what lives."""
+
+    async def test() -> None:
+        async with cluster() as c:
+            await c.listen("server", echo)
+            sock = await c.dial("client", "server")
+            await greeted(sock)
+            await c.server.pods["server"].close()
+            await expect_reset(sock)
+            await expect_reset(await c.dial("client", "server"))
+            assert c.server.stats.tunnels_inbound == 0
+
+    run(test())
+
+
+def test_shutdown_forced_drain() -> None:
+    """What lives at the deadline is reset."""
+
+    async def test() -> None:
+        async with cluster() as c:
+            await c.listen("server", echo)
+            sock = await c.dial("client", "server")
+            await greeted(sock)
+            await c.client.pods["client"].drain(0.05)
+            await expect_reset(sock)
+            (record,) = await c.records(c.client, 1)
+
+            assert record.error == "closed by drain"
+
+    run(test())
+
+
+def test_hundred_first_connections_share_one_tunnel() -> None:
+    async def test() -> None:
+        async with cluster() as c:
+            await c.listen("server", echo)
+            async with asyncio.TaskGroup() as group:
+                for _ in range(100):
+                    group.create_task(exchange_quietly(c))
+            assert c.client.stats.tunnels_opened == 1
+            await until(lambda: c.client.stats.completed_outbound_hbone == 100)
+
+    run(test())
+
+
+async def exchange_quietly(c: Cluster) -> None:
+    await exchange(c, "client", "server")
+
+
+def test_aborted_connections_leave_nothing_behind() -> None:
+    """F13: streams, tasks and descriptors return to where they were."""
+
+    async def test() -> None:
+        async with cluster() as c:
+            await c.listen("server", echo)
+            await exchange(c, "client", "server")
+            before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  counted, not read
+            for _ in range(100):
+                sock = await c.dial("client", "server")
+                await greeted(sock)
+                reset(sock)
+            await until(lambda: c.client.stats.completed_outbound_hbone == 101)
+            await until(lambda: len(c.server.telemetry.completed) == 101)
+            (tunnel,) = c.server.pods["server"]._inbound._tunnels
+            await until(lambda: tunnel.live == 0)
+            await until(lambda: len(os.listdir("/proc/self/fd")) <= before)  # noqa: PTH208
+
+            assert len(c.client.pods["client"]._pod.tasks) == 0
+            assert len(tunnel._streams) == 0
+
+    run(test())
