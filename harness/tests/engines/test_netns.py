@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from harness.engines import netns
+from harness.engines.api import EngineError, Run
 from harness.engines.images import REPOSITORY
+from harness.engines.owner import Owner
 from harness.tests.engines.waiting import until
 
 pytestmark = pytest.mark.netns
@@ -75,7 +77,7 @@ def test_what_was_detached_outlives_its_owner_until_it_is_removed(tmp_path: Path
     pids = json.loads(done.stdout)["pids"]
     (found, *_) = [found for found in netns.remains() if found.run_id == "tdetached"]
     assert found.owner is not None
-    engine = netns.engine(netns.Run(id="tdetached", directory=tmp_path, owner=found.owner))
+    engine = netns.engine(Run(id="tdetached", directory=tmp_path, owner=found.owner))
 
     assert engine.pids() == pids
     engine.remove()
@@ -87,7 +89,7 @@ def test_a_supervisor_that_does_not_answer_is_killed(tmp_path: Path) -> None:
     subprocess.run(command, capture_output=True, check=True, env=_environment())
     (found, *_) = [found for found in netns.remains() if found.run_id == "tstopped"]
     assert found.owner is not None
-    engine = netns.engine(netns.Run(id="tstopped", directory=tmp_path, owner=found.owner))
+    engine = netns.engine(Run(id="tstopped", directory=tmp_path, owner=found.owner))
     os.kill(engine.supervisor_pid(), signal.SIGSTOP)
 
     engine.remove()
@@ -99,9 +101,9 @@ def test_a_supervisor_that_cannot_start_is_an_error_that_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(netns, "SUPERVISOR", "harness.engines.no_such_module")
-    engine = netns.engine(netns.Run(id="tbroken", directory=tmp_path, owner=netns.Owner.current()))
+    engine = netns.engine(Run(id="tbroken", directory=tmp_path, owner=Owner.current()))
 
-    with pytest.raises(netns.EngineError, match=r"supervisor of run tbroken.*no_such_module"):
+    with pytest.raises(EngineError, match=r"supervisor of run tbroken.*no_such_module"):
         engine.start([])
 
 
