@@ -103,7 +103,7 @@ def record(
         engine="netns",
         engine_reason="asked for",
     )
-    writer.update(status=RunStatus.RUNNING, up_s=4.2)
+    writer.update(status=RunStatus.RUNNING, timing={"up_s": 4.2})
     ends = {path: (pair.source, pair.destination) for path, pair in suite.paths.items()}
     rounds = np.exp(random.normal(0, weather, suite.rounds + 1))
     clock = 10**12
@@ -138,7 +138,7 @@ def record(
                 evidence,
             )
             clock = ended + 10**7
-    writer.update(status=status, down_s=1.1, bench_s=(clock - 10**12) / 1e9)
+    writer.update(status=status, timing={"down_s": 1.1, "bench_s": (clock - 10**12) / 1e9})
     writer.close()
     return writer.folder
 
