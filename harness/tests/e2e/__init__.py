@@ -1,0 +1,1 @@
+"""The whole thing: real engines, real kernel, real proxies."""
