@@ -46,8 +46,8 @@ def command(
     warning = leftovers.warning()
     if warning:
         note(warning)
+    chosen = preflight(engine)
     with MeasuringLock():
-        chosen = preflight(engine)
         note(f"engine: {chosen.name} ({chosen.reason})")
         bed = Testbed(
             choice=chosen,

@@ -84,14 +84,15 @@ def _processes() -> list[str]:
 
 
 def _namespaces() -> set[str]:
-    """Network namespaces that some process is in, by inode."""
-    inodes = set()
-    for entry in Path("/proc").glob("[0-9]*"):
+    """Network namespaces that some process is in, by inode, each with its oldest process's program."""
+    holders: dict[str, str] = {}
+    for pid in sorted(int(entry.name) for entry in Path("/proc").glob("[0-9]*")):
         try:
-            inodes.add(str((entry / "ns" / "net").readlink()))
+            inode = str(Path(f"/proc/{pid}/ns/net").readlink())
+            holders.setdefault(inode, Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode())
         except OSError:
             continue
-    return inodes
+    return {f"{inode} ({program})" for inode, program in holders.items()}
 
 
 def _sysctl(name: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from harness.engines import choice
 from harness.engines.api import Engine, EngineError, Mount
 from harness.tests.engines.conftest import member, new_run
-from harness.tests.engines.waiting import until
+from harness.tests.waiting import until
 
 NET_ADMIN, NET_RAW = 12, 13
 """linux/capability.h"""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +15,8 @@ from harness.engines import netns
 from harness.engines.api import EngineError, Run
 from harness.engines.images import REPOSITORY
 from harness.engines.owner import Owner
-from harness.tests.engines.waiting import until
+from harness.tests.ordinary import ordinary_user
+from harness.tests.waiting import until
 
 pytestmark = pytest.mark.netns
 
@@ -108,39 +108,14 @@ def test_a_supervisor_that_cannot_start_is_an_error_that_says_why(
 
 
 def test_an_ordinary_user_can_do_the_same() -> None:
-    if os.getuid() != 0:
-        pytest.skip("every test here runs as an ordinary user already")
-    python = "/usr/bin/python3"
-    version = subprocess.run(
-        [python, "-c", "import sys; print(sys.version_info >= (3, 11))"], capture_output=True, check=False
-    )
-    if version.stdout.strip() != b"True":
-        pytest.skip(f"{python}, which any user can run, is older than 3.11")
-    # pytest's own folders are closed to others, and so may the clone be.
-    place = Path("/tmp") / f"ambientbench-test-{os.getpid()}"  # noqa: S108
-    shutil.copytree(REPOSITORY / "harness", place / "harness", ignore=shutil.ignore_patterns("__pycache__"))
-    try:
-        (place / "run").mkdir()
-        subprocess.run(["chmod", "-R", "a+rX", str(place)], check=True)
-        os.chown(place / "run", 65534, 65534)
-        done = subprocess.run(
-            [
-                *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"),
-                *(python, "-c", HOLDER, "tnobody", str(place / "run"), "leave"),
-            ],
-            capture_output=True,
-            check=False,
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(place)},
-            cwd="/",
-        )
-        assert done.returncode == 0, done.stderr.decode()
+    with ordinary_user() as user:
+        done = user.run("-c", HOLDER, "tnobody", f"{user.place}/home", "leave")
+        assert done.returncode == 0, done.stderr
         document = json.loads(done.stdout)
-    finally:
-        shutil.rmtree(place)
 
     assert document["err"] == ""
-    user, link, policy = document["out"].splitlines()
-    assert user == "0"
+    uid, link, policy = document["out"].splitlines()
+    assert uid == "0"
     assert link.startswith("v0@v1")
     assert policy == "-P OUTPUT ACCEPT"
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in document["pids"].values()))

@@ -1,0 +1,168 @@
+"""The command line: how it ends, and what people and programs see."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+from harness import cli
+from harness.engines.images import REPOSITORY
+from harness.errors import EnvironmentUnfit, ExitCode, Leftovers, RunFailed, UsageError
+
+
+def _run(*arguments: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-m", "harness", *arguments]
+    return subprocess.run(
+        command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, env=environment
+    )
+
+
+@pytest.fixture
+def verb(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A verb `status` that does what the test says."""
+    module = ModuleType("harness.cli.status")
+    monkeypatch.setitem(sys.modules, "harness.cli.status", module)
+    return module
+
+
+def test_every_verb_is_a_file_with_a_command_and_a_help_text() -> None:
+    for verb in cli.verbs():
+        done = _run(verb, "--help")
+        assert done.returncode == 0, verb
+        assert f"ambientbench {verb}" in done.stdout
+        assert len(done.stdout.splitlines()) > 4
+
+
+def test_no_arguments_show_the_usage_on_standard_error() -> None:
+    done = _run()
+
+    assert done.returncode == ExitCode.USAGE
+    assert "Usage: ambientbench" in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["stauts"], "did you mean 'status'"),
+        (["xyzzy"], "known: doctor, down"),
+        (["status", "--jsn"], "--json"),
+        (["--nope"], "--nope"),
+        (["exec"], "POD"),
+        (["down", "--all", "abcdef"], "contradict"),
+        (["up", "--interception", "magic"], "magic"),
+        (["up", "--engine", "podman"], "known: docker, netns"),
+        (["up", "--dataplane", "envoi"], "known: none, pyztunnel"),
+        (["up", "--dataplane", "none", "--interception", "redirect"], "--dataplane none"),
+        (["up", "no-such-suite"], "no-such-suite"),
+        (["down", "zzzzzz"], "no run 'zzzzzz'"),
+        (["up", "\udce4.toml"], "toml"),
+    ],
+)
+def test_a_command_line_that_makes_no_sense_is_answered_with_what_would(
+    arguments: list[str], said: str
+) -> None:
+    done = _run(*[os.fsdecode(os.fsencode(argument)) for argument in arguments])
+
+    assert done.returncode == ExitCode.USAGE, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_with_json_an_error_is_a_document_too() -> None:
+    done = _run("down", "--all", "abcdef", "--json")
+
+    error = json.loads(done.stdout)["error"]
+    assert (error["kind"], error["exit_code"]) == ("usage-error", 2)
+    assert error["message"] in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("x"), 2),
+        (EnvironmentUnfit("x"), 3),
+        (RunFailed("x"), 1),
+        (Leftovers("x"), 1),
+        (KeyboardInterrupt(), 130),
+        (ValueError("a bug"), 1),
+        (BrokenPipeError(), 141),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else str(value),
+)
+def test_an_error_decides_the_exit_code_and_shows_no_traceback(
+    verb: ModuleType, capsys: pytest.CaptureFixture[str], error: BaseException, code: int
+) -> None:
+    def command() -> None:
+        """Fail."""
+        raise error
+
+    verb.command = command  # type: ignore[attr-defined]  # a verb's one function
+
+    assert cli.run(["status"]) == code
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err + said.out
+
+
+def test_a_verbs_number_is_the_exit_code(verb: ModuleType) -> None:
+    def command() -> int:
+        """End with a number."""
+        return 7
+
+    verb.command = command  # type: ignore[attr-defined]  # a verb's one function
+
+    assert cli.run(["status"]) == 7
+
+
+def test_a_bug_shows_its_traceback_when_asked(
+    verb: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        """Fail."""
+        raise ValueError("a bug")
+
+    verb.command = command  # type: ignore[attr-defined]  # a verb's one function
+    monkeypatch.setenv(cli.DEBUG_ENV, "1")
+
+    cli.run(["status"])
+
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_ends_it_quietly() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = _run("doctor", "--json", stdout=writing)
+    finally:
+        os.close(writing)
+
+    assert done.returncode == ExitCode.BROKEN_PIPE
+    assert done.stderr == ""
+
+
+def test_doctor_tells_programs_the_same_as_people() -> None:
+    document = json.loads(_run("doctor", "--json").stdout)
+    people = _run("doctor")
+
+    assert {check["name"] for check in document["checks"]} == {
+        line[: people.stdout.index("status")].strip()
+        for line in people.stdout.split("\n\n")[0].splitlines()[1:]
+    }
+    assert people.returncode == (0 if document["fit"] else ExitCode.UNFIT)
+
+
+def test_an_engine_that_is_not_there_is_an_unfit_environment() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "DOCKER_HOST": "unix:///no/such/socket"}
+    command = [sys.executable, "-m", "harness", "up", "--engine", "docker"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+    assert done.returncode == ExitCode.UNFIT
+    assert "no Docker engine answers" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
