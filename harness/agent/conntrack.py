@@ -20,7 +20,7 @@ _ENTRY = re.compile(
     r"tcp +6 \d+ (?P<state>\w+) src=(?P<src>\S+) dst=(?P<dst>\S+) sport=(?P<sport>\d+) dport=(?P<dport>\d+)"
     r"(?: packets=\d+ bytes=\d+)?(?: \[UNREPLIED\])?"
     r" src=(?P<reply_src>\S+) dst=(?P<reply_dst>\S+) sport=(?P<reply_sport>\d+) dport=(?P<reply_dport>\d+)"
-    r".*?(?: mark=(?P<mark>\d+))?(?: |$)"
+    r"(?:.*? mark=(?P<mark>\d+))?"
 )
 
 

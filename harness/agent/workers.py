@@ -146,6 +146,7 @@ class _Pool:
 
     def __init__(self) -> None:
         self._workers: dict[tuple[str, int], _Worker] = {}
+        self._forked = 0
 
     def batch(self, works: Sequence[Work]) -> list[Any]:
         """Results of all calls, made at once; a failure is a result too."""
@@ -175,20 +176,20 @@ class _Pool:
             os.waitpid(worker.pid, 0)
 
     def _worker(self, path: str) -> _Worker:
-        key = (path, 0 if path == FRESH else Path(path).stat().st_ino)
+        # one that is fresh is nobody else's; it is known by how many were forked before it
+        self._forked += 1
+        key = (path, self._forked if path == FRESH else Path(path).stat().st_ino)
         if key not in self._workers:
             ours, theirs = Pipe()
             pid = os.fork()
             if pid == 0:
                 ours.close()
+                # a sibling ends when the last copy of its connection is closed
                 for sibling in self._workers.values():
                     sibling.connection.close()
                 _serve(path, theirs)
             theirs.close()
-            worker = _Worker(pid=pid, connection=ours, kept=path != FRESH)
-            if not worker.kept:
-                return worker
-            self._workers[key] = worker
+            self._workers[key] = _Worker(pid=pid, connection=ours, kept=path != FRESH)
         return self._workers[key]
 
     def _result(self, worker: _Worker, *, late: bool) -> Any:
