@@ -169,6 +169,11 @@ LIES = {
         ),
         ["rules-intact"],
     ),
+    "somebody else's rule": (
+        MESH,
+        put("rules", "after", "pod-client", "rules", 0, "rule")("foreign"),
+        ["rules-intact", "interception"],
+    ),
     "a connection passed by redirect": (
         MESH,
         packets("pod-client", "redirect-outbound", -1),
