@@ -34,7 +34,7 @@ ARROWS: dict[str, set[str]] = {
     "run": {"control", "engines", "evidence", "results", "testbed"} | VALUES,
     "analysis": {"evidence", "results"} | VALUES,
     "report": {"analysis", "evidence", "results"} | VALUES,
-    "cli": {"analysis", "control", "engines", "report", "results", "run", "testbed"} | VALUES,
+    "cli": {"analysis", "dataplanes", "control", "engines", "report", "results", "run", "testbed"} | VALUES,
     "compose": {"dataplanes", "engines", "suite", "testbed", "topology"},
     "__main__": {"cli"},
 }
@@ -48,7 +48,7 @@ ONLY = {
     "duckdb": {"harness.results", "harness.analysis"},
     "gevent": {"harness.load"},
     "grpc": {"harness.controlplane", "proxy.identity"},
-    "h2": {"proxy.hbone", "proxy.relay", "proxy.tunnel"},
+    "h2": {"proxy.hbone", "proxy.listeners", "proxy.relay", "proxy.tunnel"},
     "iptc": {"harness.agent.appliers.iptc"},
     "jinja2": {"harness.report"},
     "locust": {"harness.load.driver"},

@@ -8,7 +8,6 @@ from harness.evidence.model import CheckStatus
 from harness.evidence.sources.document import Unreadable
 from harness.evidence.sources.rules import NAME, NamespaceRules
 
-
 NOT_OURS = ("changed", "foreign")
 """What the agent calls a rule that it did not write: one in a chain of ours, one elsewhere."""
 
