@@ -10,7 +10,7 @@ from typing import Any
 from harness.evidence.model import SampleCounts
 from harness.evidence.sources import answers, conntrack, rules, sockets, tunnels, wire
 from harness.evidence.sources.document import Unreadable
-from harness.plan.model import Configuration
+from harness.plan.model import Configuration, Path, SameNode
 from harness.topology.model import Host, Pod, Topology
 
 
@@ -84,9 +84,11 @@ class Case:
         return self.configuration.tunnelled
 
     @property
-    def inbound_plaintext(self) -> bool:
-        """Whether the connections have to reach the target's proxy outside of tunnels."""
-        return self.inbound_proxy is not None and not self.tunnelled
+    def handed_over(self) -> bool:
+        """Whether one proxy serves both ends and carries the bytes from one to the other inside itself."""
+        configuration = self.configuration
+        local = configuration.path is Path.SAME_NODE and configuration.same_node is SameNode.PLAINTEXT
+        return local and self.outbound_proxy is not None and self.outbound_proxy == self.inbound_proxy
 
     @property
     def namespaces(self) -> tuple[str, ...]:

@@ -52,6 +52,8 @@ class Shape:
     captured_inbound: bool
     """The target's pod is captured."""
     tunnelled: bool
+    handed_over: bool = False
+    """One proxy serves both ends, and there is no connection between them."""
     connections: int
     tunnels: int
 
@@ -75,19 +77,18 @@ def predict(shape: Shape) -> Prediction:
 
 
 def _client(shape: Shape) -> dict[Leg, int]:
-    beyond = (
-        {Leg.TUNNEL: shape.tunnels, Leg.APP: 0}
-        if shape.tunnelled
-        else {Leg.TUNNEL: 0, Leg.APP: shape.connections}
-    )
+    dialled = 0 if shape.tunnelled or shape.handed_over else shape.connections
+    tunnels = shape.tunnels if shape.tunnelled else 0
     if shape.interception is Interception.REDIRECT:
-        return {Leg.CAPTURED_OUTBOUND: shape.connections, **beyond}
-    return {**beyond, Leg.APP: beyond[Leg.APP] + shape.connections}
+        return {Leg.CAPTURED_OUTBOUND: shape.connections, Leg.TUNNEL: tunnels, Leg.APP: dialled}
+    return {Leg.TUNNEL: tunnels, Leg.APP: shape.connections + dialled}
 
 
 def _target(shape: Shape) -> dict[Leg, int]:
     if shape.tunnelled:
         return {Leg.TUNNEL: shape.tunnels, Leg.APP: shape.connections}
+    if shape.handed_over:
+        return {Leg.APP: shape.connections}
     if shape.interception is Interception.REDIRECT:
         return {Leg.CAPTURED_INBOUND: shape.connections, Leg.APP: shape.connections}
     return {Leg.APP: 2 * shape.connections}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
@@ -33,7 +34,7 @@ ARROWS: dict[str, set[str]] = {
     "run": {"control", "engines", "evidence", "results", "testbed"} | VALUES,
     "analysis": {"evidence", "results"} | VALUES,
     "report": {"analysis", "evidence", "results"} | VALUES,
-    "cli": {"analysis", "control", "engines", "report", "results", "run", "testbed"} | VALUES,
+    "cli": {"analysis", "dataplanes", "control", "engines", "report", "results", "run", "testbed"} | VALUES,
     "compose": {"dataplanes", "engines", "suite", "testbed", "topology"},
     "__main__": {"cli"},
 }
@@ -47,7 +48,7 @@ ONLY = {
     "duckdb": {"harness.results", "harness.analysis"},
     "gevent": {"harness.load"},
     "grpc": {"harness.controlplane", "proxy.identity"},
-    "h2": {"proxy.hbone", "proxy.relay", "proxy.tunnel"},
+    "h2": {"proxy.hbone", "proxy.listeners", "proxy.relay", "proxy.tunnel"},
     "iptc": {"harness.agent.appliers.iptc"},
     "jinja2": {"harness.report"},
     "locust": {"harness.load.driver"},
@@ -147,6 +148,22 @@ def test_package_stays_in_its_place(package: str) -> None:
 def test_member_starts_light(member: str) -> None:
     assert member in imports()
     assert started_by(member) & HEAVY == set()
+
+
+@pytest.mark.parametrize(
+    "module",
+    sorted(
+        {name for name in imports() if name.startswith("proxy.") and name.count(".") == 1}
+        - {"proxy.__main__"}
+    ),
+)
+def test_any_part_of_the_proxy_can_be_imported_first(module: str) -> None:
+    """Imports that go in circles work or fail by who comes first."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {module}"], capture_output=True, text=True, check=False
+    )
+
+    assert done.stderr == ""
 
 
 def test_idle_process_needs_the_standard_library_alone() -> None:

@@ -29,7 +29,7 @@ def check(case: Case) -> Outcome:
         expected[case.outbound_proxy, f"completed_outbound_{kind}"] = case.opened
         if case.tunnelled:
             expected[case.outbound_proxy, "streams_opened"] = case.opened
-    if case.inbound_proxy is not None:
+    if case.inbound_proxy is not None and not case.handed_over:
         carried = (
             ("connects_received", "connects_accepted") if case.tunnelled else ("accepted_inbound_plaintext",)
         )

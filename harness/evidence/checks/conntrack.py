@@ -22,6 +22,7 @@ def check(case: Case) -> Outcome:
             captured_outbound=case.outbound_proxy is not None,
             captured_inbound=case.inbound_proxy is not None,
             tunnelled=case.tunnelled,
+            handed_over=case.handed_over,
             connections=case.opened,
             tunnels=tunnels,
         )

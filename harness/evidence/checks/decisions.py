@@ -7,7 +7,7 @@ from harness.evidence.laws import Outcome, equal, judge, not_applicable
 
 
 def check(case: Case) -> Outcome:
-    """Routes resolved equal connections accepted outbound; policy evaluations equal connections inbound."""
+    """Routes resolved equal connections from the proxy's pods, policy evaluations those to its pods."""
     if not case.tunnels.nodes:
         return not_applicable("no proxy runs in this testbed")
     laws = []
@@ -16,6 +16,8 @@ def check(case: Case) -> Outcome:
         inbound = case.tunnels.growth(node, "connects_received") + case.tunnels.growth(
             node, "accepted_inbound_plaintext"
         )
+        if case.handed_over and node == case.inbound_proxy:
+            inbound += case.opened
         laws += [
             equal(
                 f"proxy {node} route_resolutions",
@@ -27,7 +29,7 @@ def check(case: Case) -> Outcome:
                 f"proxy {node} policy_evaluations",
                 case.tunnels.growth(node, "policy_evaluations"),
                 inbound,
-                f"once for each of {inbound} inbound connections",
+                f"once for each of {inbound} connections to its pods",
             ),
         ]
     return judge(laws)

@@ -72,7 +72,8 @@ def _target(case: Case) -> list[Law]:
     if case.inbound_proxy is None:
         laws = [equal(f"{namespace} SYNs arrived", arrived, opened, "connections opened", slack=again)]
         return laws + _untouched(case, namespace, REDIRECTING + DIVERTING)
-    from_outside = case.tunnels.growth(case.inbound_proxy, "accepted_inbound") if case.tunnelled else opened
+    captured = 0 if case.tunnelled or case.handed_over else opened
+    from_outside = case.tunnels.growth(case.inbound_proxy, "accepted_inbound") if case.tunnelled else captured
     carrier = "tunnels" if case.tunnelled else "connections"
     legs = case.rules.hits(namespace, "count-syn", SENT)
     laws = [
@@ -85,7 +86,6 @@ def _target(case: Case) -> list[Law]:
             slack=again,
         ),
     ]
-    captured = 0 if case.tunnelled else opened
     if case.configuration.interception is Interception.REDIRECT:
         hits = case.rules.hits(namespace, "redirect-inbound")
         because = "one hit per plaintext connection from outside"
@@ -103,7 +103,7 @@ def _target(case: Case) -> list[Law]:
 def _dialled_by_proxy(case: Case) -> int:
     """Connections that the proxy opened inside the client's namespace."""
     node = case.outbound_proxy
-    if node is None:
+    if node is None or case.handed_over:
         return 0
     if case.tunnelled:
         return case.tunnels.growth(node, "tunnels_opened")

@@ -8,6 +8,9 @@ from harness.evidence.model import CheckStatus
 from harness.evidence.sources.document import Unreadable
 from harness.evidence.sources.rules import NAME, NamespaceRules
 
+NOT_OURS = ("changed", "foreign")
+"""What the agent calls a rule that it did not write: one in a chain of ours, one elsewhere."""
+
 
 def check(case: Case) -> Outcome:
     """The digest of the rules read back equals that of the rules written, in every namespace, both times."""
@@ -26,6 +29,13 @@ def check(case: Case) -> Outcome:
         f"{name} rewritten in between: {_short(rules.digest)}, then {_short(case.rules.after[name].digest)}"
         for name, rules in case.rules.before.items()
         if name in case.rules.after and rules.digest != case.rules.after[name].digest
+    ]
+    changed += [
+        f"{name} {moment} the cell: {table} {chain} holds a rule that is {found}"
+        for moment, namespaces in (("before", case.rules.before), ("after", case.rules.after))
+        for name, rules in namespaces.items()
+        for table, chain, found in sorted(rules.packets)
+        if found in NOT_OURS
     ]
     count = len(case.rules.after)
     if changed:

@@ -10,6 +10,9 @@ from harness.evidence.sources.document import Fields, Unreadable, new
 
 NAME = "sockets"
 
+JUDGED = ("TcpExt.ListenDrops", "TcpExt.ListenOverflows", "TcpExt.TCPFastOpen", "TcpExt.TCPSynRetrans")
+"""Counters (the third: all that start so) that are kept even where they stood still."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sockets:
@@ -35,8 +38,12 @@ class Sockets:
 
 
 def collect(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """The document from all agents' `counters` replies, their namespaces joined."""
-    return new(NAME, before=_select(before), after=_select(after))
+    """The document from all agents' `counters` replies, their namespaces joined.
+
+    Of about 400 counters a namespace, those that moved are kept, and those that are judged.
+    """
+    kept = {name: _kept(before.get(name, {}), content) for name, content in after.items()}
+    return new(NAME, before=_select(before, kept), after=_select(after, kept))
 
 
 def read(documents: Mapping[str, Any]) -> Sockets:
@@ -49,8 +56,17 @@ def read(documents: Mapping[str, Any]) -> Sockets:
     return Sockets(before=_namespaces(fields.child("before")), after=_namespaces(fields.child("after")))
 
 
-def _select(namespaces: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: dict(content["netstat"]) for name, content in namespaces.items()}
+def _kept(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
+    counters = after["netstat"]
+    moved = {name for name, value in counters.items() if before.get("netstat", {}).get(name) != value}
+    return moved | {name for name in counters if name.startswith(JUDGED)}
+
+
+def _select(namespaces: Mapping[str, Any], kept: Mapping[str, set[str]]) -> dict[str, Any]:
+    return {
+        name: {counter: content["netstat"][counter] for counter in sorted(kept.get(name, ()))}
+        for name, content in namespaces.items()
+    }
 
 
 def _namespaces(fields: Fields) -> dict[str, dict[str, int]]:

@@ -12,7 +12,7 @@ import pytest
 from harness.evidence.case import Case
 from harness.evidence.model import CellStatus, CheckStatus
 from harness.evidence.verdict import evaluate
-from harness.plan.model import Configuration, Interception, Path, Reuse
+from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode
 from harness.tests.evidence.walk import honest
 
 Documents = dict[str, Any]
@@ -34,6 +34,7 @@ TPROXY = _configuration(level=Interception.TPROXY)
 NOTRACK = _configuration(level=Interception.TPROXY_NOTRACK)
 SAME_NODE = _configuration(path=Path.SAME_NODE)
 OUT_OF_MESH = _configuration(path=Path.OUT_OF_MESH)
+HANDED_OVER = replace(SAME_NODE, same_node=SameNode.PLAINTEXT)
 INTO_MESH = _configuration(path=Path.INTO_MESH)
 INTO_MESH_TPROXY = _configuration(path=Path.INTO_MESH, level=Interception.TPROXY)
 NONE = _configuration(level=Interception.NONE, dataplane="none")
@@ -168,6 +169,11 @@ LIES = {
             put("rules", "after", "pod-remote", "expected_digest")("d1"),
         ),
         ["rules-intact"],
+    ),
+    "somebody else's rule": (
+        MESH,
+        put("rules", "after", "pod-client", "rules", 0, "rule")("foreign"),
+        ["rules-intact", "interception"],
     ),
     "a connection passed by redirect": (
         MESH,
@@ -311,6 +317,12 @@ LIES = {
     "fast open": (NONE, netstat("pod-client", "TcpExt.TCPFastOpenActive"), ["accept-queues"]),
     "policy skipped": (MESH, stat("b", "policy_evaluations", -1), ["decisions"]),
     "policy skipped for plaintext": (INTO_MESH, stat("a", "policy_evaluations", -1), ["decisions"]),
+    "policy skipped inside the proxy": (HANDED_OVER, stat("a", "policy_evaluations", -1), ["decisions"]),
+    "dialled instead of handed over": (
+        HANDED_OVER,
+        packets("pod-client", "count-syn", 24, "BENCH_OUTPUT"),
+        ["interception"],
+    ),
     "routed twice": (OUT_OF_MESH, stat("a", "route_resolutions"), ["decisions"]),
 }
 

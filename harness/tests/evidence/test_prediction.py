@@ -10,35 +10,38 @@ from harness.plan.model import Interception
 
 OUT, IN, TUNNEL, APP = Leg.CAPTURED_OUTBOUND, Leg.CAPTURED_INBOUND, Leg.TUNNEL, Leg.APP
 
-MESH = (True, True, True)
-MESH_PLAINTEXT = (True, True, False)
-OUT_OF_MESH = (True, False, False)
-INTO_MESH = (False, True, False)
-DIRECT = (False, False, False)
+MESH = (True, True, True, False)
+MESH_PLAINTEXT = (True, True, False, False)
+MESH_HANDED_OVER = (True, True, False, True)
+OUT_OF_MESH = (True, False, False, False)
+INTO_MESH = (False, True, False, False)
+DIRECT = (False, False, False, False)
 
 
 @pytest.mark.parametrize(
     ("level", "shape", "client", "target"),
     [
-        # level, (client captured, target captured, tunnelled), entries at the client, entries at the target
+        # level, (captured: client, target; tunnelled, handed over), entries at the client, at the target
         ("redirect", MESH, {OUT: 10, TUNNEL: 3}, {TUNNEL: 3, APP: 10}),
         ("redirect", MESH_PLAINTEXT, {OUT: 10, APP: 10}, {IN: 10, APP: 10}),
+        ("redirect", MESH_HANDED_OVER, {OUT: 10}, {APP: 10}),
         ("redirect", OUT_OF_MESH, {OUT: 10, APP: 10}, {}),
         ("redirect", INTO_MESH, {}, {IN: 10, APP: 10}),
         ("redirect", DIRECT, {}, {}),
         ("tproxy", MESH, {APP: 10, TUNNEL: 3}, {TUNNEL: 3, APP: 10}),
         ("tproxy", MESH_PLAINTEXT, {APP: 20}, {APP: 20}),
+        ("tproxy", MESH_HANDED_OVER, {APP: 10}, {APP: 10}),
         ("tproxy", OUT_OF_MESH, {APP: 20}, {}),
         ("tproxy", INTO_MESH, {}, {APP: 20}),
         ("tproxy", DIRECT, {}, {}),
-        *(("tproxy-notrack", shape, {}, {}) for shape in (MESH, MESH_PLAINTEXT, OUT_OF_MESH, INTO_MESH)),
+        *(("tproxy-notrack", shape, {}, {}) for shape in (MESH, MESH_HANDED_OVER, OUT_OF_MESH, INTO_MESH)),
         ("none", DIRECT, {}, {}),
     ],
 )
 def test_prediction(
-    level: str, shape: tuple[bool, bool, bool], client: dict[Leg, int], target: dict[Leg, int]
+    level: str, shape: tuple[bool, bool, bool, bool], client: dict[Leg, int], target: dict[Leg, int]
 ) -> None:
-    outbound, inbound, tunnelled = shape
+    outbound, inbound, tunnelled, handed_over = shape
 
     found = predict(
         Shape(
@@ -46,6 +49,7 @@ def test_prediction(
             captured_outbound=outbound,
             captured_inbound=inbound,
             tunnelled=tunnelled,
+            handed_over=handed_over,
             connections=10,
             tunnels=3,
         )

@@ -130,6 +130,10 @@ class Walk:
         if self.configuration.tunnelled:
             self._stream(port)
             proxy["completed_outbound_hbone"] += 1
+        elif self.configuration.same_node is SameNode.PLAINTEXT:  # from pod to pod inside the proxy
+            proxy["policy_evaluations"] += 1
+            self._leg_to_app(port)
+            proxy["completed_outbound_passthrough"] += 1
         else:
             own = next(self.ports)
             self._syn(self.client.netns, rules.SENT)
