@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from harness.analysis.compare import Comparison, Side
+from harness.analysis.compare import Comparison, Side, Word
 from harness.analysis.measures import METRICS
 from harness.analysis.rounds import Measure
 from harness.analysis.text import quantity, times
 from harness.plan.model import Configuration, Path
 
 ORDER = (Path.SAME_NODE, Path.CROSS_NODE, Path.OUT_OF_MESH, Path.INTO_MESH)
-MIXED = "depends"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +36,24 @@ class Answer:
     """One question with its lines and what they come to."""
 
     question: str
-    verdict: str
-    """The lines' common verdict, or `depends`."""
+    verdicts: tuple[str, ...]
+    """What the lines came to, the commonest first."""
     sentence: str
     lines: tuple[Line, ...]
 
     def document(self) -> dict[str, Any]:
         """As saved."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked, and the comparisons that answer it."""
+
+    text: str
+    setting: str
+    """What is held against what, to begin a sentence with."""
+    comparisons: Sequence[Comparison]
 
 
 def answer(
@@ -72,55 +82,48 @@ def answer(
         if each.reuse is default.reuse and each.same_node is default.same_node and not each.filler_rules
     }
     questions = (
-        (
-            "What does a connection's first packet cost against later ones?",
-            [each for each in first_packet if each.of.configuration in usual],
+        Question(
+            text="What does the first packet cost?",
+            setting="Against later packets of the same connection",
+            comparisons=[each for each in first_packet if each.of.configuration in usual],
         ),
-        (
-            "Does conntrack cost or save?",
-            [
-                each
-                for each in factors
-                if each.factor == "conntrack"
-                and each.of.configuration in any_level
-                and each.of.metric in {"steady", "requests"}
-            ],
+        Question(
+            text="Does conntrack cost or save?",
+            setting="With conntrack on against off",
+            comparisons=_of(factors, "conntrack", any_level, {"steady", "requests"}),
         ),
-        (
-            "Does reusing tunnels cost or save?",
-            [
-                each
-                for each in factors
-                if each.factor == "reuse"
-                and each.of.configuration in usual
-                and each.of.metric in {"first.warm", "steady", "requests"}
-            ],
+        Question(
+            text="Does reusing tunnels cost or save?",
+            setting="With tunnel reuse against a tunnel per connection",
+            comparisons=_of(factors, "reuse", usual, {"first.warm", "steady", "requests"}),
         ),
-        (
-            "What does the mesh itself cost, against no mesh?",
-            [
-                each
-                for each in factors
-                if each.factor == "mesh"
-                and each.of.configuration in usual
-                and each.of.metric in {"first.warm", "first.new", "steady", "requests"}
-            ],
+        Question(
+            text="What does the mesh itself cost?",
+            setting=f"Through {default.dataplane} against no mesh",
+            comparisons=_of(factors, "mesh", usual, {"first.warm", "first.new", "steady", "requests"}),
         ),
     )
-    return tuple(_answer(question, found, default.path, measures) for question, found in questions if found)
+    return tuple(_answer(each, default.path, measures) for each in questions if each.comparisons)
 
 
-def _answer(
-    question: str, found: Iterable[Comparison], path: Path, measures: Mapping[Side, Measure]
-) -> Answer:
-    ordered = sorted(found, key=lambda each: ORDER.index(Path(each.path)))
-    lines = tuple(_line(each, measures) for each in ordered)
-    words = {line.verdict for line in lines}
+def _of(
+    factors: Sequence[Comparison], factor: str, configurations: set[str], metrics: set[str]
+) -> list[Comparison]:
+    return [
+        each
+        for each in factors
+        if each.factor == factor and each.of.configuration in configurations and each.of.metric in metrics
+    ]
+
+
+def _answer(question: Question, path: Path, measures: Mapping[Side, Measure]) -> Answer:
+    ordered = sorted(question.comparisons, key=lambda each: ORDER.index(Path(each.path)))
+    words = Counter(each.word.value for each in ordered)
     return Answer(
-        question=question,
-        verdict=words.pop() if len(words) == 1 else MIXED,
-        sentence=_sentence(lines, path.value),
-        lines=lines,
+        question=question.text,
+        verdicts=tuple(word for word, _ in words.most_common()),
+        sentence=_sentence(question.setting, ordered, path.value),
+        lines=tuple(_line(each, measures) for each in ordered),
     )
 
 
@@ -128,7 +131,7 @@ def _line(comparison: Comparison, measures: Mapping[Side, Measure]) -> Line:
     of, against = (_value(measures.get(side)) for side in (comparison.of, comparison.against))
     return Line(
         path=comparison.path,
-        what=comparison.label if comparison.factor == "first-packet" else METRICS[comparison.of.metric].title,
+        what=METRICS[comparison.of.metric].title,
         ratio=times(comparison.ratio) if comparison.ratio else "",
         values=f"{of} against {against}",
         verdict=comparison.word.value,
@@ -145,18 +148,26 @@ def _value(measure: Measure | None) -> str:
     return f"{bound}{text}" if measure.at_least else text
 
 
-def _sentence(lines: Sequence[Line], path: str) -> str:
+def _sentence(setting: str, found: Sequence[Comparison], path: str) -> str:
     """The default's path in figures, the others in a word each."""
-    paths = list(dict.fromkeys(line.path for line in lines))
+    paths = list(dict.fromkeys(each.path for each in found))
     spoken = path if path in paths else paths[0]
-    figures = [
-        f"{line.what}: {line.verdict}" + (f", {line.ratio}" if line.ratio else "")
-        for line in lines
-        if line.path == spoken
-    ]
-    elsewhere = [
-        f"{other}: " + ", ".join(dict.fromkeys(line.verdict for line in lines if line.path == other))
-        for other in paths
-        if other != spoken
-    ]
-    return f"On {spoken}, {'; '.join(figures)}." + (f" On {'; on '.join(elsewhere)}." if elsewhere else "")
+    figures = "; ".join(_clause(each) for each in found if each.path == spoken)
+    words = {each: [other.word.value for other in found if other.path == each] for each in paths}
+    elsewhere = "; ".join(
+        f"{other}: {', '.join(dict.fromkeys(words[other]))}" for other in paths if other != spoken
+    )
+    return f"{setting}, on {spoken}: {figures}." + (f" On {elsewhere}." if elsewhere else "")
+
+
+def _clause(each: Comparison) -> str:
+    """One comparison as part of a sentence: its figures always, the claim only where there is one."""
+    metric = METRICS[each.of.metric]
+    if each.ratio is None:
+        return f"{metric.title} could not be compared"
+    ratio = times(each.ratio)
+    if each.word is Word.INCONCLUSIVE:
+        return f"{metric.title} {ratio}, which leaves it open"
+    if each.word is Word.NO_DIFFERENCE:
+        return f"{metric.title} {ratio}, no difference that matters"
+    return f"{metric.title} {ratio}" + (" the time" if metric.lower_is_better else "")

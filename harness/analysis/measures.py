@@ -38,17 +38,19 @@ METRICS = {
     for metric in (
         Metric(name="first.cold", title="first packet, cold", unit="s", stage="probe"),
         Metric(name="first.warm", title="first packet, warm", unit="s", stage="probe"),
-        Metric(name="first.new", title="first packet, new connection", unit="s", stage="probe"),
-        Metric(name="steady", title="later packets of the same connection", unit="s", stage="probe"),
-        Metric(name="rate", title="latency at a fixed rate", unit="s", stage="rate"),
+        Metric(name="first.new", title="first packet, new", unit="s", stage="probe"),
+        Metric(name="steady", title="later packets", unit="s", stage="probe"),
+        Metric(name="rate", title="fixed-rate latency", unit="s", stage="rate"),
         Metric(
             name="requests",
-            title="requests on live connections",
+            title="requests per second",
             unit="requests/s",
             stage="requests",
             lower_is_better=False,
         ),
-        Metric(name="transfer", title="bulk transfer", unit="bit/s", stage="transfer", lower_is_better=False),
+        Metric(
+            name="transfer", title="bulk throughput", unit="bit/s", stage="transfer", lower_is_better=False
+        ),
     )
 }
 FIRST = {State.COLD: "first.cold", State.WARM: "first.warm", State.NEW: "first.new"}

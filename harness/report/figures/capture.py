@@ -1,0 +1,47 @@
+"""Redirect against tproxy, and the other factors that a suite may vary."""
+
+from __future__ import annotations
+
+from harness.analysis.findings import Findings
+from harness.report.figures._figure import Figure
+from harness.report.figures._forest import forest
+
+ORDER = 40
+
+
+def figures(findings: Findings) -> list[Figure]:
+    """The way of capture; then what carries traffic on the same node, and plaintext into the mesh."""
+    found = {
+        name: [
+            each for each in findings.factors if each.factor == name and "filler" not in each.of.configuration
+        ]
+        for name in ("interception", "same_node", "path")
+    }
+    return [
+        *forest(
+            findings,
+            found["interception"],
+            name="capture",
+            section="factors",
+            question="Does it matter how packets are captured?",
+            ratio_of="redirect / tproxy",
+            reading="Conntrack is on at both levels; with redirect a rule is met once per connection, with "
+            "tproxy once per packet.",
+        ),
+        *forest(
+            findings,
+            found["same_node"],
+            name="same-node",
+            section="factors",
+            question="What does the tunnel cost between pods of one node?",
+            ratio_of="plaintext / HBONE",
+        ),
+        *forest(
+            findings,
+            found["path"],
+            name="into-mesh",
+            section="factors",
+            question="What does a client outside the mesh pay or save?",
+            ratio_of="into the mesh in plaintext / cross-node in HBONE",
+        ),
+    ]

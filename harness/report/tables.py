@@ -1,0 +1,197 @@
+"""The tables that page, terminal and markdown have in common. Cells are text, ready to show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.analysis.compare import Comparison
+from harness.analysis.findings import Findings
+from harness.analysis.measures import METRICS, metrics_of
+from harness.analysis.rounds import Measure
+from harness.analysis.statistics import samples_needed
+from harness.analysis.text import interval, quantity, times
+from harness.plan.model import Configuration, Path
+from harness.report import labels
+
+DOES_NOT_EXIST = "does not exist"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A heading and rows of the same length."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def shown(measure: Measure | None, *, short: bool = False) -> str:
+    """A metric's value as printed, or why there is none."""
+    if measure is None:
+        return DOES_NOT_EXIST
+    unit = METRICS[measure.metric].unit
+    if measure.estimate is None:
+        return "no valid cell"
+    if measure.shown is None:
+        return f"{measure.n} of {samples_needed(0.5)} samples"
+    text = quantity(measure.shown.median, unit) if short else interval(measure.shown, unit)
+    if not measure.at_least:
+        return text
+    return f"{'at most' if unit == 's' else 'at least'} {text}"
+
+
+def overview(findings: Findings, *, short: bool = False) -> Table:
+    """Path and configuration by cold, warm, new, later and throughput."""
+    columns = ("first.cold", "first.warm", "first.new", "steady", "rate", "requests", "transfer")
+    rows = []
+    for configuration in labels.ordered(findings.configurations):
+        existing = metrics_of(configuration)
+        values = (
+            shown(findings.measure(configuration, metric), short=short)
+            if metric in existing
+            else ("–" if short else DOES_NOT_EXIST)
+            for metric in columns
+        )
+        rows.append((configuration.path.value, labels.configuration(configuration), *values))
+    return Table(
+        columns=(
+            "path",
+            "configuration",
+            "first, cold",
+            "first, warm",
+            "first, new",
+            "later",
+            "fixed rate",
+            "requests",
+            "bulk",
+        ),
+        rows=tuple(rows),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Multiple:
+    """How many times a later packet's time one kind of first packet takes."""
+
+    state: str
+    ratio: str
+    interval: str
+    first: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """One path in figures: through the mesh as the suite's default has it, and without."""
+
+    path: str
+    through: str
+    multiples: tuple[Multiple, ...]
+    later: str
+    direct: str
+    """First and later packets without the mesh, in words; empty where they were not measured."""
+
+
+def headlines(findings: Findings) -> list[Headline]:
+    """The paths in their order, those that the default's configuration covers."""
+    found = []
+    for configuration in labels.ordered(findings.configurations):
+        if not _usual(configuration, findings.default):
+            continue
+        later = shown(findings.measure(configuration, "steady"))
+        found.append(
+            Headline(
+                path=configuration.path.value,
+                through=f"{configuration.dataplane}, {labels.configuration(configuration)}",
+                multiples=tuple(_multiples(findings, configuration)),
+                later=later,
+                direct=_direct(findings, configuration.path),
+            )
+        )
+    return found
+
+
+def _multiples(findings: Findings, configuration: Configuration) -> Iterator[Multiple]:
+    for each in findings.first_packet:
+        if each.of.configuration != configuration.key:
+            continue
+        text = times(each.ratio) if each.ratio else "–"
+        ratio, _, rest = text.partition(" (")
+        yield Multiple(
+            state=each.of.metric.removeprefix("first."),
+            ratio=ratio,
+            interval=rest.rstrip(")"),
+            first=shown(findings.measures.get(each.of), short=True),
+        )
+
+
+def _direct(findings: Findings, path: Path) -> str:
+    for configuration in findings.configurations:
+        if configuration.path is path and configuration.dataplane == "none":
+            first = shown(findings.measure(configuration, "first.new"), short=True)
+            later = shown(findings.measure(configuration, "steady"), short=True)
+            return f"{first}, then {later}"
+    return ""
+
+
+def _usual(configuration: Configuration, default: Configuration) -> bool:
+    return (
+        configuration.dataplane == default.dataplane
+        and configuration.interception is default.interception
+        and configuration.reuse is default.reuse
+        and configuration.same_node is default.same_node
+        and not configuration.filler_rules
+    )
+
+
+def headline_table(findings: Findings) -> Table:
+    """The headlines as a table."""
+    rows = []
+    for each in headlines(findings):
+        first = " · ".join(f"{multiple.state} {multiple.first}" for multiple in each.multiples)
+        ratios = " · ".join(
+            f"{multiple.ratio} ({multiple.interval})" if multiple.interval else multiple.ratio
+            for multiple in each.multiples
+        )
+        rows.append((each.path, first, each.later, ratios, each.direct or "not measured"))
+    return Table(
+        columns=("path", "first packet", "later packets", "first / later", "without the mesh"),
+        rows=tuple(rows),
+    )
+
+
+def comparisons(found: Sequence[Comparison]) -> Table:
+    """Comparisons with ratio, interval and verdict."""
+    return Table(
+        columns=(
+            "path",
+            "configuration",
+            "metric",
+            "compared",
+            "ratio (interval)",
+            "rounds",
+            "verdict",
+            "because",
+        ),
+        rows=tuple(
+            (
+                each.path,
+                each.of.configuration,
+                METRICS[each.of.metric].title,
+                each.label,
+                times(each.ratio) if each.ratio else "–",
+                str(each.ratio.rounds) if each.ratio else "0",
+                f"{labels.SIGNS[each.word.value]} {each.word.value}",
+                each.because,
+            )
+            for each in found
+        ),
+    )
+
+
+def cells(findings: Findings) -> str:
+    """How the cells ended, in one line."""
+    counts = findings.counts()
+    parts = [f"{counts['measured']} of {counts['planned']} cells measured", f"{counts['valid']} valid"]
+    parts += [f"{counts[kind]} {kind}" for kind in ("invalid", "unknown")]
+    parts += [f"{counts[kind]} {kind}" for kind in ("noisy", "limited", "repeated") if counts[kind]]
+    return ", ".join(parts)
