@@ -13,9 +13,8 @@ import shlex
 from collections import Counter
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
-from jinja2 import Environment, StrictUndefined, select_autoescape
+from jinja2 import Environment, StrictUndefined, Template, select_autoescape
 
 from harness.analysis.findings import Findings
 from harness.analysis.ledger import ROWS
@@ -79,7 +78,7 @@ def _policy(scripts: list[str]) -> str:
 
 
 @cache
-def _template() -> Any:
+def _template() -> Template:
     environment = Environment(
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,

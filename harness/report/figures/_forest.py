@@ -8,7 +8,7 @@ from harness.analysis.compare import Comparison, Word
 from harness.analysis.findings import Findings
 from harness.analysis.measures import METRICS
 from harness.report.figures._dots import Dot, Rows, dot_plot, series
-from harness.report.figures._figure import BLUE, GREEN, GREY, ORANGE, RED, Figure, Value, log_ticks
+from harness.report.figures._figure import BLUE, GREEN, GREY, RED, Figure, Value, log_ticks
 
 LOOKS = {
     Word.COSTS: (RED, "triangle-right"),

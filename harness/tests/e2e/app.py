@@ -10,6 +10,7 @@ import json
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from typing import Any
 
 TIMEOUT_S = 10.0
@@ -19,9 +20,7 @@ def main() -> None:
     """Do what the argument says."""
     wish = json.loads(sys.argv[1])
     try:
-        seen = {"http": http, "half_close": half_close, "sink": sink, "abort": abort, "mark": mark}[
-            wish.pop("what")
-        ](**wish)
+        seen = EXCHANGES[wish.pop("what")](**wish)
     except OSError as exc:
         seen = {"error": type(exc).__name__}
     sys.stdout.write(json.dumps(seen))
@@ -84,6 +83,14 @@ def mark() -> dict[str, Any]:
         attempt.setsockopt(socket.SOL_SOCKET, 36, 0x539)  # SO_MARK, asm-generic/socket.h
     return {"marked": True}
 
+
+EXCHANGES: dict[str, Callable[..., dict[str, Any]]] = {
+    "http": http,
+    "half_close": half_close,
+    "sink": sink,
+    "abort": abort,
+    "mark": mark,
+}
 
 if __name__ == "__main__":
     main()

@@ -1,0 +1,156 @@
+"""Whole runs through the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import cli
+from harness.analysis.findings import Findings, analyse
+from harness.errors import ExitCode
+from harness.evidence import sources
+from harness.evidence.model import CellStatus
+from harness.plan.model import Cell, Interception
+from harness.results import layout
+from harness.results.read import read
+from harness.run import story
+from harness.run.cell import Bench
+from harness.tests.e2e.conftest import ENGINES
+from harness.topology.model import Host, Pod
+
+PREDICTION_SHARE = 0.15
+"""How far the predicted time may be from the real one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that has ended."""
+
+    code: int
+    printed: dict[str, Any]
+    folder: Path
+    said: str
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The smoke suite, measured for real."""
+    results = tmp_path_factory.mktemp("results")
+    command = [sys.executable, "-m", "harness", "run", "smoke", "--engine", request.param]
+    done = subprocess.run(
+        [*command, "--results", str(results), "--json"], check=False, capture_output=True, text=True
+    )
+    assert done.returncode in {ExitCode.OK, ExitCode.INVALID}, done.stderr
+    printed = json.loads(done.stdout)
+    return Finished(done.returncode, printed, Path(printed["run"]["folder"]), done.stderr)
+
+
+def test_every_cell_is_valid(finished: Finished) -> None:
+    assert finished.printed["not_valid"] == [] or all(
+        each["status"] == CellStatus.VALID for each in finished.printed["not_valid"]
+    )
+    assert finished.printed["cells"]["valid"] == finished.printed["cells"]["planned"] > 0
+    assert finished.code == ExitCode.OK
+
+
+def test_the_command_that_reproduces_it_comes_first(finished: Finished) -> None:
+    lines = [line for line in finished.said.splitlines() if not line.startswith("note: ")]
+
+    assert lines[0].startswith("ambientbench run smoke --seed ")
+
+
+def test_the_run_folder_is_whole(finished: Finished) -> None:
+    manifest = json.loads((finished.folder / layout.RUN).read_text())
+
+    assert manifest["status"] == "complete"
+    assert {"up_s", "bench_s", "down_s"} <= set(manifest["timing"])
+    for name in (layout.REPORT, layout.SUMMARY, layout.FINDINGS, layout.PLAN, layout.ENVIRONMENT):
+        assert (finished.folder / name).stat().st_size > 0
+    assert not list(finished.folder.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("source", sorted(sources.known()))
+def test_without_one_evidence_file_its_cell_is_unknown(
+    finished: Finished, source: str, tmp_path: Path
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(finished.folder, copy)
+    cell = min((copy / layout.CELLS).iterdir())
+    (cell / layout.EVIDENCE / f"{source}.json").unlink()
+
+    found = analyse(read(copy))
+
+    unknown = [c.stored.folder.name for c in found.cells if c.verdict.status is CellStatus.UNKNOWN]
+    assert [cell.name] == unknown
+    assert not found.invalid
+
+
+def test_no_key_is_in_anything_that_a_run_leaves(finished: Finished) -> None:
+    """T42: results, evidence, logs and report."""
+    leaking = [
+        path for path in finished.folder.rglob("*") if path.is_file() and b"PRIVATE KEY" in path.read_bytes()
+    ]
+
+    assert leaking == []
+
+
+class Sabotaged(Bench):
+    """Takes the client's redirection away once the cell's first counters have been read."""
+
+    done: list[str]
+
+    def _ends(self, cell: Cell) -> tuple[Pod, Pod | Host]:
+        source, target = super()._ends(cell)
+        if cell.configuration.interception is Interception.REDIRECT and not self.done:
+            self.done.append(cell.name)
+            pid = self.bed.engine.pids()[f"probe-{source.name}"]
+            flush = ["iptables-legacy", "-t", "nat", "-F", "ISTIO_OUTPUT"]
+            subprocess.run(["nsenter", "-t", str(pid), "-n", *flush], check=True)
+        return source, target
+
+
+@pytest.fixture
+def sabotaged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the cells whose rules were taken away."""
+    done: list[str] = []
+    monkeypatch.setattr(Sabotaged, "done", done, raising=False)
+    monkeypatch.setattr(story, "Bench", Sabotaged)
+    return done
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_rule_removed_in_mid_run_makes_the_cell_invalid(
+    engine: str, sabotaged: list[str], tmp_path: Path
+) -> None:
+    """F20, M08: without its rule the traffic passes by the proxy and everything looks fine and fast."""
+    code = cli.run(["run", "smoke", "--engine", engine, "--results", str(tmp_path), "--json"])
+
+    (folder,) = tmp_path.iterdir()
+    found: Findings = analyse(read(folder))
+    invalid = {
+        cell.stored.folder.name: cell.reasons
+        for cell in found.cells
+        if cell.verdict.status is CellStatus.INVALID
+    }
+    assert code == ExitCode.INVALID
+    assert sabotaged[0] in invalid
+    assert any("rule" in reason for reason in invalid[sabotaged[0]])
+
+
+@pytest.mark.netns
+def test_the_predicted_time_is_the_real_one(tmp_path: Path) -> None:
+    """On stages as long as the quick suite's, within 15 %."""
+    shorter = ["-s", "rounds=1", "-s", "noisy_repeats=0"]
+    code = cli.run(["run", "quick", "--engine", "netns", "--results", str(tmp_path), *shorter])
+
+    (folder,) = tmp_path.iterdir()
+    stored = read(folder)
+    assert code == ExitCode.OK
+    assert stored.plan.predicted_s == pytest.approx(stored.manifest.timing["bench_s"], rel=PREDICTION_SHARE)
