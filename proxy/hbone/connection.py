@@ -64,11 +64,13 @@ class Stream:
     answered: bool = False
     local_ended: bool = False
     remote_ended: bool = False
+    lost: bool = False
+    """Reset, by either side: whatever it held is given back."""
 
     @property
     def closed(self) -> bool:
-        """Whether both directions have ended."""
-        return self.local_ended and self.remote_ended
+        """Whether it is over in both directions."""
+        return self.lost or (self.local_ended and self.remote_ended)
 
 
 class Connection:
@@ -84,6 +86,9 @@ class Connection:
         """GOAWAY was sent or received: no new streams, live ones go on."""
         self.acknowledged = False
         """The peer acknowledged our SETTINGS."""
+        self.incomplete = False
+        """Whether the peer has begun a frame or header block (other than DATA) and not finished it,
+        or not finished its preface: what a deadline should watch."""
         self.opened = 0
         """Streams ever opened or accepted."""
         self._core = Core(client=side is Side.CLIENT, limits=self.limits)
@@ -98,6 +103,7 @@ class Connection:
         """No request is under way any more: our bound is announced, or the client said GOAWAY."""
         self._receive = ReceiveWindow(self.limits.connection_window)
         self._send = SendWindow(frames.DEFAULT_WINDOW)
+        self._payload_room = min(self.peer.max_frame, MAX_PAYLOAD)
         self._out = bytearray()
         self._events: list[Event] = []
         self._requested_now: set[int] = set()
@@ -127,19 +133,12 @@ class Connection:
 
     def alive(self, stream_id: int) -> bool:
         """Whether a stream is not over in both directions."""
-        stream = self._streams.get(stream_id)
-        return stream is not None and not stream.closed
+        return stream_id in self._streams
 
     @property
     def drained(self) -> bool:
         """Whether a GOAWAY has done its work: no stream lives, and none can come."""
         return self.draining and not self._live and (self._final or self.side is Side.CLIENT)
-
-    @property
-    def incomplete(self) -> bool:
-        """Whether the peer has begun a frame or header block (other than DATA) and not finished it,
-        or has not finished its preface: what a deadline should watch."""
-        return bool(self._preface) or self._splitter.incomplete
 
     @property
     def capacity(self) -> int:
@@ -193,26 +192,30 @@ class Connection:
             # RFC 9113 8.1: a complete answer makes the rest of the request superfluous.
             self._reset(stream, ErrorCodes.NO_ERROR)
 
-    def sendable(self, stream_id: int) -> int:
-        """How many payload bytes the next DATA frame of a stream may have; 0 while it must wait."""
-        stream = self._streams.get(stream_id)
-        if stream is None or not stream.answered or stream.local_ended:
-            return 0
-        return max(0, min(self._send.available, stream.send.available, self.peer.max_frame, MAX_PAYLOAD))
+    def stream(self, stream_id: int) -> Stream:
+        """A stream that was just opened or requested."""
+        return self._streams[stream_id]
 
-    def pack(self, stream_id: int, buffer: bytearray | memoryview, length: int) -> None:
+    def sendable(self, stream: Stream) -> int:
+        """How many payload bytes the next DATA frame of a stream may have; 0 while it must wait."""
+        if not stream.answered or stream.local_ended or stream.lost:
+            return 0
+        room = min(self._send.available, stream.send.available, self._payload_room)
+        return max(0, room)
+
+    def pack(self, stream: Stream, buffer: bytearray | memoryview, length: int) -> None:
         """Write a DATA frame's head into the first 9 bytes of `buffer`, `length` payload bytes behind it.
 
         Raises:
             LocalProtocolError: More than `sendable` says.
         """
-        stream = self._live_stream(stream_id)
-        if length > min(self._send.available, stream.send.available) or stream.local_ended:
-            raise LocalProtocolError(f"stream {stream_id}: {length} bytes do not fit its window")
-        stream.send.available -= length
-        self._send.available -= length
+        connection, send = self._send, stream.send
+        if length > connection.available or length > send.available or stream.closed:
+            raise LocalProtocolError(f"stream {stream.stream_id}: {length} bytes do not fit its window")
+        send.available -= length
+        connection.available -= length
         self._data_sent += 1
-        frames.head_into(buffer, length, FrameType.DATA, 0, stream_id)
+        frames.head_into(buffer, length, 0, 0, stream.stream_id)
 
     def end(self, stream_id: int) -> None:
         """End our direction of a stream: END_STREAM, the peer's FIN."""
@@ -223,23 +226,30 @@ class Connection:
         if stream.remote_ended:
             self._close(stream)
 
-    def reset(self, stream_id: int, code: int) -> None:
-        """Give a stream up in both directions; nothing happens when it is over already."""
-        stream = self._streams.get(stream_id)
-        if stream is not None and not stream.closed and not self.closed:
-            self._reset(stream, code)
+    def reset(self, stream: Stream, code: int) -> None:
+        """Give a stream up in both directions, and back to the connection what it held of its window.
 
-    def credit(self, stream_id: int, length: int) -> None:
+        Nothing is sent when it is over already.
+        """
+        if stream.lost or self.closed:
+            return
+        if stream.stream_id in self._streams:
+            self._reset(stream, code)
+        else:
+            stream.lost = True
+            self._give_back(stream.receive.held)
+
+    def credit(self, stream: Stream, length: int) -> None:
         """`length` bytes of a stream have gone; the peer may send as many again."""
-        stream = self._streams.get(stream_id)
-        if stream is None:
-            return  # reset meanwhile: all it held was given back then
-        increment = stream.receive.give_back(length)
+        if stream.lost:
+            return  # all it held was given back then
+        receive = stream.receive
+        increment = receive.give_back(length)
         if increment and not stream.remote_ended:
-            self._out += frames.window_update(stream_id, increment)
-        self._give_back(length)
-        if stream.closed and not stream.receive.held:
-            del self._streams[stream_id]
+            self._out += frames.window_update(stream.stream_id, increment)
+        increment = self._receive.give_back(length)
+        if increment:
+            self._out += frames.window_update(0, increment)
 
     def ping(self) -> None:
         """Ask for a `Pong`."""
@@ -285,12 +295,14 @@ class Connection:
         view = memoryview(data)
         self._now = now
         self._events = []
-        self._requested_now.clear()
-        self._withdrawn.clear()
+        if self._requested_now:
+            self._requested_now.clear()
+            self._withdrawn.clear()
         try:
             if self._preface:
                 view = self._receive_preface(view)
             self._splitter.feed(view)
+            self.incomplete = bool(self._preface) or self._splitter.incomplete
         except RemoteProtocolError as exc:
             self.close(exc.code)
             raise
@@ -309,6 +321,38 @@ class Connection:
     def _expect_settings_first(self) -> None:
         if not self.peer.received:
             raise RemoteProtocolError("first frame is not SETTINGS")  # RFC 9113 3.4
+
+    def on_whole_data(self, stream_id: int, payload: memoryview, *, end_stream: bool) -> None:
+        """Charge a DATA frame to the windows and pass it on; what is out of order goes the long way."""
+        length = len(payload)
+        stream = self._streams.get(stream_id)
+        connection = self._receive
+        if (
+            stream is None
+            or not length
+            or stream.remote_ended
+            or not stream.answered
+            or length > stream.receive.available
+            or length > connection.available
+        ):
+            self._data_in_pieces(stream_id, payload, end_stream=end_stream)
+            return
+        connection.available -= length
+        connection.held += length
+        receive = stream.receive
+        receive.available -= length
+        receive.held += length
+        self._empty_frames = 0
+        self._events.append(Data(stream_id, payload))
+        if end_stream:
+            self._core.received_end(stream_id)
+            self._remote_end(stream)
+
+    def _data_in_pieces(self, stream_id: int, payload: memoryview, *, end_stream: bool) -> None:
+        self.on_data_head(stream_id, len(payload))
+        if payload:
+            self.on_data(payload)
+        self.on_data_end(stream_id, empty=not payload, end_stream=end_stream)
 
     def on_data_head(self, stream_id: int, length: int) -> None:
         """Charge a DATA frame to the windows and find its stream."""
@@ -335,7 +379,7 @@ class Connection:
     def on_padding(self, length: int) -> None:
         """Padding is flow-controlled and gone at once."""
         if self._data is not None:
-            self.credit(self._data.stream_id, length)
+            self.credit(self._data, length)
 
     def on_data(self, payload: memoryview) -> None:
         """Pass payload on, unless its stream is over."""
@@ -368,7 +412,7 @@ class Connection:
             self._answered(stream, block, end_stream=end_stream)
             return
         self._core.decode(block)
-        if stream is None or stream.closed:
+        if stream is None:
             self._check_not_idle(stream_id)
             self._resets.take(self._now)
         else:
@@ -449,6 +493,7 @@ class Connection:
             return
         first = not self.peer.received
         change, shown = self.peer.apply(payload, self.limits)
+        self._payload_room = min(self.peer.max_frame, MAX_PAYLOAD)
         self._core.received_settings(shown)
         self._take()
         if change:
@@ -470,7 +515,7 @@ class Connection:
             self._grow(self._send, increment, 0)
             return
         stream = self._streams.get(stream_id)
-        if stream is None or stream.closed:
+        if stream is None:
             self._check_not_idle(stream_id)
         elif not increment:
             self._blame(stream, ErrorCodes.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
@@ -484,7 +529,7 @@ class Connection:
             raise RemoteProtocolError("RST_STREAM of another length", ErrorCodes.FRAME_SIZE_ERROR)
         self._resets.take(self._now)
         stream = self._streams.get(stream_id)
-        if stream is None or stream.closed:
+        if stream is None:
             self._check_not_idle(stream_id)
             return
         code = frames.parse_long(payload)
@@ -520,7 +565,7 @@ class Connection:
         last, code = frames.parse_long(payload) & frames.MAX_STREAM_ID, frames.parse_long(payload, 4)
         self._events.append(Draining(last, code))
         if self.side is Side.CLIENT:
-            for stream in [s for s in self._streams.values() if s.stream_id > last and not s.closed]:
+            for stream in [s for s in self._streams.values() if s.stream_id > last]:
                 # RFC 9113 6.8: not processed, safe to try elsewhere.
                 self._reset(stream, ErrorCodes.CANCEL)
                 self._events.append(Reset(stream.stream_id, ErrorCodes.REFUSED_STREAM, "beyond GOAWAY"))
@@ -542,7 +587,7 @@ class Connection:
 
     def _live_stream(self, stream_id: int) -> Stream:
         stream = self._streams.get(stream_id)
-        if stream is None or stream.closed or self.closed:
+        if stream is None or self.closed:
             raise LocalProtocolError(f"stream {stream_id} is over")
         return stream
 
@@ -569,10 +614,9 @@ class Connection:
             self._close(stream)
 
     def _close(self, stream: Stream) -> None:
-        """Both directions ended; what is still held keeps the record alive until it is credited."""
+        """Both directions ended. What it holds still counts against the connection until it is credited."""
         self._live -= 1
-        if not stream.receive.held:
-            del self._streams[stream.stream_id]
+        del self._streams[stream.stream_id]
 
     def _reset(self, stream: Stream, code: int) -> None:
         self._core.reset(stream.stream_id, code)
@@ -581,6 +625,7 @@ class Connection:
 
     def _forget(self, stream: Stream) -> None:
         """A stream is over without an end: whatever it held is given back to the connection."""
+        stream.lost = True
         del self._streams[stream.stream_id]
         self._live -= 1
         if self._data is stream:

@@ -39,6 +39,8 @@ class FrameType(IntEnum):
 
 
 _HEAD = struct.Struct(">HBBBL")
+_unpack_head = _HEAD.unpack_from
+_pack_head_into = _HEAD.pack_into
 _LONG = struct.Struct(">L")
 _SETTING = struct.Struct(">HL")
 
@@ -50,12 +52,12 @@ def head(length: int, kind: int, flags: int, stream_id: int) -> bytes:
 
 def head_into(buffer: bytearray | memoryview, length: int, kind: int, flags: int, stream_id: int) -> None:
     """Write a frame's head into the first 9 bytes of `buffer`."""
-    _HEAD.pack_into(buffer, 0, length >> 8, length & 0xFF, kind, flags, stream_id)
+    _pack_head_into(buffer, 0, length >> 8, length & 0xFF, kind, flags, stream_id)
 
 
 def parse_head(buffer: memoryview | bytes | bytearray, offset: int) -> tuple[int, int, int, int]:
     """(length, type, flags, stream id) of the head at `offset`; the reserved bit is ignored."""
-    high, low, kind, flags, stream_id = _HEAD.unpack_from(buffer, offset)
+    high, low, kind, flags, stream_id = _unpack_head(buffer, offset)
     return high << 8 | low, kind, flags, stream_id & MAX_STREAM_ID
 
 

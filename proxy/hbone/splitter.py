@@ -29,8 +29,11 @@ _HEADER_TYPES = (FrameType.HEADERS, FrameType.CONTINUATION)
 class Handler(Protocol):
     """Who takes the frames."""
 
+    def on_whole_data(self, stream_id: int, payload: memoryview, *, end_stream: bool) -> None:
+        """A DATA frame without padding that came in one piece: what nearly all of them are."""
+
     def on_data_head(self, stream_id: int, length: int) -> None:
-        """A DATA frame begins; `length` bytes count against the windows, padding included."""
+        """Otherwise: a DATA frame begins; `length` bytes count against the windows, padding included."""
 
     def on_padding(self, length: int) -> None:
         """That many of them are padding and have gone."""
@@ -54,6 +57,7 @@ class Splitter:
     def __init__(self, handler: Handler, limits: Limits) -> None:
         self._handler = handler
         self._limits = limits
+        self._max_frame = limits.max_frame
         self._partial = bytearray()
         self._stream_id = 0
         self._end_stream = False
@@ -80,6 +84,8 @@ class Splitter:
         """
         position, end = 0, len(data)
         while True:
+            if not self._in_data and not self._partial and self._block is None:
+                position = self._feed_whole_data(data, position, end)
             if self._in_data:
                 position = self._feed_data(data, position, end)
                 if self._in_data:
@@ -93,6 +99,18 @@ class Splitter:
                 return
             else:
                 position = self._next(data, position, end)
+
+    def _feed_whole_data(self, data: memoryview, position: int, end: int) -> int:
+        """Take DATA frames for as long as they are whole and plain; anything else is for the others."""
+        on_whole_data, max_frame = self._handler.on_whole_data, self._max_frame
+        while end - position >= HEAD_BYTES:
+            length, kind, flags, stream_id = parse_head(data, position)
+            stop = position + HEAD_BYTES + length
+            if kind or flags & PADDED or stop > end or length > max_frame or not stream_id:
+                break
+            on_whole_data(stream_id, data[position + HEAD_BYTES : stop], end_stream=bool(flags & END_STREAM))
+            position = stop
+        return position
 
     def _next(self, data: memoryview, position: int, end: int) -> int:
         """Take the frame that begins at `position`, whose head is there."""

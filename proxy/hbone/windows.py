@@ -19,9 +19,13 @@ class ReceiveWindow:
     available: int = field(init=False)
     held: int = 0
     owed: int = 0
+    step: int = field(init=False)
+    """Credit is announced by this much: rare enough to be free, early enough that a sender at full
+    speed never waits."""
 
     def __post_init__(self) -> None:
         self.available = self.size
+        self.step = self.size // 4
 
     def take(self, length: int) -> bool:
         """A frame of `length` flow-controlled bytes came. False: more than was allowed."""
@@ -30,16 +34,13 @@ class ReceiveWindow:
         return self.available >= 0
 
     def give_back(self, length: int) -> int:
-        """`length` bytes have gone. The increment to announce now, or 0.
-
-        Announced by the quarter window: rare enough to be free, early enough that a sender at full
-        speed never waits.
-        """
+        """`length` bytes have gone. The increment to announce now, or 0."""
         self.held -= length
-        self.owed += length
-        if self.owed * 4 < self.size:
+        increment = self.owed + length
+        if increment < self.step:
+            self.owed = increment
             return 0
-        increment, self.owed = self.owed, 0
+        self.owed = 0
         self.available += increment
         return increment
 

@@ -44,6 +44,7 @@ class StreamRelay:
         self._app = Endpoint(loop, app, self)
         self._stream = stream
         self._reset_code = reset_code
+        self._ended = False
         buffers = Buffers.of(loop)
         self._frame, self._payload = buffers.frame, buffers.payload
         self._over: asyncio.Future[Outcome] = loop.create_future()
@@ -88,14 +89,14 @@ class StreamRelay:
 
     def on_sendable(self) -> None:
         """There is room again."""
-        if not self._over.done():
+        if not self._ended:
             self._app.resume()
 
     # To the app.
 
     def on_data(self, payload: memoryview) -> None:
         """Pass bytes on; give credit for what left."""
-        if self._over.done():
+        if self._ended:
             return
         self.downloaded += len(payload)
         if self.first_downloaded_ns is None:
@@ -110,7 +111,7 @@ class StreamRelay:
 
     def on_ended(self) -> None:
         """The peer's END_STREAM becomes FIN, behind what is queued."""
-        if not self._over.done():
+        if not self._ended:
             self._app.finish()
 
     def on_finished(self, _endpoint: Endpoint) -> None:
@@ -134,6 +135,7 @@ class StreamRelay:
             self._end(Outcome(End.CLEAN))
 
     def _end(self, outcome: Outcome) -> None:
+        self._ended = True
         self._app.close(clean=False)
         if not self._over.done():
             self._over.set_result(outcome)

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from h2.errors import ErrorCodes
 
+from proxy.hbone.connection import Stream
 from proxy.hbone.events import Header
+from proxy.hbone.frames import HEAD_BYTES
 from proxy.hbone.headers import response_headers
 from proxy.tunnel.errors import ConnectRefused, StreamLost
 
 if TYPE_CHECKING:
+    from proxy.tunnel.channel import Channel
     from proxy.tunnel.tunnel import Tunnel
 
 
@@ -34,17 +37,33 @@ class Receiver(Protocol):
 class TunnelStream:
     """A stream. What comes before a relay is attached is kept: at most a stream's window."""
 
-    __slots__ = ("_answer", "_early", "_ended", "_lost", "_receiver", "_status", "stream_id", "tunnel")
+    __slots__ = (
+        "_answer",
+        "_channel",
+        "_connection",
+        "_early",
+        "_ended",
+        "_lost",
+        "_status",
+        "receiver",
+        "state",
+        "stream_id",
+        "tunnel",
+    )
 
-    def __init__(self, tunnel: Tunnel, stream_id: int) -> None:
+    def __init__(self, tunnel: Tunnel, channel: Channel, state: Stream) -> None:
         self.tunnel = tunnel
-        self.stream_id = stream_id
+        self.state = state
+        """The stream as the connection knows it."""
+        self.stream_id = state.stream_id
+        self.receiver: Receiver | None = None
+        self._channel = channel
+        self._connection = tunnel.connection
         self._answer: asyncio.Future[None] | None = None
         self._status: int | None = None
         self._early = bytearray()
         self._ended = False
         self._lost: StreamLost | None = None
-        self._receiver: Receiver | None = None
 
     # The CONNECT.
 
@@ -91,7 +110,7 @@ class TunnelStream:
 
     def attach(self, receiver: Receiver) -> None:
         """Deliver to `receiver` from here on, beginning with what came early."""
-        self._receiver = receiver
+        self.receiver = receiver
         if self._early:
             early, self._early = self._early, bytearray()
             receiver.on_data(memoryview(early))
@@ -102,15 +121,27 @@ class TunnelStream:
 
     def sendable(self) -> int:
         """Payload bytes that the next frame may have; after a 0, `on_sendable` will come."""
-        return self.tunnel.sendable(self)
+        if not self._channel.congested:
+            room = self._connection.sendable(self.state)
+            if room:
+                return room
+        self.tunnel.wait_for_room(self)
+        return 0
 
     def send(self, frame: memoryview, length: int) -> None:
         """Send `length` payload bytes, which lie behind 9 free ones in `frame`."""
-        self.tunnel.send(self, frame, length)
+        connection = self._connection
+        connection.pack(self.state, frame, length)
+        if connection.has_output:
+            self._channel.write(connection.output())
+        self._channel.write(frame[: HEAD_BYTES + length])
 
     def credit(self, length: int) -> None:
         """Bytes have gone."""
-        self.tunnel.credit(self, length)
+        connection = self._connection
+        connection.credit(self.state, length)
+        if connection.has_output:
+            self._channel.write(connection.output())
 
     def end(self) -> None:
         """END_STREAM: no more bytes from us."""
@@ -127,31 +158,28 @@ class TunnelStream:
         self._status = status
         self._wake()
 
-    def on_data(self, payload: memoryview) -> None:
-        """Bytes came."""
-        if self._receiver is not None:
-            self._receiver.on_data(payload)
-        else:
-            self._early += payload
+    def on_early(self, payload: memoryview) -> None:
+        """Bytes came, and nobody is attached yet."""
+        self._early += payload
 
     def on_ended(self) -> None:
         """The peer's END_STREAM came."""
         self._ended = True
-        if self._receiver is not None:
-            self._receiver.on_ended()
+        if self.receiver is not None:
+            self.receiver.on_ended()
 
     def on_lost(self, code: int, reason: str) -> None:
         """The stream is over without an end."""
         self._lost = StreamLost(reason, code)
         self._early.clear()
         self._wake()
-        if self._receiver is not None:
-            self._receiver.on_reset(code, reason)
+        if self.receiver is not None:
+            self.receiver.on_reset(code, reason)
 
     def on_sendable(self) -> None:
         """There is room again."""
-        if self._receiver is not None:
-            self._receiver.on_sendable()
+        if self.receiver is not None:
+            self.receiver.on_sendable()
 
     def _wake(self) -> None:
         if self._answer is not None and not self._answer.done():

@@ -114,7 +114,8 @@ class Tunnel:
 
     def add(self, stream_id: int) -> TunnelStream:
         """Keep a stream that the connection has just opened or been asked for."""
-        stream = self._streams[stream_id] = TunnelStream(self, stream_id)
+        stream = TunnelStream(self, self._channel, self.connection.stream(stream_id))
+        self._streams[stream_id] = stream
         return stream
 
     def answer(self, stream: TunnelStream, headers: list[Header]) -> None:
@@ -129,25 +130,9 @@ class Tunnel:
             self._write_output()
             self._stream_over(stream.stream_id)
 
-    def sendable(self, stream: TunnelStream) -> int:
-        """What a stream's next frame may hold; 0: it is called back."""
-        room = 0 if self._channel.congested else self.connection.sendable(stream.stream_id)
-        if not room:
-            self._blocked[stream.stream_id] = stream
-        return room
-
-    def send(self, stream: TunnelStream, frame: memoryview, length: int) -> None:
-        """Frame and encrypt `length` bytes behind the 9 free ones."""
-        connection = self.connection
-        connection.pack(stream.stream_id, frame, length)
-        if connection.has_output:
-            self._channel.write(connection.output())
-        self._channel.write(frame[: 9 + length])
-
-    def credit(self, stream: TunnelStream, length: int) -> None:
-        """Bytes of a stream have gone."""
-        self.connection.credit(stream.stream_id, length)
-        self._write_output()
+    def wait_for_room(self, stream: TunnelStream) -> None:
+        """Call the stream back when it may send again."""
+        self._blocked[stream.stream_id] = stream
 
     def end(self, stream: TunnelStream) -> None:
         """End our direction of a stream."""
@@ -158,12 +143,11 @@ class Tunnel:
 
     def reset(self, stream: TunnelStream, code: int) -> None:
         """Give a stream up; nothing happens when it is over."""
-        if self._streams.pop(stream.stream_id, None) is None:
-            return
-        self._blocked.pop(stream.stream_id, None)
-        self.connection.reset(stream.stream_id, code)
+        lived = self._streams.pop(stream.stream_id, None) is not None
+        self.connection.reset(stream.state, code)
         self._write_output()
-        self._stream_over(stream.stream_id)
+        if lived:
+            self._stream_over(stream.stream_id)
 
     def _stream_over(self, stream_id: int) -> None:
         """A stream may be over in both directions: forget it, and let whoever waits for room look again."""
@@ -183,21 +167,30 @@ class Tunnel:
     def on_plaintext(self, data: memoryview) -> None:
         """Handle what came."""
         now = self.loop.time()
+        connection = self.connection
         try:
-            events = self.connection.receive(data, now)
+            events = connection.receive(data, now)
         except RemoteProtocolError as exc:
             self._fail(f"peer broke the protocol: {exc}")
             return
         for event in events:
             if type(event) is Data:
                 stream = self._streams.get(event.stream_id)
-                if stream is not None:
-                    stream.on_data(event.payload)
+                if stream is None:
+                    continue
+                receiver = stream.receiver
+                if receiver is not None:
+                    receiver.on_data(event.payload)
+                else:
+                    stream.on_early(event.payload)
             else:
                 self._handle(event)
-        self._deadlines.received(now)
-        self._write_output()
-        self._close_if_drained()
+        if connection.incomplete or self._deadlines.incomplete_since is not None:
+            self._deadlines.received(now)
+        if connection.has_output:
+            self._channel.write(connection.output())
+        if connection.draining or self._retired:
+            self._close_if_drained()
 
     def on_relieved(self) -> None:
         """Let all who wait try again."""

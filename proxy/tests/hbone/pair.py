@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import TypeVar
 
-from proxy.hbone.connection import Connection, Side
+from proxy.hbone.connection import Connection, Side, Stream
 from proxy.hbone.events import Data, Event, Requested
 from proxy.hbone.frames import HEAD_BYTES
 from proxy.hbone.headers import request_headers, response_headers
@@ -31,12 +31,15 @@ class Pair:
     server: Connection = field(init=False)
     seen: dict[Side, list[Event]] = field(init=False)
     received: dict[tuple[Side, int], bytearray] = field(init=False)
+    streams: dict[tuple[Side, int], Stream] = field(init=False)
+    """Every stream that was ever opened."""
 
     def __post_init__(self) -> None:
         self.client = Connection(Side.CLIENT, self.client_limits)
         self.server = Connection(Side.SERVER, self.server_limits)
         self.seen = {Side.CLIENT: [], Side.SERVER: []}
         self.received = {}
+        self.streams = {}
         self.client.start()
         self.server.start()
 
@@ -53,26 +56,40 @@ class Pair:
                 if isinstance(event, Data):
                     self.received.setdefault((to.side, event.stream_id), bytearray()).extend(event.payload)
                     if not self.hold:
-                        to.credit(event.stream_id, len(event.payload))
+                        to.credit(self.stream(to, event.stream_id), len(event.payload))
                 else:
+                    if isinstance(event, Requested):
+                        self.stream(to, event.stream_id)
                     self.seen[to.side].append(event)
 
     def connect(self) -> int:
         """Open a stream and accept it."""
         stream_id = self.client.connect(HEADERS)
+        self.stream(self.client, stream_id)
         self.pump()
         assert Requested(stream_id, HEADERS) in self.seen[Side.SERVER]
         self.server.answer(stream_id, response_headers(200))
         self.pump()
         return stream_id
 
+    def stream(self, connection: Connection, stream_id: int) -> Stream:
+        """One side's view of a stream, also when it is over."""
+        key = (connection.side, stream_id)
+        if key not in self.streams:
+            self.streams[key] = connection.stream(stream_id)
+        return self.streams[key]
+
+    def sendable(self, connection: Connection, stream_id: int) -> int:
+        """What one side may send."""
+        return connection.sendable(self.stream(connection, stream_id))
+
     def send(self, sender: Connection, stream_id: int, payload: bytes) -> int:
         """Send as much of `payload` as the windows let; how much that was."""
         peer = self.server if sender is self.client else self.client
         sent = 0
-        while sent < len(payload) and (room := sender.sendable(stream_id)):
+        while sent < len(payload) and (room := self.sendable(sender, stream_id)):
             part = payload[sent : sent + room]
-            self.deliver(peer, sender.output() + packed(sender, stream_id, part))
+            self.deliver(peer, sender.output() + packed(sender, self.stream(sender, stream_id), part))
             sent += len(part)
             if not self.hold:
                 self.pump()
@@ -83,8 +100,8 @@ class Pair:
         return [event for event in self.seen[side] if isinstance(event, kind)]
 
 
-def packed(connection: Connection, stream_id: int, payload: bytes) -> bytes:
+def packed(connection: Connection, stream: Stream, payload: bytes) -> bytes:
     """One DATA frame, made as the relay makes it."""
     buffer = bytearray(HEAD_BYTES) + payload
-    connection.pack(stream_id, buffer, len(payload))
+    connection.pack(stream, buffer, len(payload))
     return bytes(buffer)

@@ -105,11 +105,11 @@ def test_nothing_is_sendable_before_the_answer(pair: Pair) -> None:
     stream_id = pair.client.connect(HEADERS)
     pair.pump()
 
-    assert pair.client.sendable(stream_id) == 0
-    assert pair.server.sendable(stream_id) == 0
+    assert pair.sendable(pair.client, stream_id) == 0
+    assert pair.sendable(pair.server, stream_id) == 0
     pair.server.answer(stream_id, OK)
     pair.pump()
-    assert MAX_PAYLOAD == pair.client.sendable(stream_id) == pair.server.sendable(stream_id)
+    assert MAX_PAYLOAD == pair.sendable(pair.client, stream_id) == pair.sendable(pair.server, stream_id)
 
 
 def test_refusal_ends_the_stream_and_leaves_the_others(pair: Pair) -> None:
@@ -138,7 +138,7 @@ def test_half_closed_request_is_served() -> None:
 
 def test_reset_is_seen_with_its_code(pair: Pair) -> None:
     stream_id = pair.connect()
-    pair.server.reset(stream_id, ErrorCodes.CONNECT_ERROR)
+    pair.server.reset(pair.stream(pair.server, stream_id), ErrorCodes.CONNECT_ERROR)
     pair.pump()
 
     assert [(stream_id, ErrorCodes.CONNECT_ERROR)] == [
@@ -155,7 +155,7 @@ def test_stream_over_the_limit_is_refused_alone() -> None:
 
     assert [event.stream_id for event in events if isinstance(event, Requested)] == [1, 3]
     assert resets(server.output()) == [(5, ErrorCodes.REFUSED_STREAM)]
-    server.reset(1, ErrorCodes.CANCEL)
+    server.reset(server.stream(1), ErrorCodes.CANCEL)
     events = server.receive(head(7, encoder=encoder), 0.0)
     assert [Requested(7, HEADERS)] == events
 
@@ -345,7 +345,7 @@ def test_padding_is_credited() -> None:
         assert min(credit.values()) >= 257
         for event in server.receive(data(1, b"\xff" + b"x" + b"\0" * 255, frames.PADDED), 0.0):
             if isinstance(event, Data):
-                server.credit(1, len(event.payload))
+                server.credit(server.stream(1), len(event.payload))
         credit = {key: value - 257 for key, value in credit.items()}
         for kind, _, stream_id, payload in kinds(server.output()):
             if kind == FrameType.WINDOW_UPDATE:
@@ -359,9 +359,9 @@ def test_discarded_data_is_credited() -> None:
     for number in range(80):
         stream_id = pair.connect()
         assert pair.send(pair.client, stream_id, b"x" * 50_000) == 50_000, number
-        pair.server.reset(stream_id, ErrorCodes.CANCEL)
+        pair.server.reset(pair.stream(pair.server, stream_id), ErrorCodes.CANCEL)
         # Data under way while the reset travels is charged to the connection as well.
-        if pair.client.sendable(stream_id):
+        if pair.sendable(pair.client, stream_id):
             pair.send(pair.client, stream_id, b"y" * 100)
         pair.pump()
 
@@ -375,11 +375,11 @@ def test_no_credit_before_bytes_have_gone() -> None:
     assert pair.send(pair.client, first, b"x" * 100_000) == 65_535
     pair.pump()
 
-    assert pair.client.sendable(first) == 0
+    assert pair.sendable(pair.client, first) == 0
     assert pair.send(pair.client, second, b"y" * 10) == 10
-    pair.server.credit(first, 65_535)
+    pair.server.credit(pair.stream(pair.server, first), 65_535)
     pair.pump()
-    assert pair.client.sendable(first) > 60_000
+    assert pair.sendable(pair.client, first) > 60_000
 
 
 def test_bytes_that_a_closed_stream_still_holds_keep_their_share_of_the_window() -> None:
@@ -393,31 +393,31 @@ def test_bytes_that_a_closed_stream_still_holds_keep_their_share_of_the_window()
     other = pair.connect()
 
     assert pair.server.live - 1 == 0
-    assert pair.client.sendable(other) == 0
-    pair.server.credit(stream_id, 65_535)
+    assert pair.sendable(pair.client, other) == 0
+    pair.server.credit(pair.stream(pair.server, stream_id), 65_535)
     pair.pump()
-    assert pair.client.sendable(other) > 0
+    assert pair.sendable(pair.client, other) > 0
 
 
 def test_shrunken_window_goes_negative_and_recovers() -> None:
     server = raw_server()
     server.receive(head(1), 0.0)
     server.answer(1, OK)
-    packed(server, 1, b"x" * 60_000)
+    packed(server, server.stream(1), b"x" * 60_000)
     server.receive(frames.settings([(4, 10_000)]), 0.0)
-    assert server.sendable(1) == 0
+    assert server.sendable(server.stream(1)) == 0
     server.receive(frames.window_update(1, 50_000), 0.0)
-    assert server.sendable(1) == 0
+    assert server.sendable(server.stream(1)) == 0
     server.receive(frames.window_update(1, 5), 0.0)
 
-    assert server.sendable(1) == 5
+    assert server.sendable(server.stream(1)) == 5
     server.end(1)  # h2's view of the window never moved, so an end is always possible
 
 
 def test_sending_more_than_the_window_is_our_mistake(pair: Pair) -> None:
     stream_id = pair.connect()
     with pytest.raises(LocalProtocolError):
-        pair.client.pack(stream_id, bytearray(9), 5 * 1024 * 1024)
+        pair.client.pack(pair.stream(pair.client, stream_id), bytearray(9), 5 * 1024 * 1024)
 
 
 def test_goaway_lets_live_streams_finish(pair: Pair) -> None:
@@ -535,14 +535,16 @@ def test_hundreds_of_megabytes_over_one_stream() -> None:
     total = 300 * 1024 * 1024
     sent = received = 0
     while sent < total:
-        room = pair.client.sendable(stream_id)
+        room = pair.sendable(pair.client, stream_id)
         assert room, "the window closed although everything was credited"
-        frame = pair.client.output() + packed(pair.client, stream_id, payload[:room])
+        frame = pair.client.output() + packed(
+            pair.client, pair.stream(pair.client, stream_id), payload[:room]
+        )
         sent += room
         for event in pair.server.receive(frame, 0.0):
             if isinstance(event, Data):
                 received += len(event.payload)
-                pair.server.credit(stream_id, len(event.payload))
+                pair.server.credit(pair.stream(pair.server, stream_id), len(event.payload))
         pair.client.receive(pair.server.output(), 0.0)
     pair.client.end(stream_id)
     pair.server.end(stream_id)
@@ -589,48 +591,47 @@ def test_both_views_of_every_stream_agree(  # noqa: PLR0912  one branch per acti
                 held[key] = held.get(key, 0) + len(event.payload)
                 pair.received.setdefault(key, bytearray()).extend(event.payload)
             elif isinstance(event, Requested):
+                pair.stream(receiver, event.stream_id)
                 requested.append(event.stream_id)
 
     for action, side, index, count in actions:
         connection = sides[side]
         stream_id = 2 * index + 1
-        stream = connection._streams.get(stream_id)
-        usable = stream is not None and not stream.closed
+        stream = pair.streams.get((side, stream_id))
         match action:
             case "connect":
                 if pair.client.capacity:
-                    pair.client.connect(HEADERS)
+                    pair.stream(pair.client, pair.client.connect(HEADERS))
             case "answer" | "refuse":
-                waiting = pair.server._streams.get(stream_id)
-                if stream_id in requested and waiting is not None and not waiting.answered:
+                waiting = pair.streams.get((Side.SERVER, stream_id))
+                if waiting is not None and not waiting.closed and not waiting.answered:
                     (pair.server.answer if action == "answer" else pair.server.refuse)(stream_id, OK)
             case "send":
-                room = min(connection.sendable(stream_id), count)
-                if room:
-                    wire[side] += connection.output() + packed(connection, stream_id, b"z" * room)
+                room = min(connection.sendable(stream), count) if stream is not None else 0
+                if room and stream is not None:
+                    wire[side] += connection.output() + packed(connection, stream, b"z" * room)
                     sent[side, stream_id] = sent.get((side, stream_id), 0) + room
             case "credit":
                 amount = min(held.get((side, stream_id), 0), count)
-                connection.credit(stream_id, amount)
-                held[side, stream_id] = held.get((side, stream_id), 0) - amount
+                if amount:
+                    connection.credit(pair.streams[side, stream_id], amount)
+                    held[side, stream_id] -= amount
             case "end":
-                if usable and stream is not None and stream.answered and not stream.local_ended:
+                if stream is not None and not stream.closed and stream.answered and not stream.local_ended:
                     connection.end(stream_id)
             case "reset":
-                if usable:
-                    connection.reset(stream_id, ErrorCodes.CANCEL)
+                if stream is not None:
+                    connection.reset(stream, ErrorCodes.CANCEL)
+                    held.pop((side, stream_id), None)
             case "deliver":
                 deliver(side, count)
-    for stream_id in list(pair.client._streams):
-        pair.client.reset(stream_id, ErrorCodes.CANCEL)
     for _ in range(6):
+        for (side, _), stream in pair.streams.items():
+            sides[side].reset(stream, ErrorCodes.CANCEL)
         deliver(Side.CLIENT, 1 << 30)
         deliver(Side.SERVER, 1 << 30)
-        for (side, stream_id), amount in held.items():
-            sides[side].credit(stream_id, amount)
-        held.clear()
 
-    assert 0 == pair.client.live == pair.server.live
+    assert pair.client.live == pair.server.live == 0
     for sender, receiver in ((pair.client, pair.server), (pair.server, pair.client)):
         window = receiver._receive
         assert window.held == 0
