@@ -16,6 +16,9 @@ from typing import Protocol
 from harness.engines.owner import Owner
 from harness.errors import RunFailed
 
+RUN_VARIABLE = "AMBIENTBENCH_RUN"
+"""In the environment of every member and of what it starts: the id of the run that it belongs to."""
+
 
 class Role(StrEnum):
     """What a member is for."""

@@ -23,7 +23,7 @@ import requests
 from docker.utils.socket import frames_iter
 
 from harness.engines import images
-from harness.engines.api import Completed, EngineError, Member, Remains, Run
+from harness.engines.api import RUN_VARIABLE, Completed, EngineError, Member, Remains, Run
 from harness.engines.docker_images import DockerImages
 from harness.engines.owner import Owner
 from harness.errors import Leftovers
@@ -263,7 +263,7 @@ class DockerEngine:
         config: dict[str, Any] = self._client.create_container_config(
             self._tags[member.image],
             [*self._become(member), *member.command],
-            environment=dict(member.env),
+            environment={**member.env, RUN_VARIABLE: self.run.id},
             user=None if member.capabilities else self._user(),
             host_config=host,
             labels={

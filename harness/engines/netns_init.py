@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.engines import kernel
+from harness.engines.api import RUN_VARIABLE
 
 NAMESPACES = Path("/run/netns")
 """Where ip-netns(8) keeps its own, so that `ip netns` works for a person who looks inside."""
@@ -39,6 +40,7 @@ class Supervised:
 class Supervisor:
     """Namespaces and processes of one run."""
 
+    run_id: str
     rundir: Path
     root: str
     """Folder that holds the `harness` and `proxy` packages."""
@@ -53,7 +55,7 @@ class Supervisor:
             namespace = NAMESPACES / spec["namespace"]
             if not namespace.exists():
                 _make_namespace(namespace, spec["sysctls"])
-            pid = _spawn(spec, self.rundir / "logs" / f"{spec['name']}.log", self.root)
+            pid = _spawn(spec, self.rundir / "logs" / f"{spec['name']}.log", self.root, self.run_id)
             self.members[spec["name"]] = Supervised(spec=spec, pid=pid)
         return self.processes({})
 
@@ -132,7 +134,7 @@ def _make_namespace(path: Path, sysctls: dict[str, str]) -> None:
         os.close(home)
 
 
-def _spawn(spec: dict[str, Any], log: Path, root: str) -> int:
+def _spawn(spec: dict[str, Any], log: Path, root: str, run_id: str) -> int:
     """Start a member in its namespace; its pid, once the program has really been executed.
 
     Raises:
@@ -142,7 +144,7 @@ def _spawn(spec: dict[str, Any], log: Path, root: str) -> int:
     pid = os.fork()
     if pid == 0:
         os.close(told)
-        _become(spec, log, root, tell)
+        _become(spec, log, root, run_id, tell)
     os.close(tell)
     with os.fdopen(told, "rb") as reader:
         failure = reader.read().decode()
@@ -152,7 +154,7 @@ def _spawn(spec: dict[str, Any], log: Path, root: str) -> int:
     return pid
 
 
-def _become(spec: dict[str, Any], log: Path, root: str, tell: int) -> NoReturn:
+def _become(spec: dict[str, Any], log: Path, root: str, run_id: str, tell: int) -> NoReturn:
     try:
         os.setsid()
         signal.set_wakeup_fd(-1)
@@ -169,7 +171,7 @@ def _become(spec: dict[str, Any], log: Path, root: str, tell: int) -> NoReturn:
         kernel.forbid_new_privileges()
         command = spec["command"]
         program = sys.executable if command[0] == "python3" else command[0]
-        settings = {**environment(root), **spec["env"]}
+        settings = {**environment(root), RUN_VARIABLE: run_id, **spec["env"]}
         os.execvpe(program, [program, *command[1:]], settings)  # noqa: S606  # a shell is what must not be there
     except BaseException as exc:  # noqa: BLE001  # after fork nothing may return into the supervisor's code
         os.write(tell, f"{type(exc).__name__}: {exc}".encode())
@@ -262,7 +264,7 @@ def main() -> None:
     owner = socket.socket(fileno=arguments.owner)
     owner.set_inheritable(False)
     private_run(arguments.rundir)
-    supervisor = Supervisor(rundir=arguments.rundir, root=arguments.root)
+    supervisor = Supervisor(run_id=arguments.run[0], rundir=arguments.rundir, root=arguments.root)
     serve(supervisor, owner, arguments.rundir / "engine" / "init.sock")
 
 

@@ -1,7 +1,8 @@
 """What exists on this machine that a testbed could have changed, to compare before with after.
 
-Containers, Docker networks and volumes, network namespaces, the host's links, addresses, routes,
-policy rules, packet filter rules and forwarding sysctls, the harness's processes, and run folders.
+Containers, Docker networks and volumes, named namespaces, the host's links, addresses, routes, policy
+rules, packet filter rules and forwarding sysctls, processes of runs, and run folders. A namespace
+without a name lives as long as a process in it: processes stand for both.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from harness.engines.api import RUN_VARIABLE
+from harness.engines.netns import SUPERVISOR
 from harness.testbed import rundir
 
 COUNTERS = re.compile(r"\[\d+:\d+\]|^#.*$", re.MULTILINE)
@@ -31,8 +34,6 @@ COMMANDS = {
     "nft rule": ["iptables-nft-save"],
 }
 SYSCTLS = ("net.ipv4.ip_forward", "net.ipv4.conf.all.rp_filter")
-MODULES = ("harness.", "proxy")
-"""What a testbed's processes run with `python3 -m`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,6 @@ class Snapshot:
         for kind, command in COMMANDS.items():
             entries |= {f"{kind}: {line}" for line in _lines(command)}
         entries |= {f"process: {line}" for line in _processes()}
-        entries |= {f"namespace: {line}" for line in _namespaces()}
         entries |= {f"sysctl: {name} = {_sysctl(name)}" for name in SYSCTLS}
         base = rundir.base()
         entries |= {f"run folder: {path}" for path in (base.iterdir() if base.is_dir() else [])}
@@ -71,28 +71,19 @@ def _lines(command: list[str]) -> list[str]:
 
 
 def _processes() -> list[str]:
-    """Processes that run a testbed's modules, and supervisors."""
+    """Processes that belong to a run, by their environment, which children inherit; and supervisors."""
+    marks = (f"{RUN_VARIABLE}=".encode(), SUPERVISOR.encode())
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            arguments = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            command = (entry / "cmdline").read_bytes()
+            # A name in the environment begins it, or follows the end of another.
+            environment = b"\0" + (entry / "environ").read_bytes()
         except OSError:
             continue
-        if "-m" in arguments and arguments[arguments.index("-m") + 1].startswith(MODULES):
-            found.append(f"{entry.name} {' '.join(arguments).strip()}")
+        if b"\0" + marks[0] in environment or marks[1] in command.split(b"\0"):
+            found.append(f"{entry.name} {command.decode(errors='replace').replace(chr(0), ' ').strip()}")
     return found
-
-
-def _namespaces() -> set[str]:
-    """Network namespaces that some process is in, by inode, each with its oldest process's program."""
-    holders: dict[str, str] = {}
-    for pid in sorted(int(entry.name) for entry in Path("/proc").glob("[0-9]*")):
-        try:
-            inode = str(Path(f"/proc/{pid}/ns/net").readlink())
-            holders.setdefault(inode, Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode())
-        except OSError:
-            continue
-    return {f"{inode} ({program})" for inode, program in holders.items()}
 
 
 def _sysctl(name: str) -> str:

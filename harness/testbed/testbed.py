@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -60,6 +61,8 @@ class Testbed:
     told: Callable[[str], None] = log.info
     standing: bool = False
     """Whether it outlives this process (`up`)."""
+    failure_logs: Path | None = None
+    """Where every member's log goes when the way up fails; None: only the last words of those that ended."""
     up_s: float = 0.0
     """How long the way up took, images and all."""
     stages_s: dict[str, float] = field(default_factory=dict)
@@ -78,12 +81,17 @@ class Testbed:
             BringUpFailed: A step failed; what had been made is gone again.
         """
         begin = time.monotonic()
-        with ExitStack() as undo:
-            try:
-                self._bring_up(undo)
-            except (ControlError, EngineError, OSError) as exc:
-                raise BringUpFailed(f"bring up the testbed: {exc}{self._last_words()}") from exc
-            self._undo = undo.pop_all()
+        try:
+            self._bring_up(self._undo)
+        except (ControlError, RunFailed, OSError) as exc:
+            words = self._last_words()
+            with _uninterrupted():
+                self._undo.close()
+            raise BringUpFailed(f"bring up the testbed: {exc}{words}") from exc
+        except BaseException:
+            with _uninterrupted():
+                self._undo.close()
+            raise
         self.up_s = time.monotonic() - begin
         log.info("testbed up run=%s engine=%s seconds=%.2f", self.run_id, self.choice.name, self.up_s)
         return self
@@ -98,7 +106,8 @@ class Testbed:
         if self.standing and kind is None:
             self._undo.pop_all()
         else:
-            self._undo.close()
+            with _uninterrupted():
+                self._undo.close()
 
     @property
     def run_id(self) -> str:
@@ -206,7 +215,7 @@ class Testbed:
         self._stage("round trips", lambda: ready.check(self.engine, self.topology))
         if self.standing:
             self.engine.detach()
-            self.rundir = self.rundir.marked(State.STANDING)
+        self.rundir = self.rundir.marked(State.STANDING if self.standing else State.MEASURING)
 
     def _stage(self, name: str, work: Callable[[], object]) -> None:
         begin = time.monotonic()
@@ -278,11 +287,16 @@ class Testbed:
 
     def _last_words(self) -> str:
         """The end of the log of every member that has ended, for the message."""
-        try:
-            ended = self.engine.exited()
-        except (EngineError, AttributeError):
+        if not self.members:
             return ""
-        return "".join(self._words(self._named(ended), ended))
+        try:
+            if self.failure_logs is not None:
+                self.collect_logs(self.failure_logs)
+            ended = self.engine.exited()
+        except EngineError:
+            return ""
+        kept = f"\n  logs of all members: {self.failure_logs}" if self.failure_logs is not None else ""
+        return "".join(self._words(self._named(ended), ended)) + kept
 
     def _named(self, names: Iterable[str]) -> list[Member]:
         return [member for member in self.members if member.name in set(names)]
@@ -291,6 +305,16 @@ class Testbed:
         for member in members:
             tail = "\n    ".join(self._log(member).strip().splitlines()[-LOG_TAIL_LINES:])
             yield f"\n  {member.name} ended with {ended[member.name]}:\n    {tail or '(wrote nothing)'}"
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold signals back until the block is done: taking down is never left half-way."""
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 def attach(rundir: RunDir, choice: Choice, topology: Topology) -> Testbed:

@@ -46,17 +46,17 @@ class Ordinary:
     place: Path
 
     def run(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        """`python3 ARGUMENTS` as that user, with the copy's packages."""
+        """`python ARGUMENTS` as that user, in the copy's virtual environment."""
         command = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--inh-caps=-all"]
         environment = {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "PYTHONPATH": f"{self.place}/clone:{self.place}/site",
+            "PYTHONPATH": f"{self.place}/clone",
             "HOME": f"{self.place}/home",
             "XDG_RUNTIME_DIR": f"{self.place}/home",
             **settings,
         }
         return subprocess.run(
-            [*command, PYTHON, *arguments],
+            [*command, f"{self.place}/venv/bin/python", *arguments],
             capture_output=True,
             text=True,
             check=False,
@@ -80,7 +80,9 @@ def ordinary_user() -> Iterator[Ordinary]:
     try:
         for name in ("harness", "proxy", "suites", "images"):
             _copy(REPOSITORY / name, place / "clone" / name, "__pycache__")
-        _copy(Path(sysconfig.get_path("purelib")), place / "site", *NOT_NEEDED)
+        subprocess.run([PYTHON, "-m", "venv", "--without-pip", str(place / "venv")], check=True)
+        site = place / "venv" / "lib" / f"python{'.'.join(found)}" / "site-packages"
+        _copy(Path(sysconfig.get_path("purelib")), site, *NOT_NEEDED)
         (place / "home").mkdir()
         subprocess.run(["chmod", "-R", "a+rX", str(place)], check=True)
         os.chown(place / "home", UID, UID)
@@ -90,4 +92,6 @@ def ordinary_user() -> Iterator[Ordinary]:
 
 
 def _copy(source: Path, target: Path, *ignored: str) -> None:
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(*ignored), symlinks=True)
+    shutil.copytree(
+        source, target, ignore=shutil.ignore_patterns(*ignored), symlinks=True, dirs_exist_ok=True
+    )

@@ -65,9 +65,7 @@ def test_no_arguments_show_the_usage_on_standard_error() -> None:
         (["up", "\udce4.toml"], "toml"),
     ],
 )
-def test_a_command_line_that_makes_no_sense_is_answered_with_what_would(
-    arguments: list[str], said: str
-) -> None:
+def test_a_senseless_command_line_is_answered_with_what_makes_sense(arguments: list[str], said: str) -> None:
     done = _run(*[os.fsdecode(os.fsencode(argument)) for argument in arguments])
 
     assert done.returncode == ExitCode.USAGE, done.stderr
