@@ -19,6 +19,7 @@ MTU = 1500
 """On every link alike; lo keeps the kernel's 65536, as in any pod."""
 
 _PERMANENT = 0x80  # NUD_PERMANENT, linux/neighbour.h
+_STATIC = 0x40  # NUD_NOARP: behind a port for good; on a bridge, permanent means the bridge itself
 
 
 class LinkError(Exception):
@@ -67,7 +68,7 @@ def bridge(name: str, ports: Sequence[Port]) -> None:
                 member = _index(kernel, port.link)
                 kernel.link("set", index=member, master=index)
                 kernel.link("set", index=member, state="up")
-                kernel.fdb("replace", ifindex=member, lladdr=port.mac, state=_PERMANENT)
+                kernel.fdb("replace", ifindex=member, lladdr=port.mac, state=_STATIC)
 
 
 def configure(addresses: Sequence[Address], neighbours: Sequence[Neighbour], routes: Sequence[Route]) -> None:
