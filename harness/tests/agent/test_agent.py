@@ -7,6 +7,7 @@ proxy that knows nothing of levels.
 from __future__ import annotations
 
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -53,9 +54,11 @@ class Bed:
 
     def ask(self, op: str, **arguments: object) -> dict[str, dict[str, Any]]:
         """Ask both agents; what they say of namespaces, joined."""
+        for agent in self.agents.values():
+            agent.send(op, **arguments)
         joined: dict[str, dict[str, Any]] = {}
         for agent in self.agents.values():
-            joined |= agent.call(op, timeout_s=30.0, **arguments).document.get("namespaces", {})
+            joined |= agent.receive().document.get("namespaces", {})
         return joined
 
     def address(self, name: str) -> str:
@@ -487,6 +490,39 @@ def test_a_setup_that_fails_leaves_nothing(bed: Bed, make_namespace: MakeNamespa
     assert {True} == {link["made"] for link in again["links"] if link["namespace"] == "node-a"}
 
 
+def test_an_agent_that_is_killed_leaves_no_process(
+    bed: Bed, make_namespace: MakeNamespace, tmp_path: Path
+) -> None:
+    paths = {name: make_namespace() for name in bed.paths}
+    for folder in ("agent", "zds"):
+        (tmp_path / folder / "a").mkdir(parents=True)
+    command = [sys.executable, "-m", "harness.agent", "--node", "a", "--rundir", str(tmp_path)]
+    with (
+        subprocess.Popen(command) as process,
+        Channel(tmp_path / "agent" / "a" / "agent.sock", connect_timeout_s=10) as agent,
+        ExitStack() as undo,
+    ):
+        agent.call("setup", namespaces=paths, topology=str(bed.rundir / "topology.json"), underlay=True)
+        pids = _family(process.pid)[1:]
+        watched = [os.pidfd_open(pid) for pid in pids]
+        for descriptor in watched:
+            undo.callback(os.close, descriptor)
+        process.kill()
+
+        # the nursery and one worker for each namespace: node, three pods, underlay, host
+        assert 7 == len(pids)
+        for descriptor in watched:
+            assert select.select([descriptor], [], [], 10)[0]
+
+
+def _family(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    pids = [pid]
+    for each in pids:
+        pids += [int(child) for child in Path(f"/proc/{each}/task/{each}/children").read_text().split()]
+    return pids
+
+
 def _links() -> set[str]:
     return {
         line.partition(":")[0].strip() for line in Path("/proc/thread-self/net/dev").read_text().splitlines()
@@ -497,11 +533,8 @@ def test_nothing_piles_up_in_the_agent(bed: Bed) -> None:
     agent = bed.agents["b"]
 
     def descriptors() -> int:
-        pids = [bed.processes["b"].pid]
-        for pid in pids:
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            pids += [int(child) for child in children]
-        return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)  # noqa: PTH208 - a count of entries
+        family = _family(bed.processes["b"].pid)
+        return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in family)  # noqa: PTH208 - a count of entries
 
     for level in names():
         agent.call("capture", interception=level)
