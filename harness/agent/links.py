@@ -19,7 +19,7 @@ MTU = 1500
 """On every link alike; lo keeps the kernel's 65536, as in any pod."""
 
 _PERMANENT = 0x80  # NUD_PERMANENT, linux/neighbour.h
-_STATIC = 0x40  # NUD_NOARP: static in a bridge's table, where NUD_PERMANENT means the bridge's own address
+_STATIC = 0x40  # NUD_NOARP: behind a port for good; on a bridge, permanent means the bridge itself
 
 
 class LinkError(Exception):

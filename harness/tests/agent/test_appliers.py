@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -227,6 +228,17 @@ def test_a_nodes_rules_bring_no_table_beyond_their_own(
     workers: Workers, make_namespace: MakeNamespace
 ) -> None:
     assert ["mangle"] == run(workers, make_namespace(), "tables_on_node")
+
+
+@pytest.mark.parametrize("applier", APPLIERS)
+def test_an_ordinary_users_namespace_takes_them_too(applier: str) -> None:
+    call = f"from {__name__} import walked, filled; "
+    call += f"print(all(found[0] and found[1] for found in walked({applier!r}).values())); "
+    call += f"print(filled({applier!r}, 'redirect', 2000)[0])"
+    command = ["unshare", "--user", "--map-root-user", "--net", sys.executable, "-c", call]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert ("True\nTrue\n", 0) == (done.stdout, done.returncode), done.stderr
 
 
 def test_a_lock_that_is_held_is_named(workers: Workers, make_namespace: MakeNamespace) -> None:

@@ -97,7 +97,7 @@ def test_a_namespace_that_is_gone_is_named(workers: Workers) -> None:
 
 @pytest.mark.parametrize(
     ("function", "arguments", "said"),
-    [("die", {"number": int(signal.SIGSEGV)}, "signal 11"), ("leave", {}, "exit 3")],
+    [("die", {"number": int(signal.SIGKILL)}, "signal 9"), ("leave", {}, "exit 3")],
 )
 def test_a_process_that_dies_is_reported_and_replaced(
     function: str,
