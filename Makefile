@@ -39,7 +39,7 @@ proto: setup
 	$(PYTHON_BIN) -m grpc_tools.protoc -I. --python_out=. --pyi_out=. proxy/proto/*.proto
 
 compose: setup
-	$(PYTHON_BIN) -m harness.compose
+	$(PYTHON_BIN) -m harness.compose --images
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from harness.engines.api import Engine
 from harness.errors import RunFailed
@@ -22,21 +23,7 @@ def check(engine: Engine, topology: Topology) -> None:
         NotReady: Someone did not answer within the deadline.
     """
     for client in (pod for pod in topology.pods if pod.client):
-        targets: list[Pod | Host] = [pod for pod in topology.pods if not pod.client]
-        targets += topology.hosts
-        request = {
-            "deadline_s": DEADLINE_S,
-            "targets": [
-                {
-                    "name": target.name,
-                    "node": target.node if isinstance(target, Pod) else "",
-                    "address": str(target.address),
-                    "port": APP_PORT,
-                }
-                for target in targets
-            ],
-        }
-        command = ["python3", "-m", "harness.load.roundtrip", json.dumps(request)]
+        command = ["python3", "-m", "harness.load.roundtrip", json.dumps(request(topology))]
         done = engine.execute(f"probe-{client.name}", command)
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip().splitlines()
@@ -46,3 +33,21 @@ def check(engine: Engine, topology: Topology) -> None:
         if failed:
             shown = "; ".join(f"{name}: {result}" for name, result in failed.items())
             raise NotReady(f"from pod {client.name}, no round trip within {DEADLINE_S:g} s to {shown}")
+
+
+def request(topology: Topology) -> dict[str, Any]:
+    """What a client pod is asked to try (`harness.load.roundtrip`): every pod with a backend, every host."""
+    targets: list[Pod | Host] = [pod for pod in topology.pods if not pod.client]
+    targets += topology.hosts
+    return {
+        "deadline_s": DEADLINE_S,
+        "targets": [
+            {
+                "name": target.name,
+                "node": target.node if isinstance(target, Pod) else "",
+                "address": str(target.address),
+                "port": APP_PORT,
+            }
+            for target in targets
+        ],
+    }

@@ -35,7 +35,7 @@ ARROWS: dict[str, set[str]] = {
     "analysis": {"evidence", "results"} | VALUES,
     "report": {"analysis", "evidence", "results"} | VALUES,
     "cli": {"analysis", "dataplanes", "control", "engines", "report", "results", "run", "testbed"} | VALUES,
-    "compose": {"dataplanes", "engines", "suite", "testbed", "topology"},
+    "compose": {"control", "controlplane", "dataplanes", "engines", "testbed"} | VALUES,
     "__main__": {"cli"},
 }
 
@@ -50,7 +50,7 @@ ONLY = {
     "grpc": {"harness.controlplane", "proxy.identity"},
     "h2": {"proxy.hbone", "proxy.listeners", "proxy.relay", "proxy.tunnel"},
     "iptc": {"harness.agent.appliers.iptc"},
-    "jinja2": {"harness.report"},
+    "jinja2": {"harness.compose.files", "harness.report"},
     "locust": {"harness.load.driver"},
     "pandas": {"harness.results.read", "harness.analysis", "harness.report"},
     "plotly": {"harness.report.figures"},
@@ -66,6 +66,7 @@ MEMBERS = (
     "harness.agent.__main__",
     "harness.backends.__main__",
     "harness.controlplane.__main__",
+    "harness.compose.wire",
     "harness.engines.idle",
     "harness.load.driver",
     "harness.load.probe",
