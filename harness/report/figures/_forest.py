@@ -8,7 +8,7 @@ from harness.analysis.compare import Comparison, Word
 from harness.analysis.findings import Findings
 from harness.analysis.measures import METRICS
 from harness.report.figures._dots import Dot, Rows, dot_plot, series
-from harness.report.figures._figure import BLUE, GREEN, GREY, ORANGE, RED, Figure, Value, log_ticks
+from harness.report.figures._figure import BLUE, GREEN, GREY, RED, Figure, Value, log_ticks
 
 LOOKS = {
     Word.COSTS: (RED, "triangle-right"),
@@ -109,8 +109,8 @@ def _caption(comparisons: Sequence[Comparison], practical: float) -> str:
     )
     return (
         f"Median of the rounds' paired ratios, {n} rounds; {bars}. "
-        f"The grey band is the practical threshold, {(practical - 1) * 100:.3g} %. Latency: above 1 is slower; "
-        "throughput: above 1 is more."
+        f"The grey band is the practical threshold, {(practical - 1) * 100:.3g} %. "
+        "Latency: above 1 is slower; throughput: above 1 is more."
     )
 
 
