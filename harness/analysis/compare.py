@@ -99,33 +99,35 @@ def judge_ratio(ratio: Estimate | None, metric: str, yardstick: Yardstick) -> tu
     """The verdict on a ratio and its reason.
 
     No difference needs proof like any other claim: the whole interval within the practical
-    threshold. A difference needs an interval that leaves out 1 and an effect larger than what two
-    equal configurations showed in the same run. Everything else stays open.
+    threshold. A difference needs an interval that leaves out 1, and an effect larger than that
+    threshold and than what two equal configurations showed in the same run. The rest stays open.
     """
     if ratio is None:
         return Word.INCONCLUSIVE, "no round in which both sides are valid"
     if ratio.low is None or ratio.high is None:
-        return (
-            Word.INCONCLUSIVE,
-            f"{ratio.rounds} of the {ROUNDS_FOR_AN_INTERVAL} rounds that a 95 % interval needs",
-        )
-    practical = yardstick.practical
-    percent = f"{(practical - 1) * 100:.3g} %"
+        because = f"{ratio.rounds} of the {ROUNDS_FOR_AN_INTERVAL} rounds that a 95 % interval needs"
+        return Word.INCONCLUSIVE, because
+    practical, percent = yardstick.practical, f"{(yardstick.practical - 1) * 100:.3g} %"
     if ratio.low >= 1 / practical and ratio.high <= practical:
         return Word.NO_DIFFERENCE, f"the whole interval lies within the practical threshold of {percent}"
-    if ratio.low <= 1 <= ratio.high:
-        return (
-            Word.INCONCLUSIVE,
-            f"the interval holds 1 and reaches beyond the practical threshold of {percent}",
-        )
-    noise = yardstick.noise.get(metric, 1.0)
-    if abs(math.log(ratio.median)) <= math.log(noise):
-        return (
-            Word.INCONCLUSIVE,
-            f"two equal configurations differed by {(noise - 1) * 100:.1f} % in this run, as much as these",
-        )
+    doubt = _doubt(ratio, yardstick.noise.get(metric, 1.0), practical, percent)
+    if doubt:
+        return Word.INCONCLUSIVE, doubt
     worse = (ratio.median > 1) == METRICS[metric].lower_is_better
-    return (Word.COSTS if worse else Word.SAVES), "the interval leaves out 1"
+    because = "the interval leaves out 1, and the effect exceeds the practical threshold and the noise floor"
+    return (Word.COSTS if worse else Word.SAVES), because
+
+
+def _doubt(ratio: Estimate, noise: float, practical: float, percent: str) -> str:
+    """Why a ratio that reaches beyond the practical threshold is no proof of a difference, if it is none."""
+    if ratio.low is not None and ratio.high is not None and ratio.low <= 1 <= ratio.high:
+        return f"the interval holds 1 and reaches beyond the practical threshold of {percent}"
+    effect = math.exp(abs(math.log(ratio.median)))
+    if effect <= practical:
+        return f"the interval leaves out 1, but its median is within the practical threshold of {percent}"
+    if effect <= noise:
+        return f"two equal configurations differed by {(noise - 1) * 100:.1f} % in this run, as much as these"
+    return ""
 
 
 def compare(

@@ -28,10 +28,9 @@ def plan(suite: Suite, *, seed: int | None = None, costs: Costs | None = None) -
     for number in range(1, suite.rounds + 1):
         block = list(suite.configurations)
         random.shuffle(block)
-        cells += [
-            Cell(index=index, round=number, configuration=configuration)
-            for index, configuration in enumerate(block, start=len(cells))
-        ]
+        start = len(cells)
+        for position, configuration in enumerate(block):
+            cells.append(Cell(index=start + position, round=number, configuration=configuration))
     costs = costs or Costs()
     return Plan(
         suite=suite.name,

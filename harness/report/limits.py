@@ -11,22 +11,30 @@ def limits(findings: Findings) -> list[str]:
     host = findings.run.environment.get("host", {})
     dataplanes = {each.dataplane for each in findings.configurations} - {"none"}
     found = [
-        "Everything runs on one host: cross-node traffic shares the CPUs with all else and meets no network "
-        "card, no cable and no switch. Nodes are network namespaces.",
+        (
+            "Everything runs on one host: cross-node traffic shares the CPUs with all else and meets "
+            "no network "
+            "card, no cable and no switch. Nodes are network namespaces."
+        ),
         "A median hides a tail. Where a percentile is missing, the samples were too few for it.",
-        "The round is the unit of every comparison: an interval says how the medians of rounds vary, not how "
-        "single requests do.",
+        (
+            "The round is the unit of every comparison: an interval says how the medians of rounds "
+            "vary, not how "
+            "single requests do."
+        ),
     ]
     if "pyztunnel" in dataplanes:
         found.insert(
             0,
-            "The proxy is written in Python. Its latency and throughput are properties of CPython, asyncio and "
+            "The proxy is written in Python. Its latency and throughput are properties of CPython, "
+            "asyncio and "
             "h2, not of ambient mode; what carries over is how configurations of the same proxy differ.",
         )
     cores = host.get("cores_usable") or host.get("cores")
     if isinstance(cores, int) and cores < 8:
         found.append(
-            f"{cores} CPU cores carry the load generator, both proxies and the backend at once: throughput is "
+            f"{cores} CPU cores carry the load generator, both proxies and the backend at once: "
+            "throughput is "
             "what all of them together can do."
         )
     if host.get("virtual"):

@@ -15,8 +15,11 @@ def markdown(findings: Findings) -> str:
     lines = [
         f"# {_plain(manifest.run)}",
         "",
-        f"Suite `{_plain(manifest.suite['name'])}` on {_plain(manifest.engine)}, {manifest.status.value}. "
-        f"{tables.cells(findings)}; {_plain(findings.control.check.reason)}.",
+        (
+            f"Suite `{_plain(manifest.suite['name'])}` on {_plain(manifest.engine)}, "
+            f"{manifest.status.value}. "
+            f"{tables.cells(findings)}; {_plain(findings.control.check.reason)}."
+        ),
         "",
     ]
     if manifest.reason:
@@ -40,7 +43,8 @@ def markdown(findings: Findings) -> str:
     lines += ["<details><summary>Claims</summary>", "", *_table(_claims(findings)), "", "</details>", ""]
     failed = [cell for cell in findings.cells if cell.last and cell.verdict.status.value != "valid"]
     lines += [
-        f"- {cell.verdict.status.value}: `{_plain(cell.stored.folder.name)}`: {_plain('; '.join(cell.reasons))}"
+        f"- {cell.verdict.status.value}: `{_plain(cell.stored.folder.name)}`: "
+        f"{_plain('; '.join(cell.reasons))}"
         for cell in failed
     ]
     lines += ["", f"Again: `{_plain(shlex.join(manifest.command))}`"]

@@ -43,7 +43,7 @@ def render(findings: Findings) -> str:
     scripts = [plotly_javascript(), _asset("page.js")]
     figures = all_figures(findings)
     manifest = findings.run.manifest
-    return _template().render(
+    page: str = _template().render(
         findings=findings,
         manifest=manifest,
         scripts=scripts,
@@ -66,15 +66,20 @@ def render(findings: Findings) -> str:
         command=shlex.join(manifest.command),
         limits=limits(findings),
     )
+    return page
 
 
 def _policy(scripts: list[str]) -> str:
-    hashes = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
-        for script in scripts
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    directives = (
+        "default-src 'none'",
+        f"script-src {' '.join(repr(f'sha256-{digest}') for digest in digests)}",
+        "style-src 'unsafe-inline'",  # plotly.js sets styles on the elements it draws
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
     )
-    # plotly.js sets styles on the elements it draws
-    return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    return "; ".join(directives)
 
 
 @cache
@@ -112,15 +117,24 @@ def _tied(text: str) -> str:
 def _ledger(findings: Findings) -> tables.Table:
     """Each figure of the ledger by configuration; empty where it does not apply."""
     shown = [row for row in ROWS if any(row.name in each.figures for each in findings.ledgers.values())]
+    found = [
+        (each, findings.ledgers[each.key])
+        for each in labels.ordered(findings.configurations)
+        if each.key in findings.ledgers
+    ]
     return tables.Table(
-        columns=("configuration", "cells", *(row.title for row in shown)),
+        columns=("path", "configuration", "cells", *(row.title for row in shown)),
         rows=tuple(
             (
-                key,
-                str(each.cells),
-                *(significant(each.figures[row.name]) if row.name in each.figures else "–" for row in shown),
+                configuration.path.value,
+                labels.configuration(configuration),
+                str(ledger.cells),
+                *(
+                    significant(ledger.figures[row.name]) if row.name in ledger.figures else "–"
+                    for row in shown
+                ),
             )
-            for key, each in findings.ledgers.items()
+            for configuration, ledger in found
         ),
     )
 

@@ -58,7 +58,7 @@ def reuse_saves(grounds: Grounds) -> Ruling:
     settled = [each for each in first if each.word is not Word.INCONCLUSIVE]
     if not settled:
         return not_measured("no rounds enough with tunnel reuse on and off")
-    figures = ratios(settled)
+    figures = ratios(_extremes(settled))
     for reuse in Reuse:
         found = extent(
             [each for each in grounds.of(reuse=reuse) if each.configuration.tunnelled],

@@ -29,7 +29,7 @@ def captured(grounds: Grounds) -> Ruling:
     return Ruling(
         verdict=Verdict.HOLDS if good else Verdict.DOES_NOT,
         because="rule hits follow from the connections opened; the proxy's own, marked connections left the "
-        "same namespaces and met no such rule (check `interception` of every valid cell)",
+        "same namespaces and met no such rule (check interception of every valid cell)",
         figures=tuple(figures),
     )
 
@@ -103,7 +103,8 @@ def conntrack_skips(grounds: Grounds) -> Ruling:
     once = extent(grounds.of(interception=Interception.REDIRECT), "rule_hits_per_connection")
     tracked = extent(grounds.of(interception=Interception.TPROXY), "rule_hits_per_connection")
     bare = extent(grounds.of(interception=Interception.TPROXY_NOTRACK), "rule_hits_per_connection")
-    routes = extent(grounds.of(), "routes_per_connection")
+    outbound = [each for each in grounds.of() if each.configuration.path is not Path.INTO_MESH]
+    routes = extent(outbound, "routes_per_connection")
     if once is None or (tracked is None and bare is None):
         return not_measured("it takes valid cells with redirect and with tproxy")
     figures = [f"redirect: {span(once)} rule hits per connection"]

@@ -50,8 +50,16 @@ class Dot:
 
 def series(dots: Sequence[Dot], *, name: str, colour: str, symbol: str, hollow: bool = False) -> go.Scatter:
     """One series of dots with their intervals."""
-    highs = [_arm(dot.estimate.high, dot) for dot in dots]
-    lows = [_arm(dot.estimate.low, dot) for dot in dots]
+    bars = {
+        "type": "data",
+        "symmetric": False,
+        "array": [_arm(dot.estimate.high, dot) for dot in dots],
+        "arrayminus": [_arm(dot.estimate.low, dot) for dot in dots],
+        "thickness": 1.5,
+        "width": 3,
+        "color": colour,
+        "visible": any(dot.estimate.has_interval for dot in dots),
+    }
     return go.Scatter(
         x=[dot.value for dot in dots],
         y=[dot.row for dot in dots],
@@ -63,15 +71,7 @@ def series(dots: Sequence[Dot], *, name: str, colour: str, symbol: str, hollow: 
             "size": 10,
             "line": {"width": 1.5, "color": colour},
         },
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": highs,
-            "arrayminus": lows,
-            "thickness": 1.5,
-            "width": 3,
-            "color": colour,
-        },
+        error_x=bars,
         customdata=[dot.note for dot in dots],
         hovertemplate=f"%{{x:.4g}}%{{customdata}}<extra>{name}</extra>",
     )

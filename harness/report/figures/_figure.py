@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,16 +93,23 @@ def plot(height: int, **layout: Any) -> go.Figure:
 
 
 def log_ticks(values: list[float]) -> dict[str, Any]:
-    """Ticks of a logarithmic axis at 1, 2, 5 of each decade that the values reach, written out."""
+    """Ticks of a logarithmic axis, written out: 1, 2, 5 of each decade, or even steps where it is short."""
     positive = [value for value in values if value > 0]
     if not positive:
         return {}
     low, high = min(positive) * 0.85, max(positive) * 1.15
-    ticks = [mantissa * 10.0**exponent for exponent in range(-6, 12) for mantissa in (1, 2, 5)]
-    inside = [tick for tick in ticks if low <= tick <= high]
-    if len(inside) > 8:
-        inside = [tick for tick in inside if f"{tick:e}"[0] == "1"]
-    return {"tickvals": inside, "ticktext": [f"{tick:,.6g}" for tick in inside]}
+    ticks = [tick for tick in _decades((1, 2, 5)) if low <= tick <= high]
+    if len(ticks) > 8:
+        ticks = [tick for tick in _decades((1,)) if low <= tick <= high]
+    if len(ticks) < 4:
+        low, high = min(positive), max(positive)
+        step = next((each for each in _decades((1, 2, 5)) if (high - low) / each <= 7), high)
+        ticks = [step * count for count in range(math.floor(low / step), math.ceil(high / step) + 1) if count]
+    return {"tickvals": ticks, "ticktext": [f"{tick:,.6g}" for tick in ticks]}
+
+
+def _decades(mantissas: tuple[int, ...]) -> list[float]:
+    return [mantissa * 10.0**exponent for exponent in range(-6, 12) for mantissa in mantissas]
 
 
 def plotly_javascript() -> str:

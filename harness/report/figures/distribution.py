@@ -9,11 +9,12 @@ from harness.analysis.findings import Findings
 from harness.analysis.measures import Values
 from harness.analysis.rounds import QUANTILES, Measure
 from harness.analysis.statistics import samples_needed
-from harness.plan.model import Configuration, Path
+from harness.plan.model import Configuration, Path, State
 from harness.report import labels
 from harness.report.figures._figure import STATES, Figure, Value, log_ticks, plot
 
 ORDER = 60
+DASHES = {State.COLD: "solid", State.WARM: "dash", State.NEW: "dashdot", State.STEADY: "dot"}
 POINTS = 240
 """Points of a curve: more than a screen can show apart."""
 MS = 1e-3
@@ -60,8 +61,9 @@ def _path(findings: Findings, path: Path) -> list[Figure]:
             section="distributions",
             question=f"How are latencies spread on the path {path.value}?",
             reading="The higher a curve at a given time, the more samples were that fast or faster; "
-            "a long flat end is a tail.",
-            caption=f"Empirical distribution of all valid samples; {names}. Time in milliseconds, logarithmic. "
+            "a long flat end is a tail. Thin lines are without the mesh.",
+            caption=f"Empirical distribution of all valid samples; {names}. Time in milliseconds, "
+            "logarithmic. "
             + "; ".join(f"{_name(c, m)}: n = {m.n:,}" for c, m in curves)
             + ". A percentile is printed with n of at least 10/(1-p).",
             plot=figure,
@@ -73,17 +75,17 @@ def _path(findings: Findings, path: Path) -> list[Figure]:
 
 def _curve(configuration: Configuration, measure: Measure) -> go.Scatter:
     values, shares = thinned(measure.pooled)
-    colour, _ = STATES[labels.METRIC_STATES[measure.metric]]
+    state = labels.METRIC_STATES[measure.metric]
     return go.Scatter(
         x=values / MS,
         y=shares,
         name=_name(configuration, measure),
         mode="lines",
         line={
-            "color": colour,
-            "width": 2,
+            "color": STATES[state][0],
+            "width": 1.5 if configuration.dataplane == "none" else 3,
             "shape": "hv",
-            "dash": "dot" if configuration.dataplane == "none" else "solid",
+            "dash": DASHES[state],
         },
         hovertemplate="%{x:.4g} ms: %{y:.1%}<extra>%{fullData.name}</extra>",
     )

@@ -71,7 +71,8 @@ def figures(findings: Findings) -> list[Figure]:
             section="factors",
             question="From how many rules on does conntrack pay?",
             reading=crossing.sentence,
-            caption=f"Later packets' time to first byte on {crossing.path}, milliseconds. With redirect the rules "
+            caption=f"Later packets' time to first byte on {crossing.path}, milliseconds. With "
+            "redirect the rules "
             "stand in nat and are walked once per connection, with tproxy in mangle, by every packet. "
             f"Median over n = {findings.run.plan.rounds} rounds; bars are exact intervals.",
             plot=figure,

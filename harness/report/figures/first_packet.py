@@ -6,7 +6,7 @@ from harness.analysis.findings import Findings
 from harness.plan.model import State
 from harness.report import labels
 from harness.report.figures._dots import Dot, Rows, dot_plot, series
-from harness.report.figures._figure import STATES, Figure, Value
+from harness.report.figures._figure import STATES, Figure
 
 ORDER = 10
 MS = 1e-3
@@ -30,16 +30,10 @@ def figures(findings: Findings) -> list[Figure]:
                 dots.setdefault(state, []).append(
                     Dot(row=at, estimate=found, scale=MS, note=f" ms, n = {measure.n:,}")
                 )
+                low, high = (None if end is None else end / MS for end in (found.low, found.high))
+                name = labels.configuration(configuration)
                 table.append(
-                    _row(
-                        path.value,
-                        labels.configuration(configuration),
-                        state,
-                        found.median,
-                        found.low,
-                        found.high,
-                        measure.n,
-                    )
+                    (path.value, name, labels.STATES[state], found.median / MS, low, high, measure.n)
                 )
     if not table:
         return []
@@ -48,15 +42,17 @@ def figures(findings: Findings) -> list[Figure]:
         for state in STATES
         if state in dots
     ]
-    n = sorted({int(row[-1]) for row in table if isinstance(row[-1], int)})
+    n = sorted({row[-1] for row in table})
     return [
         Figure(
             name="first-packet",
             section="first-packet",
             question="What does a connection's first packet take, and what do the later ones?",
             reading="Each row is a configuration; the further a first packet's mark is to the right of the "
-            "triangle, the more the first packet pays. States that do not exist for a configuration have no mark.",
-            caption="Time to the answer's first byte, milliseconds, logarithmic. First packets count from connect(), "
+            "triangle, the more the first packet pays. States that do not exist for a configuration "
+            "have no mark.",
+            caption="Time to the answer's first byte, milliseconds, logarithmic. First packets count "
+            "from connect(), "
             f"later ones from send(). Median over rounds of the rounds' medians; n = {n[0]:,} to {n[-1]:,} "
             "samples a mark; bars are exact intervals over rounds, where there are rounds enough.",
             plot=dot_plot(rows, traces, x_title="time to first byte, ms"),
@@ -64,17 +60,3 @@ def figures(findings: Findings) -> list[Figure]:
             rows=tuple(table),
         )
     ]
-
-
-def _row(
-    path: str, name: str, state: State, median: float, low: float | None, high: float | None, n: int
-) -> tuple[Value, ...]:
-    return (
-        path,
-        name,
-        labels.STATES[state],
-        median / MS,
-        None if low is None else low / MS,
-        None if high is None else high / MS,
-        n,
-    )

@@ -29,5 +29,6 @@ def figures(findings: Findings) -> list[Figure]:
         section="first-packet",
         question="What does the mesh cost, against no mesh?",
         ratio_of=f"through {default.dataplane} / directly",
-        reading=f"The proxy here is {default.dataplane}; what carries over to others is the shape, not the size.",
+        reading=f"The proxy here is {default.dataplane}; what carries over to others is the shape, not "
+        "the size.",
     )

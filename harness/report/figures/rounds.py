@@ -40,11 +40,12 @@ def figures(findings: Findings) -> list[Figure]:
             name="rounds",
             section="validity",
             question="Was the machine the same from round to round?",
-            reading="A flat line is a steady machine. Ups and downs that all paths share are the round's weather, "
+            reading="A flat line is a steady machine. Ups and downs that all paths share are the "
+            "round's weather, "
             "which paired ratios cancel.",
-            caption="Later packets' median in each round against that configuration's median over all rounds, per cent; "
-            f"median over the path's configurations, n = {min(row[3] for row in table)} to "
-            f"{max(row[3] for row in table)} of them.",
+            caption="Later packets' median in each round against that configuration's median over all "
+            "rounds, per cent; "
+            f"median over the path's configurations, n = up to {max(row[3] for row in table)} of them.",
             plot=figure,
             columns=("path", "round", "against the run's median, %", "configurations"),
             rows=tuple(table),

@@ -56,10 +56,14 @@ def figures(findings: Findings) -> list[Figure]:
             name="rules",
             section="evidence",
             question="Does every packet meet the redirection rules, or only a connection's first?",
-            reading="With redirect a rule is met once per connection, because conntrack remembers the rest; with "
-            "tproxy every packet meets it. Without conntrack its entries are 0. This is what proves each level.",
-            caption="Counts per connection opened, in the client's namespace, summed over each configuration's valid "
-            f"cells (n = {min(row[-1] for row in table)} to {max(row[-1] for row in table)}); counters, so no interval.",
+            reading="With redirect a rule is met once per connection, because conntrack remembers the "
+            "rest; with "
+            "tproxy every packet meets it. Without conntrack its entries are 0. This is what proves "
+            "each level.",
+            caption="Counts per connection opened, in the client's namespace, summed over each "
+            "configuration's valid "
+            f"cells (n = {min(row[-1] for row in table)} to {max(row[-1] for row in table)}); "
+            "counters, so no interval.",
             plot=dot_plot(rows, traces, x_title="count per connection", log=False),
             columns=("path", "configuration", "counted", "per connection", "cells"),
             rows=tuple(table),

@@ -85,8 +85,10 @@ def _throughput(
             name=f"throughput-{metric}",
             section="throughput",
             question=question,
-            reading="Further right is more. A hollow mark is a lower bound: there the load generator was the limit.",
-            caption=f"{unit}, logarithmic; {what}. Median over n = {rounds} rounds; bars are exact intervals over rounds.",
+            reading="Further right is more. A hollow mark is a lower bound: there the load generator "
+            "was the limit.",
+            caption=f"{unit}, logarithmic; {what}. Median over n = {rounds} rounds; bars are exact "
+            "intervals over rounds.",
             plot=dot_plot(rows, traces, x_title=unit),
             columns=("path", "configuration", f"median, {unit}", "low", "high", "rounds", "note"),
             rows=tuple(table),
