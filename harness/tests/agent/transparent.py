@@ -90,7 +90,7 @@ def listening(path: str, port: int, *, marked: bool) -> socket.socket:
     if marked:
         listener.setsockopt(socket.SOL_SOCKET, SO_MARK, PROXY)
         listener.setsockopt(socket.SOL_IP, IP_TRANSPARENT, 1)
-    listener.bind(("0.0.0.0", port))  # noqa: S104 - inside a namespace of the test's own
+    listener.bind(("0.0.0.0", port))
     listener.listen(128)
     return listener
 
