@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from harness.analysis.judge import JudgedCell
 from harness.plan.model import Load
-from harness.plan.predict import Costs
 from harness.results.read import StoredRun
 
 STAGES = {"rate": "rate_s", "requests": "requests_s", "transfer": "transfer_s"}
@@ -35,12 +33,6 @@ def timing(run: StoredRun, cells: Sequence[JudgedCell]) -> dict[str, Any]:
         "costs": _costs(run.plan.load, cells),
         **run.manifest.timing,
     }
-
-
-def costs_of(findings: Mapping[str, Any]) -> Costs:
-    """The costs that a run's findings hold; the defaults where it measured none."""
-    measured = findings.get("timing", {}).get("costs", {})
-    return Costs(**{name: measured.get(name, default) for name, default in asdict(Costs()).items()})
 
 
 def _costs(load: Load, cells: Sequence[JudgedCell]) -> dict[str, float]:

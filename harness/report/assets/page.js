@@ -26,7 +26,7 @@
     for (const key of Object.keys(layout).filter((each) => /^[xy]axis/.test(each))) {
       Object.assign(layout[key], { gridcolor: style("--line"), linecolor: style("--line"), zerolinecolor: style("--soft") });
       if (narrow() && Array.isArray(layout[key].ticktext))
-        layout[key].ticktext = layout[key].ticktext.map((text) => text.replace(/ \(|, (?=[^,]*$)/, (gap) => "<br>" + gap.trim().replace(",", "")));
+        layout[key].ticktext = layout[key].ticktext.map((text) => text.replace(/ \(|, (?!.*, )/, (gap) => "<br>" + gap.trim().replace(",", "")));
     }
     return { data, layout };
   };

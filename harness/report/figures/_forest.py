@@ -86,6 +86,8 @@ def forest(
 
 def _label(each: Comparison, *, several: bool) -> str:
     metric = METRICS[each.of.metric].title
+    if each.of.metric != each.against.metric:
+        metric += f" / {each.against.metric.removeprefix('first.')}"
     if not several:
         return metric
     own = each.of.configuration.split(".")[2:]

@@ -1,0 +1,36 @@
+"""`report`: analyse a run again, from its raw files, and write its report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli._output import Json, emit, note, say
+from harness.errors import ExitCode
+
+
+def command(
+    run: Annotated[
+        str, typer.Argument(help="A run's name or its beginning, its folder, or `latest`.")
+    ] = "latest",
+    *,
+    results: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("results"),
+    json: Json = False,
+) -> int:
+    """Analyse a run from its samples and evidence alone; write findings, report and summary anew."""
+    from harness.analysis.findings import analyse  # noqa: PLC0415  # pandas and plotly are not for --help
+    from harness.report import save, summary  # noqa: PLC0415
+    from harness.results.read import find_run, read  # noqa: PLC0415
+
+    stored = read(find_run(run, results))
+    findings = analyse(stored)
+    page = save(findings, stored.folder)
+    if json:
+        emit(findings.document())
+        note(f"report: {page}")
+    else:
+        say(summary(findings))
+        say(f"report: {page}")
+    return ExitCode.INVALID if findings.invalid else ExitCode.OK
