@@ -96,7 +96,8 @@ class Agent:
         missing = sorted({*wiring.kinds, UNDERLAY} - set(self._paths))
         if missing:
             raise Refused(f"setup of node {self._name}: no path for namespaces {', '.join(missing)}")
-        self._workers.run(wiring.settings())
+        settings = wiring.settings()
+        sysctls = dict(zip((work.namespace for work in settings), self._workers.run(settings), strict=True))
         works = wiring.veths()
         made = self._workers.run(works)
         try:
@@ -115,7 +116,7 @@ class Agent:
             for work, names in zip(works, made, strict=True)
             for veth in work.arguments["veths"]
         ]
-        return {"links": links, "seconds": time.monotonic() - begun}
+        return {"links": links, "sysctls": sysctls, "seconds": time.monotonic() - begun}
 
     def capture(self, interception: str, filler_rules: int = 0) -> dict[str, Any]:
         """Bring every captured pod of the node to a level, and see that all members count.

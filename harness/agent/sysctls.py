@@ -61,6 +61,19 @@ _CONNTRACK = {
     for state in ("close", "close_wait", "fin_wait", "last_ack", "time_wait", "unacknowledged")
 }
 
+_RECORDED = (
+    "core/rmem_max",
+    "core/wmem_max",
+    "ipv4/tcp_rmem",
+    "ipv4/tcp_wmem",
+    "ipv4/tcp_slow_start_after_idle",
+    "ipv4/tcp_timestamps",
+    "ipv4/tcp_tw_reuse",
+    "netfilter/nf_conntrack_buckets",
+    "netfilter/nf_conntrack_max",
+)
+"""Left as the host has them, and told with the rest."""
+
 _OPTIONAL = ("ipv6/", "netfilter/", "bridge/", "ipv4/tcp_migrate_req")
 """Absent where the kernel lacks the feature (no IPv6, no conntrack, no br_netfilter, before 5.14)."""
 
@@ -100,7 +113,7 @@ def prepare(kind: Kind) -> dict[str, str]:
     """Set up a namespace before it has links: new links inherit from `default`.
 
     Returns:
-        What was set, for the record.
+        What was set, and what was left alone but bears on results, for the record.
     """
     settings = base(kind)
     for link in ("all", "default", *_links()):
@@ -108,7 +121,13 @@ def prepare(kind: Kind) -> dict[str, str]:
     allowed = (ROOT / "ipv4/tcp_allowed_congestion_control").read_text().split()
     settings["ipv4/tcp_congestion_control"] = next(name for name in CONGESTION_CONTROLS if name in allowed)
     write(settings)
-    return settings
+    left = {key: _read(key) for key in _RECORDED}
+    return {key: value for key, value in (settings | left).items() if value}
+
+
+def _read(key: str) -> str:
+    path = ROOT / key
+    return " ".join(path.read_text().split()) if path.exists() else ""
 
 
 def _links() -> Iterator[str]:

@@ -6,9 +6,13 @@ a process that lives for one namespace. It takes no lock: so we do.
 
 from __future__ import annotations
 
+import ctypes
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from ipaddress import IPv4Network
+from typing import Any
 
 import iptc
 
@@ -78,19 +82,20 @@ def _write(wanted: Table) -> None:
         _fill(table, chain)
     for hook, jumps in wanted.heads.items():
         for position, jump in enumerate(jumps):
-            iptc.Chain(table, hook).insert_rule(_rule(jump), position)
+            table.insert_entry(hook, _entry(wanted.name, jump), position)
     table.commit()
 
 
 def _fill(table: iptc.Table, chain: Chain) -> None:
     for rule in chain.rules:
-        iptc.Chain(table, chain.name).append_rule(built := _rule(rule))
-        entry = built.rule
-        for _ in range(chain.copies - 1):
+        entry = _entry(table.name, rule)
+        for _ in range(chain.copies):
             table.append_entry(chain.name, entry)
 
 
-def _rule(rule: Rule) -> iptc.Rule:
+@cache
+def _entry(table: str, rule: Rule) -> Any:  # noqa: ARG001 - a jump is built where its chain exists
+    """The rule as libiptc takes it. Taking one apart and together is most of a switch of levels: kept."""
     built = iptc.Rule()
     if rule.source:
         built.src = rule.source
@@ -108,7 +113,8 @@ def _rule(rule: Rule) -> iptc.Rule:
     if rule.target:
         _set(target, rule.target)
     built.target = target
-    return built
+    built.final_check()
+    return built.rule
 
 
 def _set(built: iptc.Match | iptc.Target, module: Module) -> None:
@@ -126,29 +132,49 @@ def _read(table: iptc.Table, chain: iptc.Chain) -> list[Line]:
         Line(
             table=table.name,
             chain=chain.name,
-            text=_text(rule),
-            packets=rule.get_counters()[0],
-            bytes=rule.get_counters()[1],
+            text=_known_text(table, chain, entry),
+            packets=entry.counters.pcnt,
+            bytes=entry.counters.bcnt,
         )
-        for rule in chain.rules
+        for entry in _entries(table, chain)
     )
+
+
+def _entries(table: iptc.Table, chain: iptc.Chain) -> Iterator[Any]:
+    entry = table.first_rule(chain.name)
+    while entry:
+        yield entry
+        entry = table.next_rule(entry)
+
+
+_texts: dict[bytes, str] = {}
+"""What the kernel gave, without its counters -> how it reads. Most rules are read twice per cell."""
+
+
+def _known_text(table: iptc.Table, chain: iptc.Chain, entry: Any) -> str:
+    # a jump says where to as an offset; libiptc knows the chain's name
+    target = table.get_target(entry) or b""
+    matches = ctypes.string_at(ctypes.addressof(entry.elems), entry.next_offset - ctypes.sizeof(entry))
+    key = target + bytes(entry.ip) + struct.pack("HH", entry.target_offset, entry.next_offset) + matches
+    if key not in _texts:
+        _texts[key] = _text(table.create_rule(entry, chain))
+    return _texts[key]
 
 
 def _filler(table: iptc.Table, chain: iptc.Chain) -> Line:
     # up to 10,000 rules, too many to take apart one by one: the first one is, the others must equal it
-    entry = table.first_rule(chain.name)
-    if not entry:
+    first = table.first_rule(chain.name)
+    if not first:
         return Line(table=table.name, chain=chain.name, text="(empty)", packets=0, bytes=0)
-    text = _text(table.create_rule(entry, chain))
-    head = bytes(entry.ip)
+    text = _text(table.create_rule(first, chain))
+    head = bytes(first.ip)
     count = packets = octets = 0
-    while entry:
+    for entry in _entries(table, chain):
         if bytes(entry.ip) != head:
             text += f" (rule {count + 1} differs)"
         count += 1
         packets += entry.counters.pcnt
         octets += entry.counters.bcnt
-        entry = table.next_rule(entry)
     suffix = f" x{count}" if count > 1 else ""
     return Line(table=table.name, chain=chain.name, text=text + suffix, packets=packets, bytes=octets)
 

@@ -193,6 +193,8 @@ def test_setup_again_changes_nothing(bed: Bed) -> None:
 
     assert before == within(bed, "node-a", links)
     assert {False} == {link["made"] for link in answer.document["links"]}
+    assert "0" == answer.document["sysctls"]["pod-client"]["ipv4/conf/eth0/rp_filter"]
+    assert answer.document["sysctls"]["pod-client"]["ipv4/tcp_congestion_control"] in {"cubic", "reno"}
 
 
 def test_links_are_as_declared(bed: Bed) -> None:
