@@ -50,11 +50,12 @@ def files() -> dict[str, str]:
     layout = Layout(RUNDIR)
     composed = members.compose(topology, pyztunnel, layout)
     services = [*_services(composed, layout), _wire(composed, topology, layout)]
+    client = next(pod for pod in topology.pods if pod.client)
     return {
         "docker-compose.yml": _render(services),
         "topology.json": to_json(topology),
         "mesh/mesh.json": json.dumps(mesh_document(topology), indent=2) + "\n",
-        "roundtrips.json": json.dumps(ready.request(topology), indent=2) + "\n",
+        "roundtrips.json": json.dumps(ready.request(topology, client), indent=2) + "\n",
     }
 
 

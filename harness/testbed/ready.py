@@ -17,13 +17,13 @@ class NotReady(RunFailed):
 
 
 def check(engine: Engine, topology: Topology) -> None:
-    """Request once from each client pod to every other pod and host.
+    """Request once from each client pod to what it has to reach.
 
     Raises:
         NotReady: Someone did not answer within the deadline.
     """
     for client in (pod for pod in topology.pods if pod.client):
-        command = ["python3", "-m", "harness.load.roundtrip", json.dumps(request(topology))]
+        command = ["python3", "-m", "harness.load.roundtrip", json.dumps(request(topology, client))]
         done = engine.execute(f"probe-{client.name}", command)
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip().splitlines()
@@ -35,10 +35,15 @@ def check(engine: Engine, topology: Topology) -> None:
             raise NotReady(f"from pod {client.name}, no round trip within {DEADLINE_S:g} s to {shown}")
 
 
-def request(topology: Topology) -> dict[str, Any]:
-    """What a client pod is asked to try (`harness.load.roundtrip`): every pod with a backend, every host."""
-    targets: list[Pod | Host] = [pod for pod in topology.pods if not pod.client]
-    targets += topology.hosts
+def request(topology: Topology, client: Pod) -> dict[str, Any]:
+    """What a client pod is asked to try (`harness.load.roundtrip`).
+
+    A captured client reaches every pod with a backend and every host. One outside the mesh is asked for
+    the hosts alone: a pod whose policy is STRICT refuses it, and rightly.
+    """
+    targets: list[Pod | Host] = list(topology.hosts)
+    if client.captured:
+        targets += [pod for pod in topology.pods if not pod.client]
     return {
         "deadline_s": DEADLINE_S,
         "targets": [
