@@ -8,7 +8,7 @@ from random import Random
 from typing import Protocol
 
 from proxy.config import Reuse, SameNode, Settings
-from proxy.identity import Identities
+from proxy.identity.identities import Identities
 from proxy.state.store import MeshStore
 from proxy.telemetry import Stats, Telemetry
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from random import Random
 
 from proxy.config import SameNode
@@ -185,6 +186,7 @@ def _deliver(
     )
 
 
+@lru_cache(maxsize=4096)
 def authority(target: SocketAddress) -> str:
     """An address and port as a CONNECT names them: IPv6 in brackets."""
     address, port = target

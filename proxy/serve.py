@@ -18,8 +18,8 @@ from proxy.admin import control, http, pages
 from proxy.admin.accept import accept, tcp_listener, unix_listener
 from proxy.config import Settings
 from proxy.context import Context, Switches
-from proxy.identity import Identities
 from proxy.identity.authority import AuthorityFailed, GrpcAuthority
+from proxy.identity.identities import Identities
 from proxy.inpod.api import PodListeners
 from proxy.inpod.client import ZdsClient
 from proxy.inpod.pods import Pods
@@ -29,9 +29,6 @@ from proxy.telemetry import Stats, Telemetry
 from proxy.version import VERSION
 
 log = logging.getLogger("proxy")
-
-READY_POLL_S = 0.02
-"""How often readiness is looked at until it is there for the first time."""
 
 Serve = Callable[[socket.socket], Awaitable[None]]
 
@@ -168,8 +165,9 @@ class _Running:
 
     async def _settle(self) -> None:
         """Say when the proxy is ready for the first time, and take what exists by then out of collection."""
-        while self.waiting_for():  # noqa: ASYNC110  two unlike things are waited for, once
-            await asyncio.sleep(READY_POLL_S)
+        await self.context.store.ready(None)
+        if self.settings.zds_socket is not None:
+            await self.pods.settled.wait()
         gc.collect()
         gc.freeze()
         log.info("ready seconds=%.3f", time.monotonic() - self.started)

@@ -7,17 +7,3 @@ identities: certificates of this node's workloads, fetched once for many, renewe
 contexts: TLS 1.3 contexts made of them.
 peer: what a peer's certificate proves.
 """
-
-from proxy.identity.identities import Identities, IdentityUnavailable
-from proxy.identity.peer import IdentityMismatch, verify_client, verify_server
-from proxy.identity.spiffe import InvalidSpiffeId, SpiffeId
-
-__all__ = [
-    "Identities",
-    "IdentityMismatch",
-    "IdentityUnavailable",
-    "InvalidSpiffeId",
-    "SpiffeId",
-    "verify_client",
-    "verify_server",
-]

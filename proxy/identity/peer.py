@@ -5,11 +5,22 @@ The DER is parsed anew here: the ssl module's view of names cuts at NUL and deco
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 
 from cryptography import x509
+from cryptography.utils import CryptographyDeprecationWarning
 
 from proxy.identity.spiffe import InvalidSpiffeId, SpiffeId
+
+_UNREADABLE = (
+    CryptographyDeprecationWarning,
+    ValueError,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library says of malformed certificates."""
 
 
 class IdentityMismatch(Exception):
@@ -53,9 +64,11 @@ def leaf_identity(leaf_der: bytes) -> SpiffeId:
     Source: X509-SVID sections 2 (exactly one URI SAN) and 3.2 (a leaf is no CA).
     """
     try:
-        certificate = x509.load_der_x509_certificate(leaf_der)
-        extensions = certificate.extensions
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as exc:
+        with warnings.catch_warnings():
+            # What the library only warns of today (such as a serial number of 0) is malformed all the same.
+            warnings.simplefilter("error", CryptographyDeprecationWarning)
+            extensions = x509.load_der_x509_certificate(leaf_der).extensions
+    except _UNREADABLE as exc:
         raise IdentityMismatch(f"peer's certificate cannot be read: {exc}") from exc
     return _identity(extensions)
 

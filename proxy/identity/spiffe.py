@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 MAX_BYTES = 2048
@@ -27,6 +27,8 @@ class SpiffeId:
     trust_domain: str
     namespace: str
     service_account: str
+    principal: str = field(init=False, repr=False, compare=False)
+    """The id as policies write it: without the scheme."""
 
     def __post_init__(self) -> None:
         if not _TRUST_DOMAIN.fullmatch(self.trust_domain):
@@ -34,14 +36,12 @@ class SpiffeId:
         for kind, name in (("namespace", self.namespace), ("service account", self.service_account)):
             if not _NAME.fullmatch(name) or ".." in name:
                 raise InvalidSpiffeId(f"{kind} {name[:80]!r}: not a DNS name")
+        # Written once: each connection's policies and access line ask for it.
+        principal = f"{self.trust_domain}/ns/{self.namespace}/sa/{self.service_account}"
+        object.__setattr__(self, "principal", principal)
 
     def __str__(self) -> str:
-        return f"spiffe://{self.trust_domain}/ns/{self.namespace}/sa/{self.service_account}"
-
-    @property
-    def principal(self) -> str:
-        """The id as policies write it: without the scheme."""
-        return f"{self.trust_domain}/ns/{self.namespace}/sa/{self.service_account}"
+        return "spiffe://" + self.principal
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -13,7 +13,8 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from proxy.identity import Identities, InvalidSpiffeId, SpiffeId
+from proxy.identity.identities import Identities
+from proxy.identity.spiffe import InvalidSpiffeId, SpiffeId
 from proxy.inpod.api import PodHandle, PodInfo, PodListeners
 from proxy.inpod.protocol import Add, Delete, Keep, Request, SnapshotSent
 from proxy.net.namespace import Netns
@@ -54,6 +55,8 @@ class Pods:
         self._named: set[str] | None = None
         self._busy = asyncio.Lock()
         self._snapshot_seen = False
+        self.settled = asyncio.Event()
+        """Set when `ready` holds for the first time."""
         self.started = 0
         self.stopped = 0
 
@@ -175,6 +178,7 @@ class Pods:
             log.info("pod not in the snapshot uid=%s", uid)
             await self._remove(self._served[uid])
         self._snapshot_seen = True
+        self._settle()
 
     async def _start(self, served: _Served) -> None:
         try:
@@ -186,6 +190,11 @@ class Pods:
             raise Refused(f"pod {served.pod}: {exc}") from exc
         self.started += 1
         log.info("pod served pod=%s uid=%s", served.pod, served.pod.uid)
+        self._settle()
+
+    def _settle(self) -> None:
+        if self.ready:
+            self.settled.set()
 
     async def _remove(self, served: _Served) -> None:
         """End a pod at once: its links may be gone already, so nobody could be told to finish."""

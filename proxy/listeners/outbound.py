@@ -89,6 +89,7 @@ class Outbound:
     async def _through_tunnel(
         self, sock: socket.socket, record: ConnectionRecord, source: Workload, way: Hbone
     ) -> None:
+        record.destination_address = way.gateway
         stream = await self._connected(record, source, way)
         record.outcome = Outcome.HBONE
         self._context.stats.streams_opened += 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 from h2.errors import ErrorCodes
 
 from proxy.hbone.headers import BadRequest
-from proxy.identity import IdentityMismatch, IdentityUnavailable
+from proxy.identity.identities import IdentityUnavailable
+from proxy.identity.peer import IdentityMismatch
 from proxy.listeners.dial import Unreachable
 from proxy.rbac import Decision
 from proxy.relay.outcome import End

@@ -52,8 +52,8 @@ class MeshStore:
         self._subscribers.append(changed)
         return lambda: self._subscribers.remove(changed)
 
-    async def ready(self, timeout_s: float) -> MeshState:
-        """The current state, as soon as there is one; NotReady after `timeout_s`."""
+    async def ready(self, timeout_s: float | None) -> MeshState:
+        """The current state, as soon as there is one; NotReady after `timeout_s` (None: never)."""
         try:
             async with asyncio.timeout(timeout_s):
                 while not self.has_state:

@@ -67,7 +67,8 @@ class ConnectionRecord:
     direction: Direction
     source_address: SocketAddress
     destination_address: SocketAddress | None = None
-    """What the app dialled (outbound) or what is dialled for it (inbound)."""
+    """The far end of the connection below any tunnel: of HBONE, the pod's port 15008. Until it is known,
+    what was dialled."""
     hbone_address: str | None = None
     """The CONNECT's authority."""
     source: Workload | None = None

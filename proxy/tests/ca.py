@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -71,6 +72,14 @@ class Ca:
         request = Request(identity)
         return request.accept(self.answer(request.csr_pem), now=datetime.now(UTC).timestamp())
 
+    def server_credentials(self) -> grpc.ServerCredentials:
+        """For a gRPC server that calls itself istiod."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        leaf = self.leaf(key.public_key(), [x509.DNSName("istiod.istio-system.svc")])
+        plain = serialization.NoEncryption()
+        text = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+        return grpc.ssl_server_credentials([(text, pem(leaf).encode())])
+
     def _build(
         self,
         subject: x509.Name,
@@ -102,18 +111,24 @@ class Ca:
 Answer = Callable[[IstioCertificateRequest], Sequence[str]]
 
 
+@dataclass(slots=True)
+class Calls:
+    """What the service has been asked, with each call's metadata, and where it listens if on TCP."""
+
+    had: list[tuple[IstioCertificateRequest, dict[str, str]]] = field(default_factory=list)
+    port: int = 0
+
+
 @asynccontextmanager
-async def grpc_ca(
-    path: Path, answer: Answer
-) -> AsyncIterator[list[tuple[IstioCertificateRequest, dict[str, str]]]]:
-    """The certificate service on a unix socket; yields the calls it has had, with their metadata."""
-    calls: list[tuple[IstioCertificateRequest, dict[str, str]]] = []
+async def grpc_ca(path: Path | None, answer: Answer, *, tls: Ca | None = None) -> AsyncIterator[Calls]:
+    """The certificate service: on a unix socket, or on localhost with a certificate of `tls` for istiod."""
+    calls = Calls()
 
     async def create(
         request: IstioCertificateRequest, context: grpc.aio.ServicerContext
     ) -> IstioCertificateResponse:
         metadata = context.invocation_metadata() or ()
-        calls.append((request, {str(name): str(value) for name, value in metadata}))
+        calls.had.append((request, {str(name): str(value) for name, value in metadata}))
         try:
             return IstioCertificateResponse(cert_chain=answer(request))
         except PermissionError as exc:
@@ -128,7 +143,10 @@ async def grpc_ca(
     )
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
-    server.add_insecure_port(f"unix://{path}")
+    if path is not None:
+        server.add_insecure_port(f"unix://{path}")
+    if tls is not None:
+        calls.port = server.add_secure_port("localhost:0", tls.server_credentials())
     await server.start()
     try:
         yield calls

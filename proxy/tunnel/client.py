@@ -10,7 +10,7 @@ from typing import Self
 from proxy.hbone.connection import Side
 from proxy.hbone.events import Header
 from proxy.hbone.limits import Limits
-from proxy.identity import verify_server
+from proxy.identity.peer import verify_server
 from proxy.telemetry import Stats
 from proxy.tunnel.channel import Channel
 from proxy.tunnel.errors import TlsFailed

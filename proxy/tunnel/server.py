@@ -11,7 +11,7 @@ from typing import Self
 from proxy.hbone.connection import Side
 from proxy.hbone.events import Header
 from proxy.hbone.limits import Limits
-from proxy.identity import verify_client
+from proxy.identity.peer import verify_client
 from proxy.telemetry import Stats
 from proxy.tunnel.channel import Channel
 from proxy.tunnel.client import ALPN

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from proxy.config import Settings
 from proxy.identity.authority import AuthorityFailed, GrpcAuthority
 from proxy.identity.certificate import Request
 from proxy.proto.ca_pb2 import IstioCertificateRequest
-from proxy.tests.ca import CLIENT, Ca, grpc_ca
+from proxy.tests.ca import CLIENT, Ca, grpc_ca, pem
 
 
 def settings(path: Path, **changes: object) -> Settings:
@@ -36,7 +37,7 @@ def test_a_certificate_over_the_wire(tmp_path: Path) -> None:
             answer = await authority.sign(CLIENT, request.csr_pem, 3600)
 
             assert request.accept(answer, now=time.time()).identity == CLIENT
-            ((sent, metadata),) = calls
+            ((sent, metadata),) = calls.had
             assert sent.validity_duration == 3600
             assert MessageToDict(sent.metadata) == {"ImpersonatedIdentity": str(CLIENT)}
             assert metadata["authorization"] == "Bearer secret"
@@ -88,3 +89,28 @@ def test_settings_that_cannot_work_are_refused_at_the_start(tmp_path: Path) -> N
         GrpcAuthority(Settings())
     with pytest.raises(AuthorityFailed, match=r"CA_ROOT_CA=.*absent.pem: No such file"):
         GrpcAuthority(Settings(ca_address="https://localhost:15012", ca_root=tmp_path / "absent.pem"))
+
+
+def test_an_authority_behind_tls_must_be_the_one_expected(tmp_path: Path) -> None:
+    """As a real ztunnel asks: https, its own roots, a name that may differ from the address."""
+    ca, roots, stranger = Ca(), tmp_path / "roots.pem", tmp_path / "stranger.pem"
+    roots.write_text(pem(ca.root))
+    stranger.write_text(pem(Ca("stranger").root))
+
+    async def scenario() -> None:
+        async with grpc_ca(None, lambda request: ca.answer(request.csr), tls=ca) as calls:
+            address = f"https://localhost:{calls.port}"
+            good = settings(
+                tmp_path, ca_address=address, ca_root=roots, ca_hostname="istiod.istio-system.svc"
+            )
+            async with GrpcAuthority(good) as authority:
+                assert len(await authority.sign(CLIENT, Request(CLIENT).csr_pem, 3600)) == 2
+            for bad in (
+                replace(good, ca_root=stranger),
+                replace(good, ca_hostname=""),
+            ):
+                async with GrpcAuthority(bad) as authority:
+                    with pytest.raises(AuthorityFailed, match="UNAVAILABLE"):
+                        await authority.sign(CLIENT, Request(CLIENT).csr_pem, 3600)
+
+    asyncio.run(scenario())

@@ -75,6 +75,15 @@ def test_the_client_must_be_of_our_trust_domain() -> None:
 GOOD = der(uri(str(CLIENT)))
 
 
+def test_what_the_library_only_warns_of_is_refused() -> None:
+    leaf = CA.leaf(KEY, [uri(str(CLIENT))])
+    serial = leaf.serial_number.to_bytes((leaf.serial_number.bit_length() + 8) // 8, "big")
+    zeroed = leaf.public_bytes(Encoding.DER).replace(serial, bytes(len(serial)), 1)
+
+    with pytest.raises(IdentityMismatch, match="cannot be read"):
+        leaf_identity(zeroed)
+
+
 @given(position=st.integers(0, len(GOOD) - 1), value=st.integers(0, 255), length=st.integers(0, len(GOOD)))
 def test_damaged_certificates_are_refused_or_read(position: int, value: int, length: int) -> None:
     damaged = bytearray(GOOD)

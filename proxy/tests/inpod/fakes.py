@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from proxy.identity import SpiffeId
+from proxy.identity.spiffe import SpiffeId
 from proxy.inpod.api import PodInfo
 from proxy.net.namespace import Netns
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from proxy.identity import SpiffeId
+from proxy.identity.spiffe import SpiffeId
 from proxy.inpod.api import PodInfo
 from proxy.inpod.pods import Pods, Refused
 from proxy.inpod.protocol import Add, Delete, Keep, SnapshotSent

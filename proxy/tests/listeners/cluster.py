@@ -19,7 +19,8 @@ from typing import Any
 
 from proxy.config import Reuse, SameNode, Settings
 from proxy.context import Context, Switches
-from proxy.identity import Identities, SpiffeId
+from proxy.identity.identities import Identities
+from proxy.identity.spiffe import SpiffeId
 from proxy.inpod.api import PodInfo
 from proxy.listeners.pod import Listeners, PodHandle
 from proxy.net.namespace import Netns, inside

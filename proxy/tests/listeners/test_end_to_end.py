@@ -13,7 +13,7 @@ from h2.errors import ErrorCodes
 from proxy.config import Reuse, SameNode
 from proxy.hbone.headers import request_headers
 from proxy.hbone.limits import CLIENT_LIMITS
-from proxy.identity import SpiffeId
+from proxy.identity.spiffe import SpiffeId
 from proxy.listeners.live import POLICY_CHANGE
 from proxy.net import connect_socket
 from proxy.rbac import Action, Match, Policy, Scope, StringKind, StringMatch

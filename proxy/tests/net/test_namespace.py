@@ -39,15 +39,17 @@ def test_the_thread_comes_back_after_an_error(netns: Netns) -> None:
 
 def test_a_socket_stays_in_the_namespace_where_it_was_made(netns: Netns) -> None:
     with (
+        new_netns() as other,
         socket_in(netns.fd, socket.AF_INET) as inner,
         socket_in(netns.fd, socket.AF_INET) as client,
-        socket.socket() as outer,
+        socket_in(other.fd, socket.AF_INET) as outer,
     ):
         inner.bind(("127.0.0.1", 0))
         inner.listen()
         address = inner.getsockname()
         client.setblocking(True)
         client.connect(address)
+        outer.setblocking(True)
 
         with pytest.raises(ConnectionRefusedError):
             outer.connect(address)

@@ -16,8 +16,9 @@ from h2.errors import ErrorCodes
 from proxy.hbone import frames
 from proxy.hbone.frames import FrameType
 from proxy.hbone.limits import Limits
-from proxy.identity import IdentityMismatch, SpiffeId
 from proxy.identity.contexts import client_context
+from proxy.identity.peer import IdentityMismatch
+from proxy.identity.spiffe import SpiffeId
 from proxy.relay.outcome import End, Outcome
 from proxy.telemetry import Stats
 from proxy.tests.ca import CLIENT, SERVER, Ca, pem

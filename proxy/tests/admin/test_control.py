@@ -1,0 +1,158 @@
+"""The control and the bench socket, asked as the harness asks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import stat
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from proxy.admin import control
+from proxy.admin.accept import accept, unix_listener
+from proxy.admin.control import Op, bench_ops, control_ops
+from proxy.config import Reuse, SameNode, Settings
+from proxy.context import Context, Switches
+from proxy.state.store import MeshStore
+from proxy.telemetry import Stats, Telemetry
+
+
+def context(stats: Stats | None = None) -> Context:
+    return Context(
+        settings=Settings(),
+        store=MeshStore(),
+        identities=None,  # type: ignore[arg-type]  # not asked here
+        telemetry=Telemetry(stats or Stats()),
+        switches=Switches(Reuse.ON, SameNode.HBONE),
+        random=Random(1),
+        tasks=None,  # type: ignore[arg-type]  # likewise
+    )
+
+
+def ask(ops: Mapping[str, Op], *requests: object) -> list[dict[str, Any]]:
+    async def run() -> list[dict[str, Any]]:
+        answers = [
+            await control.answer(request if isinstance(request, bytes) else json.dumps(request).encode(), ops)
+            for request in requests
+        ]
+        return [json.loads(line) for line in answers]
+
+    return asyncio.run(run())
+
+
+def test_stats_is_a_flat_document_with_every_counter() -> None:
+    (answer,) = ask(control_ops(context(Stats(tunnels_opened=7)), "uvloop"), {"op": "stats"})
+
+    document = answer["ok"]
+    assert answer["bytes"] == 0
+    assert document["tunnels_opened"] == 7
+    assert (document["loop"], document["reuse"], document["same_node"]) == ("uvloop", "on", "hbone")
+    assert document["cpu_ns"] > 0
+    assert document["rss_bytes"] > 1_000_000
+    assert set(Stats().snapshot()) < set(document)
+
+
+def test_configure_turns_switches_and_says_what_is_in_force() -> None:
+    shared = context()
+    answers = ask(
+        control_ops(shared, "asyncio"),
+        {"op": "configure", "reuse": "off"},
+        {"op": "configure", "same_node": "plaintext"},
+        {"op": "configure", "reuse": "sometimes", "same_node": "hbone"},
+        {"op": "configure", "resue": "on"},
+        {"op": "configure"},
+    )
+
+    assert answers[0]["ok"] == {"reuse": "off", "same_node": "hbone"}
+    assert answers[1]["ok"] == {"reuse": "off", "same_node": "plaintext"}
+    assert "'sometimes'" in answers[2]["error"]["message"]
+    assert "unknown switch 'resue'; known: reuse, same_node" in answers[3]["error"]["message"]
+    assert answers[4]["ok"] == {"reuse": "off", "same_node": "plaintext"}
+    assert shared.switches == Switches(Reuse.OFF, SameNode.PLAINTEXT)
+
+
+@pytest.mark.parametrize(
+    ("request_", "kind"),
+    [
+        (b"{", "malformed"),
+        (b"\xff", "malformed"),
+        (b"[]", "malformed"),
+        ({}, "unknown-op"),
+        ({"op": "sabotage"}, "unknown-op"),
+        ({"op": ["stats"]}, "unknown-op"),
+    ],
+)
+def test_bad_requests_get_an_error_of_their_kind(request_: object, kind: str) -> None:
+    (answer,) = ask(control_ops(context(), "asyncio"), request_)
+
+    assert answer["error"]["kind"] == kind
+
+
+class Pool:
+    """Closes its tunnels some turns of the loop after it was told to."""
+
+    def __init__(self, stats: Stats) -> None:
+        self.stats = stats
+
+    def drop_tunnels(self) -> None:
+        asyncio.get_running_loop().call_later(0.003, self._gone)
+
+    def _gone(self) -> None:
+        self.stats.tunnels_outbound = self.stats.tunnels_inbound = 0
+
+
+def test_drop_tunnels_answers_when_both_ends_have_none() -> None:
+    shared = context(Stats(tunnels_outbound=2, tunnels_inbound=1))
+    shared.tunnels.add(Pool(shared.stats))
+
+    before, after = ask(bench_ops(shared), {"op": "nothing"}, {"op": "drop-tunnels"})
+
+    assert before["ok"] == {"tunnels_outbound": 2, "tunnels_inbound": 1}
+    assert after["ok"] == {"tunnels_outbound": 0, "tunnels_inbound": 0}
+
+
+def test_drop_tunnels_says_what_is_left_at_its_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "DROP_TIMEOUT_S", 0.01)
+
+    (answer,) = ask(bench_ops(context(Stats(tunnels_inbound=1))), {"op": "drop-tunnels"})
+
+    assert answer["ok"] == {"tunnels_outbound": 0, "tunnels_inbound": 1}
+
+
+def test_over_a_socket_of_the_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+
+    def converse() -> list[bytes]:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(10)
+            sock.connect(str(path))
+            sock.sendall(b'{"op": "nothing"}\n{"op": "no')
+            with sock.makefile("rb") as reader:
+                first = reader.readline()
+                sock.sendall(b'thing"}\n')
+                second = reader.readline()
+                sock.sendall(b"x" * (3 * control.MAX_LINE))
+                try:
+                    rest = reader.readline()
+                except ConnectionResetError:
+                    rest = b""
+                return [first, second, rest]
+
+    async def run() -> list[bytes]:
+        async with asyncio.TaskGroup() as tasks:
+            serve = partial(control.serve, ops=bench_ops(context()))
+            server = tasks.create_task(accept(unix_listener(path), serve))
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            answers = await asyncio.to_thread(converse)
+            server.cancel()
+        return answers
+
+    path.touch()  # what a killed process left
+    expected = b'{"ok": {"tunnels_outbound": 0, "tunnels_inbound": 0}, "bytes": 0}\n'
+    assert asyncio.run(run()) == [expected, expected, b""]

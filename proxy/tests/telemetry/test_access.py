@@ -1,0 +1,175 @@
+"""The access line, against ztunnel's."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+import pytest
+
+from proxy.config import LogFormat
+from proxy.identity.spiffe import SpiffeId
+from proxy.telemetry import ConnectionRecord, Direction, Flag, Outcome, Stats, Telemetry
+from proxy.telemetry.access import fields
+from proxy.telemetry.logs import Json, Plain, configure, set_levels
+from proxy.tests.mesh import service, workload
+
+CLIENT = workload("client", "10.0.1.2", cluster="Kubernetes")
+SERVER = workload("server", "10.0.2.2", cluster="Kubernetes")
+
+
+def record(direction: Direction = Direction.OUTBOUND) -> ConnectionRecord:
+    return ConnectionRecord(
+        direction=direction,
+        source_address=(ip_address("10.0.1.2"), 40000),
+        destination_address=(ip_address("10.0.2.2"), 15008),
+        hbone_address="10.0.2.2:8080",
+        source=CLIENT,
+        source_identity=CLIENT.identity,
+        destination=SERVER,
+        destination_identity=SERVER.identity,
+        service=service("web", "10.96.0.1"),
+        outcome=Outcome.HBONE,
+        bytes_sent=80,
+        bytes_received=175,
+        accepted_ns=1_000_000_000,
+        ended_ns=1_013_999_999,
+    )
+
+
+def lines(form: LogFormat, *records: ConnectionRecord, levels: tuple[tuple[str, int], ...] = ()) -> list[str]:
+    """What a telemetry of its own writes for the records."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(Json() if form is LogFormat.JSON else Plain())
+    root = logging.getLogger()
+    root.addHandler(handler)
+    set_levels((("", logging.INFO), *levels))
+    telemetry = Telemetry(Stats())
+    try:
+        for item in records:
+            telemetry.complete(item)
+    finally:
+        root.removeHandler(handler)
+    return stream.getvalue().splitlines()
+
+
+@pytest.fixture(autouse=True)
+def levels() -> Iterator[None]:
+    root = logging.getLogger()
+    before, handlers = root.level, root.handlers
+    yield
+    root.setLevel(before)
+    root.handlers = handlers
+    for name in ("access", "phases"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+
+
+def test_an_outbound_line_is_ztunnels() -> None:
+    assert fields(record()) == {
+        "src.addr": "10.0.1.2:40000",
+        "src.workload": "client",
+        "src.namespace": "ns",
+        "src.identity": "spiffe://cluster.local/ns/ns/sa/client",
+        "src.cluster": "Kubernetes",
+        "dst.addr": "10.0.2.2:15008",
+        "dst.hbone_addr": "10.0.2.2:8080",
+        "dst.service": "web.ns.svc.cluster.local",
+        "dst.workload": "server",
+        "dst.namespace": "ns",
+        "dst.identity": "spiffe://cluster.local/ns/ns/sa/server",
+        "dst.cluster": "Kubernetes",
+        "direction": "outbound",
+        "bytes_sent": 80,
+        "bytes_recv": 175,
+        "duration": "13ms",
+    }
+
+
+def test_bytes_are_as_the_pod_of_the_line_sees_them() -> None:
+    found = fields(record(Direction.INBOUND))
+
+    assert (found["bytes_sent"], found["bytes_recv"]) == (175, 80)
+
+
+def test_without_tls_no_identity_is_claimed() -> None:
+    plain = record()
+    plain.hbone_address = None
+
+    assert "src.identity" not in fields(plain)
+    assert "dst.identity" not in fields(plain)
+
+
+def test_the_plain_form() -> None:
+    (line,) = lines(LogFormat.PLAIN, record())
+
+    time, level, scope, message, given = line.split("\t")
+    assert time.endswith("Z")
+    assert (level, scope, message) == ("info", "access", "connection complete")
+    assert given.startswith('src.addr=10.0.1.2:40000 src.workload="client" src.namespace="ns" ')
+    assert 'bytes_sent=80 bytes_recv=175 duration="' in given
+
+
+def test_an_error_is_an_error_line_with_flag_and_policy() -> None:
+    denied = record(Direction.INBOUND)
+    denied.error = 'policy "said"\nno'
+    denied.flag = Flag.DENY
+    denied.policy = "ns/strict"
+
+    (line,) = lines(LogFormat.PLAIN, denied)
+
+    assert line.split("\t")[1] == "error"
+    assert line.endswith('error="policy \\"said\\"\\nno" flag="DENY" policy="ns/strict"')
+
+
+def test_the_json_form() -> None:
+    (line,) = lines(LogFormat.JSON, record())
+
+    found = json.loads(line)
+    assert (found["level"], found["scope"], found["message"]) == ("info", "access", "connection complete")
+    assert (found["src.workload"], found["bytes_sent"]) == ("client", 80)
+
+
+def test_levels_by_logger() -> None:
+    assert lines(LogFormat.PLAIN, record(), levels=(("access", logging.ERROR),)) == []
+
+
+def test_phases_are_written_on_demand_and_join_by_trace() -> None:
+    timed = record()
+    timed.trace_id = "ab" * 16
+    timed.phases.route_ns = timed.accepted_ns + 500
+
+    _, line = lines(LogFormat.JSON, timed, levels=(("phases", logging.INFO),))
+
+    found = json.loads(line)
+    assert found["scope"] == "phases"
+    assert (found["trace"], found["route_ns"]) == ("ab" * 16, 500)
+    assert "tls_ns" not in found
+
+
+def test_a_traceback_stays_one_json_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(LogFormat.JSON, (("", logging.INFO),))
+    try:
+        raise ValueError("x")
+    except ValueError:
+        logging.getLogger("proxy.pool").exception("failed")
+
+    (line,) = capsys.readouterr().err.splitlines()
+    found = json.loads(line)
+    assert (found["level"], found["scope"], found["message"]) == ("error", "pool", "failed")
+    assert "ValueError: x" in found["traceback"]
+
+
+def test_the_plaintext_peer_is_nobody() -> None:
+    unknown = ConnectionRecord(
+        direction=Direction.INBOUND,
+        source_address=(ip_address("fd00::1"), 1),
+        source_identity=SpiffeId("td", "a", "b"),
+    )
+
+    assert fields(unknown)["src.addr"] == "[fd00::1]:1"
+    assert "src.identity" not in fields(unknown)
+    assert "dst.addr" not in fields(unknown)
