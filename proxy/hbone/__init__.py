@@ -1,6 +1,7 @@
 """HBONE: HTTP/2 CONNECT streams on one connection, without sockets, TLS or clock.
 
-connection: the one class that joins everything below; bytes in, events out, bytes out.
+connection: the surface; bytes in, events out, bytes out. receiver: its receiving half.
+streams: the streams, windows and output on which both halves work. core: h2, and what it is told.
 events: what a peer can do to us. frames: what the wire looks like. splitter: bytes to frames.
 windows: flow control both ways. limits: what a peer may ask of us, and how often.
 settings: what the peer announced. headers: a CONNECT's head. authority: whom it asks for.

@@ -56,6 +56,8 @@ class Channel:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side)
+        # typeshed knows `read` only without a buffer, where it returns bytes.
+        self._read = cast(Callable[[int, memoryview], int], self._tls.read)
         buffers = Buffers.of(loop)
         self._socket_buffer, self._plaintext = buffers.socket, buffers.plaintext
         self._handshake: asyncio.Future[None] | None = None
@@ -166,8 +168,7 @@ class Channel:
 
     def _decrypt(self) -> None:
         plaintext, total, ended = self._plaintext, 0, False
-        # typeshed knows `read` only without a buffer, where it returns bytes.
-        read = cast(Callable[[int, memoryview], int], self._tls.read)
+        read = self._read
         failure: str | None = None
         incoming = self._incoming
         # Asking TLS once more to hear that it wants more costs as much as the read itself (6 us for an
@@ -245,6 +246,8 @@ class Channel:
                 self._wait_for_room()
                 return
             self._unsent = _NOTHING
+            if not self._outgoing.pending:
+                break
             data = self._outgoing.read()
         if self._writing or self._closing or self.congested:
             self._sent_all()

@@ -493,7 +493,7 @@ def test_encoder_table_is_clamped() -> None:
     server.start()
     server.receive(frames.PREFACE + frames.settings([(1, 2**32 - 1)]), 0.0)
 
-    assert server._core._h2.encoder.header_table_size == 4096
+    assert server._streams.core._h2.encoder.header_table_size == 4096
 
 
 def test_many_header_fields_are_refused_on_their_stream() -> None:
@@ -633,9 +633,9 @@ def test_both_views_of_every_stream_agree(  # noqa: PLR0912  one branch per acti
 
     assert pair.client.live == pair.server.live == 0
     for sender, receiver in ((pair.client, pair.server), (pair.server, pair.client)):
-        window = receiver._receive
+        window = receiver._streams.receive
         assert window.held == 0
         assert window.size == window.available + window.owed
-        assert window.available == sender._send.available
+        assert window.available == sender._streams.send.available
     for (side, stream_id), amount in sent.items():
         assert len(pair.received.get((other[side].side, stream_id), b"")) <= amount

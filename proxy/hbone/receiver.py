@@ -1,0 +1,368 @@
+"""What the peer sends: frames to events, with every budget charged on the way."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from h2 import events as h2_events
+from h2.errors import ErrorCodes
+
+from proxy.hbone import frames
+from proxy.hbone.errors import Flood, RemoteProtocolError
+from proxy.hbone.events import (
+    Answered,
+    Data,
+    Draining,
+    Ended,
+    Event,
+    Pong,
+    Requested,
+    Reset,
+    SettingsReceived,
+    WindowOpened,
+)
+from proxy.hbone.frames import ACK, FrameType
+from proxy.hbone.limits import Bucket
+from proxy.hbone.splitter import Splitter
+from proxy.hbone.streams import Side, Stream, Streams
+from proxy.hbone.windows import SendWindow
+
+KEEPALIVE_PING: Final = b"keepaliv"
+"""In PINGs that ask whether the peer lives."""
+DRAIN_PING: Final = b"draining"
+"""In the PING whose answer says that no request can be under way any more."""
+
+
+class Receiver:
+    """The receiving half of a connection."""
+
+    def __init__(self, streams: Streams) -> None:
+        self.incomplete = False
+        """Whether a frame other than DATA, a header block or the preface has begun and is not complete."""
+        self._streams = streams
+        self._core = streams.core
+        self._limits = limits = streams.limits
+        self._splitter = Splitter(self, limits)
+        self._preface = b"" if streams.side is Side.CLIENT else frames.PREFACE
+        self._now = 0.0
+        self._events: list[Event] = []
+        self._requested_now: set[int] = set()
+        self._withdrawn: set[int] = set()
+        self._data: Stream | None = None
+        """The stream of the DATA frame that is being received; None: discard it."""
+        self._empty_frames = 0
+        self._window_updates = 0
+        self._resets = Bucket("resets", limits.resets)
+        self._pings = Bucket("PING", limits.pings)
+        self._settings = Bucket("SETTINGS", limits.settings)
+        self._priorities = Bucket("PRIORITY", limits.priorities)
+
+    def feed(self, view: memoryview, now: float) -> list[Event]:
+        """Take received bytes; what they mean."""
+        self._now = now
+        self._events = []
+        if self._requested_now:
+            self._requested_now.clear()
+            self._withdrawn.clear()
+        if self._preface:
+            view = self._feed_preface(view)
+        self._splitter.feed(view)
+        self.incomplete = bool(self._preface) or self._splitter.incomplete
+        if self._withdrawn:
+            # A request that is taken back in the same read was never there: nothing is dialled for it.
+            return [e for e in self._events if getattr(e, "stream_id", 0) not in self._withdrawn]
+        return self._events
+
+    def _feed_preface(self, view: memoryview) -> memoryview:
+        part = bytes(view[: len(self._preface)])
+        if not self._preface.startswith(part):
+            raise RemoteProtocolError(f"no HTTP/2 preface but {part[:16]!r}")
+        self._preface = self._preface[len(part) :]
+        return view[len(part) :]
+
+    def _expect_settings_first(self) -> None:
+        if not self._streams.peer.received:
+            raise RemoteProtocolError("first frame is not SETTINGS")  # RFC 9113 3.4
+
+    # DATA.
+
+    def on_whole_data(self, stream_id: int, payload: memoryview, *, end_stream: bool) -> None:
+        """Charge a DATA frame to the windows and pass it on; what is out of order goes the long way."""
+        length = len(payload)
+        stream = self._streams.live.get(stream_id)
+        connection = self._streams.receive
+        if (
+            stream is None
+            or not length
+            or stream.remote_ended
+            or not stream.answered
+            or length > stream.receive.available
+            or length > connection.available
+        ):
+            self.on_data_head(stream_id, length)
+            if length:
+                self.on_data(payload)
+            self.on_data_end(stream_id, empty=not length, end_stream=end_stream)
+            return
+        connection.available -= length
+        connection.held += length
+        receive = stream.receive
+        receive.available -= length
+        receive.held += length
+        self._empty_frames = 0
+        self._events.append(Data(stream_id, payload))
+        if end_stream:
+            self._core.received_end(stream_id)
+            self._remote_end(stream)
+
+    def on_data_head(self, stream_id: int, length: int) -> None:
+        """Charge a DATA frame to the windows and find its stream."""
+        self._expect_settings_first()
+        if not self._streams.receive.take(length):
+            raise RemoteProtocolError("connection window exceeded", ErrorCodes.FLOW_CONTROL_ERROR)
+        stream = self._streams.live.get(stream_id)
+        if stream is None:
+            self._check_not_idle(stream_id)
+        elif stream.remote_ended:
+            self._blame(stream, ErrorCodes.STREAM_CLOSED, "DATA after END_STREAM")
+            stream = None
+        elif self._streams.side is Side.CLIENT and not stream.answered:
+            self._blame(stream, ErrorCodes.PROTOCOL_ERROR, "DATA before the answer")
+            stream = None
+        elif not stream.receive.take(length):
+            stream.receive.held -= length  # the connection's share is given back below
+            self._blame(stream, ErrorCodes.FLOW_CONTROL_ERROR, "stream window exceeded")
+            stream = None
+        if stream is None:
+            self._streams.give_back(length)
+        self._data = stream
+
+    def on_padding(self, length: int) -> None:
+        """Padding is flow-controlled and gone at once."""
+        if self._data is not None:
+            self._streams.credit(self._data, length)
+
+    def on_data(self, payload: memoryview) -> None:
+        """Pass payload on, unless its stream is over."""
+        if self._data is not None and not self._data.lost:
+            self._events.append(Data(self._data.stream_id, payload))
+
+    def on_data_end(self, stream_id: int, *, empty: bool, end_stream: bool) -> None:
+        """Finish a DATA frame."""
+        stream, self._data = self._data, None
+        if empty and not end_stream:
+            self._empty_frames += 1
+            if self._empty_frames > self._limits.empty_frames:
+                raise Flood("empty DATA")
+        else:
+            self._empty_frames = 0
+        # The stream may have been reset by us while the frame was coming.
+        if end_stream and stream is not None and not stream.lost:
+            self._core.received_end(stream_id)
+            self._remote_end(stream)
+
+    # Heads.
+
+    def on_headers(self, stream_id: int, block: bytes, *, end_stream: bool) -> None:
+        """A head: a request, an answer, or something that has no place on a tunnel."""
+        self._expect_settings_first()
+        stream = self._streams.live.get(stream_id)
+        if self._streams.side is Side.SERVER:
+            if stream is None and stream_id > self._streams.highest:
+                self._request(stream_id, block, end_stream=end_stream)
+                return
+        elif stream is not None and not stream.answered:
+            self._answer(stream, block, end_stream=end_stream)
+            return
+        self._core.decode(block)
+        if stream is None:
+            self._check_not_idle(stream_id)
+            self._resets.take(self._now)
+        else:
+            # RFC 9113 8.5: anything but DATA on a connected stream is a stream error.
+            self._blame(stream, ErrorCodes.PROTOCOL_ERROR, "HEADERS on a connected stream")
+
+    def _request(self, stream_id: int, block: bytes, *, end_stream: bool) -> None:
+        streams = self._streams
+        if stream_id % 2 == 0:
+            raise RemoteProtocolError(f"stream {stream_id}: a client's are odd")
+        if stream_id > streams.accept_up_to:
+            self._core.decode(block)
+            streams.out += frames.rst_stream(stream_id, ErrorCodes.REFUSED_STREAM)
+            self._resets.take(self._now)
+            return
+        events = self._core.received_headers(stream_id, block, end_stream=end_stream)
+        streams.out += self._core.take()
+        for event in events:
+            if not isinstance(event, h2_events.RequestReceived):
+                continue
+            stream = streams.add(stream_id)
+            stream.remote_ended = end_stream
+            headers = [(bytes(name), bytes(value)) for name, value in event.headers or []]
+            if len(streams.live) > self._limits.max_streams:
+                self._blame(stream, ErrorCodes.REFUSED_STREAM, "too many streams", report=False)
+            elif len(headers) > self._limits.header_fields:
+                self._blame(stream, ErrorCodes.ENHANCE_YOUR_CALM, "too many header fields", report=False)
+            else:
+                self._requested_now.add(stream_id)
+                self._events.append(Requested(stream_id, headers))
+                if end_stream:
+                    self._events.append(Ended(stream_id))
+
+    def _answer(self, stream: Stream, block: bytes, *, end_stream: bool) -> None:
+        events = self._core.received_headers(stream.stream_id, block, end_stream=end_stream)
+        self._streams.out += self._core.take()
+        for event in events:
+            if isinstance(event, h2_events.InformationalResponseReceived):
+                self._priorities.take(self._now)
+            if not isinstance(event, h2_events.ResponseReceived):
+                continue
+            stream.answered = True
+            headers = [(bytes(name), bytes(value)) for name, value in event.headers or []]
+            status = int(dict(headers)[b":status"])
+            self._events.append(Answered(stream.stream_id, status, headers))
+            if end_stream:
+                self._remote_end(stream)
+
+    # Everything else.
+
+    def on_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        """A frame that is neither DATA nor a head."""
+        if kind == FrameType.SETTINGS:
+            self._received_settings(flags, stream_id, payload)
+            return
+        self._expect_settings_first()
+        match kind:
+            case FrameType.WINDOW_UPDATE:
+                self._received_window_update(stream_id, payload)
+            case FrameType.RST_STREAM:
+                self._received_reset(stream_id, payload)
+            case FrameType.PING:
+                self._received_ping(flags, stream_id, payload)
+            case FrameType.GOAWAY:
+                self._received_goaway(stream_id, payload)
+            case FrameType.PUSH_PROMISE:
+                raise RemoteProtocolError("PUSH_PROMISE")  # RFC 9113 8.4: never wanted, here never sent
+            case _:
+                self._priorities.take(self._now)
+
+    def _received_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
+        streams = self._streams
+        if stream_id:
+            raise RemoteProtocolError(f"SETTINGS on stream {stream_id}")
+        self._settings.take(self._now)
+        if flags & ACK:
+            if payload:
+                raise RemoteProtocolError("SETTINGS ACK with a payload", ErrorCodes.FRAME_SIZE_ERROR)
+            self._expect_settings_first()
+            self._core.received_settings_ack()
+            streams.acknowledged = True
+            return
+        first = not streams.peer.received
+        change, shown = streams.peer.apply(payload, self._limits)
+        self._core.received_settings(shown)
+        streams.out += self._core.take()
+        if change:
+            for stream in streams.live.values():
+                self._grow(stream.send, change, stream.stream_id)
+        self._events.append(SettingsReceived(first))
+
+    def _received_window_update(self, stream_id: int, payload: bytes) -> None:
+        streams = self._streams
+        if len(payload) != 4:
+            raise RemoteProtocolError("WINDOW_UPDATE of another length", ErrorCodes.FRAME_SIZE_ERROR)
+        self._window_updates += 1
+        allowed = self._limits.window_updates_base + 2 * (streams.opened + 10 * streams.data_sent)
+        if self._window_updates > allowed:
+            raise Flood("WINDOW_UPDATE")
+        increment = frames.parse_long(payload) & frames.MAX_WINDOW
+        if not stream_id:
+            if not increment:
+                raise RemoteProtocolError("WINDOW_UPDATE by 0")
+            self._grow(streams.send, increment, 0)
+            return
+        stream = streams.live.get(stream_id)
+        if stream is None:
+            self._check_not_idle(stream_id)
+        elif not increment:
+            self._blame(stream, ErrorCodes.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
+        elif stream.send.available + increment > frames.MAX_WINDOW:
+            self._blame(stream, ErrorCodes.FLOW_CONTROL_ERROR, "send window over 2^31-1")
+        else:
+            self._grow(stream.send, increment, stream_id)
+
+    def _received_reset(self, stream_id: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise RemoteProtocolError("RST_STREAM of another length", ErrorCodes.FRAME_SIZE_ERROR)
+        self._resets.take(self._now)
+        stream = self._streams.live.get(stream_id)
+        if stream is None:
+            self._check_not_idle(stream_id)
+            return
+        code = frames.parse_long(payload)
+        self._core.received_reset(stream_id, code)
+        self._streams.forget(stream)
+        self._report(stream_id, code, "reset by the peer")
+
+    def _received_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
+        streams = self._streams
+        if stream_id:
+            raise RemoteProtocolError(f"PING on stream {stream_id}")
+        if len(payload) != 8:
+            raise RemoteProtocolError("PING of another length", ErrorCodes.FRAME_SIZE_ERROR)
+        self._pings.take(self._now)
+        if not flags & ACK:
+            streams.out += frames.ping(payload, ack=True)
+        elif payload == KEEPALIVE_PING:
+            self._events.append(Pong())
+        elif payload == DRAIN_PING and streams.draining and streams.side is Side.SERVER:
+            streams.accept_up_to = streams.highest
+            streams.final = True
+            streams.out += frames.goaway(streams.highest, ErrorCodes.NO_ERROR)
+
+    def _received_goaway(self, stream_id: int, payload: bytes) -> None:
+        streams = self._streams
+        if stream_id:
+            raise RemoteProtocolError(f"GOAWAY on stream {stream_id}")
+        if len(payload) < 8:
+            raise RemoteProtocolError("GOAWAY too short", ErrorCodes.FRAME_SIZE_ERROR)
+        self._settings.take(self._now)
+        streams.draining = streams.final = True
+        last, code = frames.parse_long(payload) & frames.MAX_STREAM_ID, frames.parse_long(payload, 4)
+        self._events.append(Draining(last, code))
+        if streams.side is Side.CLIENT:
+            for stream in [s for s in streams.live.values() if s.stream_id > last]:
+                # RFC 9113 6.8: not processed, safe to try elsewhere.
+                streams.reset(stream, ErrorCodes.CANCEL)
+                self._events.append(Reset(stream.stream_id, ErrorCodes.REFUSED_STREAM, "beyond GOAWAY"))
+
+    # Streams.
+
+    def _remote_end(self, stream: Stream) -> None:
+        stream.remote_ended = True
+        self._events.append(Ended(stream.stream_id))
+        self._streams.end_if_closed(stream)
+
+    def _check_not_idle(self, stream_id: int) -> None:
+        if stream_id > self._streams.highest or stream_id % 2 == 0:
+            raise RemoteProtocolError(f"frame on stream {stream_id}, which was never opened")  # 5.1
+
+    def _grow(self, window: SendWindow, change: int, stream_id: int) -> None:
+        shut = window.available <= 0
+        if not window.grow(change):
+            raise RemoteProtocolError("send window over 2^31-1", ErrorCodes.FLOW_CONTROL_ERROR)
+        if shut and window.available > 0:
+            self._events.append(WindowOpened(stream_id))
+
+    def _blame(self, stream: Stream, code: ErrorCodes, reason: str, *, report: bool = True) -> None:
+        """Reset a stream because of what the peer sent; that counts against it (CVE-2025-8671)."""
+        self._streams.reset(stream, code)
+        if report:
+            self._report(stream.stream_id, code, reason)
+        self._resets.take(self._now)
+
+    def _report(self, stream_id: int, code: int, reason: str) -> None:
+        if stream_id in self._requested_now:
+            self._withdrawn.add(stream_id)
+        else:
+            self._events.append(Reset(stream_id, code, reason))

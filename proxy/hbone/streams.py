@@ -1,0 +1,117 @@
+"""The streams of a connection, its windows and its output: what both of its halves work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from h2.errors import ErrorCodes
+
+from proxy.hbone import frames
+from proxy.hbone.core import Core
+from proxy.hbone.limits import Limits
+from proxy.hbone.settings import PeerSettings
+from proxy.hbone.windows import ReceiveWindow, SendWindow
+
+
+class Side(Enum):
+    """Which end of the connection this is."""
+
+    CLIENT = auto()
+    SERVER = auto()
+
+
+@dataclass(slots=True, eq=False)
+class Stream:
+    """What we know of a stream; h2 knows its state as well, and both agree."""
+
+    stream_id: int
+    receive: ReceiveWindow
+    send: SendWindow
+    answered: bool = False
+    local_ended: bool = False
+    remote_ended: bool = False
+    lost: bool = False
+    """Reset, by either side: whatever it held is given back."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over in both directions."""
+        return self.lost or (self.local_ended and self.remote_ended)
+
+
+class Streams:
+    """Live streams by id, and the connection's state that concerns them all."""
+
+    def __init__(self, side: Side, limits: Limits) -> None:
+        self.side = side
+        self.limits = limits
+        self.core = Core(client=side is Side.CLIENT, limits=limits)
+        self.peer = PeerSettings()
+        self.out = bytearray()
+        """Frames to be sent, in order."""
+        self.live: dict[int, Stream] = {}
+        """Streams that are not over in both directions."""
+        self.highest = 0
+        """Highest stream id used by the client, whichever side we are."""
+        self.opened = 0
+        self.data_sent = 0
+        """DATA frames sent."""
+        self.receive = ReceiveWindow(limits.connection_window)
+        self.send = SendWindow(frames.DEFAULT_WINDOW)
+        self.closed = False
+        self.draining = False
+        self.acknowledged = False
+        self.accept_up_to = frames.MAX_STREAM_ID
+        """Highest stream that we still take."""
+        self.final = False
+        """No request is under way any more: our bound is announced, or the client said GOAWAY."""
+
+    def add(self, stream_id: int) -> Stream:
+        """A stream was opened by either side."""
+        window = ReceiveWindow(self.limits.stream_window)
+        stream = self.live[stream_id] = Stream(stream_id, window, SendWindow(self.peer.initial_window))
+        self.highest = max(self.highest, stream_id)
+        self.opened += 1
+        return stream
+
+    def end_if_closed(self, stream: Stream) -> None:
+        """Both directions may have ended. What it holds counts against the connection until credited."""
+        if stream.closed:
+            del self.live[stream.stream_id]
+
+    def reset(self, stream: Stream, code: int) -> None:
+        """Reset a live stream."""
+        self.core.reset(stream.stream_id, code)
+        self.out += self.core.take()
+        self.forget(stream)
+
+    def forget(self, stream: Stream) -> None:
+        """A stream is over without an end: whatever it held is given back to the connection."""
+        stream.lost = True
+        self.live.pop(stream.stream_id, None)
+        self.give_back(stream.receive.held)
+
+    def give_back(self, length: int) -> None:
+        """Bytes have gone, as far as the connection's window is concerned."""
+        increment = self.receive.give_back(length)
+        if increment:
+            self.out += frames.window_update(0, increment)
+
+    def credit(self, stream: Stream, length: int) -> None:
+        """Bytes of a stream have gone."""
+        if stream.lost:
+            return  # all it held was given back then
+        increment = stream.receive.give_back(length)
+        if increment and not stream.remote_ended:
+            self.out += frames.window_update(stream.stream_id, increment)
+        increment = self.receive.give_back(length)
+        if increment:
+            self.out += frames.window_update(0, increment)
+
+    def close(self, code: int = ErrorCodes.NO_ERROR) -> None:
+        """GOAWAY, and nothing after it."""
+        if not self.closed:
+            self.closed = True
+            last = self.highest if self.side is Side.SERVER else 0
+            self.out += frames.goaway(last, code)
