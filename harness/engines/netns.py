@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -118,6 +119,7 @@ class NetnsEngine:
         self.run = run
         self._socket_path = run.directory / "engine" / "init.sock"
         self._channel: Channel | None = None
+        self._turn = threading.Lock()
         self._owner_end: socket.socket | None = None
         self._launched: subprocess.Popen[bytes] | None = None
 
@@ -306,7 +308,9 @@ class NetnsEngine:
 
     def _ask(self, op: str, /, **arguments: Any) -> dict[str, Any]:
         try:
-            return self._connected().call(op, **arguments).document
+            # One connection, one answer per question: threads take turns.
+            with self._turn:
+                return self._connected().call(op, **arguments).document
         except ControlError as exc:
             raise EngineError(f"run {self.run.id}: {op}: {exc}") from exc
 

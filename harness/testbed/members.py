@@ -32,6 +32,20 @@ def compose(topology: Topology, dataplane: DataPlane, layout: Layout) -> tuple[M
     return tuple(members)
 
 
+def wired(members: tuple[Member, ...]) -> tuple[Member, ...]:
+    """Those that wiring needs: the agents, and whoever owns a namespace that gets links."""
+    owners: dict[str, str] = {}
+    for member in members:
+        owners.setdefault(member.namespace, member.name)
+    unwired = {Role.ZTUNNEL, Role.CONTROLPLANE}
+    return tuple(
+        member
+        for member in members
+        if member.role is Role.AGENT
+        or (member.role not in unwired and owners[member.namespace] == member.name)
+    )
+
+
 def _holder(name: str, role: Role, node: str) -> Member:
     """A member that only keeps its namespace alive."""
     return Member(name=name, role=role, node=node, image="base", namespace=name, command=IDLE)

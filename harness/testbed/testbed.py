@@ -26,7 +26,7 @@ from harness.engines.choice import Choice
 from harness.errors import RunFailed
 from harness.plan.model import Interception
 from harness.testbed import ready
-from harness.testbed.members import compose
+from harness.testbed.members import compose, wired
 from harness.testbed.rundir import RunDir, State
 from harness.topology.document import to_json
 from harness.topology.layout import Layout
@@ -206,8 +206,14 @@ class Testbed:
         self._stage("files", self._write_files)
         self.members = compose(self.topology, dataplane, self.layout)
         undo.callback(self.engine.remove)
-        self._stage("processes", lambda: self.engine.start(self.members))
-        self._stage("links", self._wire)
+        early = wired(self.members)
+        late = [member for member in self.members if member not in early]
+        # Proxies and load take long to import what they need: that time and the wiring's overlap.
+        with ThreadPoolExecutor(1, thread_name_prefix="late") as pool:
+            self._stage("processes", lambda: self.engine.start(early))
+            starting = pool.submit(self.engine.start, late)
+            self._stage("links", lambda: self._wire(early))
+            self._stage("late processes", starting.result)
         self._stage("rules", lambda: self.capture(self.interception, self.filler_rules))
         if self.carries:
             self._stage("enrolment", self._enrol)
@@ -230,8 +236,8 @@ class Testbed:
         self.layout.topology.write_text(to_json(self.topology))
         self.layout.mesh.write_text(json.dumps(mesh_document(self.topology), indent=2) + "\n")
 
-    def _wire(self) -> None:
-        namespaces = sorted({member.namespace for member in self.members})
+    def _wire(self, early: Iterable[Member]) -> None:
+        namespaces = sorted({member.namespace for member in early})
         paths = {name: self.engine.namespace_path(name) for name in namespaces}
         topology = str(self.layout.topology)
         first, *others = (node.name for node in self.topology.nodes)

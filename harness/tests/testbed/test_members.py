@@ -10,7 +10,7 @@ import pytest
 from harness import dataplanes
 from harness.engines.api import Member, Role
 from harness.errors import UsageError
-from harness.testbed.members import compose
+from harness.testbed.members import compose, wired
 from harness.topology.allocator import resolve
 from harness.topology.layout import Layout
 from harness.topology.model import HostSpec, NodeSpec, PodSpec, Topology, TopologySpec
@@ -56,6 +56,14 @@ def test_an_owner_of_a_namespace_comes_before_those_that_share_it(topology: Topo
 
     assert owners["node-a"] == "node-a"
     assert owners["pod-client"] == "probe-client"
+
+
+def test_wiring_needs_the_agents_and_the_owners_of_linked_namespaces(topology: Topology) -> None:
+    members = tuple(_members(topology).values())
+
+    assert {member.name for member in members} - {member.name for member in wired(members)} == {
+        *("controlplane", "ztunnel-a", "ztunnel-b", "locust-client"),
+    }
 
 
 def test_only_agents_and_proxies_have_capabilities_each_with_its_reason(topology: Topology) -> None:

@@ -1,0 +1,80 @@
+"""What is fetched appears whole in the cache, or not at all; commands are what they should be."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.engines import supplies
+from harness.errors import EnvironmentUnfit
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Commands instead of their effects; one that contains `broken` fails."""
+    ran: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        ran.append(command)
+        failed = any("broken" in part for part in command)
+        return subprocess.CompletedProcess(command, int(failed), "", "E: it is broken")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return ran
+
+
+def test_wheels_are_those_of_the_images_python_at_the_harness_own_versions(commands: list[list[str]]) -> None:
+    folder = supplies.site(("h2==4.4.1",))
+
+    (command,) = commands
+    assert folder.is_dir()
+    assert "--only-binary=:all:" in command
+    assert command[command.index("--python-version") + 1] == "3.11"
+    assert command[command.index("--constraint") + 1].endswith(".txt")
+    assert command[-1] == "h2==4.4.1"
+
+
+def test_what_is_there_is_not_fetched_again(commands: list[list[str]]) -> None:
+    first = supplies.site(("h2",))
+    second = supplies.site(("h2",))
+
+    assert first == second
+    assert len(commands) == 1
+
+
+def test_other_requirements_have_another_folder(commands: list[list[str]]) -> None:
+    folders = {supplies.site(("h2",)), supplies.site(("h2", "uvloop")), supplies.sources(("h2",))}
+
+    assert len(folders) == len(commands) == 3
+
+
+def test_a_failed_fetch_leaves_nothing_and_shows_the_command(
+    commands: list[list[str]], tmp_path: Path
+) -> None:
+    with pytest.raises(EnvironmentUnfit, match=r"E: it is broken.*run it by hand.*broken"):
+        supplies.site(("broken",))
+
+    assert list((tmp_path / "ambientbench").iterdir()) == []
+    assert len(commands) == 1
+
+
+def test_a_root_is_made_with_one_hook_per_image_that_wants_packages(commands: list[list[str]]) -> None:
+    supplies.bootstrap({"base": ("python3",), "ztunnel": ()}, lambda _: None)
+
+    (command,) = commands
+    hooks = [part for part in command if part.startswith("--customize-hook")]
+    assert len(hooks) == 1
+    assert "install python3" in hooks[0]
+    assert command[-2] == supplies.RELEASE
+
+
+def test_another_set_of_packages_is_another_root() -> None:
+    assert supplies.debian_folder({"a": ("x",)}) != supplies.debian_folder({"a": ("y",)})
+    assert supplies.debian_folder({"a": ("x",)}) == supplies.debian_folder({"a": ("x",), "b": ()})
