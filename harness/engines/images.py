@@ -91,13 +91,26 @@ def build_missing(store: ImageStore, told: Callable[[str], None]) -> None:
     if incomplete:
         told("building images; the first time takes some minutes, later only what has changed is built")
         if not store.exists(_root_tag(known)):
-            store.load_root(_root_tag(known), told, {name: recipe.debian for name, recipe in known.items()})
+            # Making the root waits for Debian's servers and one core: wheels come meanwhile.
+            with ThreadPoolExecutor(1, thread_name_prefix="fetch") as pool:
+                fetched = [pool.submit(_fetch, known[name]) for name in incomplete]
+                store.load_root(_root_tag(known), told, _debian(known))
+                for each in fetched:
+                    each.result()
         _build_deps(store, known, known["base"], told)
     # What is compiled takes longest (it needs the builder first), so it begins first.
     missing.sort(key=lambda name: (not known[name].compiled, name))
     with ThreadPoolExecutor(BUILD_THREADS, thread_name_prefix="build") as pool:
         list(pool.map(lambda name: _complete(store, known, known[name], told), missing))
     told(f"images ready in {time.monotonic() - begin:.0f} s: {', '.join(missing)}")
+
+
+def _fetch(recipe: Recipe) -> None:
+    """Have in the cache what the recipe needs of Python's packages."""
+    if recipe.python:
+        supplies.site(_pinned(recipe.python))
+    if recipe.compiled:
+        supplies.sources(_pinned(recipe.compiled))
 
 
 def _complete(
