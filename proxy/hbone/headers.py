@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from secrets import token_hex
 
+from hpack import NeverIndexedHeaderTuple
+
 from proxy.hbone.authority import Authority, parse_authority
 from proxy.hbone.errors import BadAuthority, HboneError
 from proxy.hbone.events import Header
@@ -55,11 +57,12 @@ def request_headers(
     address, port = source
     spelled = f"[{address}]:{port}" if isinstance(address, IPv6Address) else f"{address}:{port}"
     forwarded = f'for="{spelled}"' + (f";host={service}" if service else "")
-    headers = [
+    headers: list[Header] = [
         (b":method", b"CONNECT"),
         (b":authority", authority.encode("ascii")),
-        (b"forwarded", forwarded.encode("ascii")),
-        (b"traceparent", (traceparent or new_traceparent()).encode("ascii")),
+        # Different in every request: in HPACK's table they would only push out what repeats.
+        NeverIndexedHeaderTuple(b"forwarded", forwarded.encode("ascii")),
+        NeverIndexedHeaderTuple(b"traceparent", (traceparent or new_traceparent()).encode("ascii")),
     ]
     if baggage:
         headers.append((b"baggage", baggage.encode("ascii", "replace")))
