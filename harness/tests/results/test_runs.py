@@ -108,7 +108,7 @@ def test_plan_and_environment_are_there_before_anything_starts(tmp_path: Path, s
             engine="",
             engine_reason="",
         )
-    writer.update(status=RunStatus.ABORTED, reason="interrupted by SIGINT", down_s=1.5)
+    writer.update(status=RunStatus.ABORTED, reason="interrupted by SIGINT", timing={"down_s": 1.5})
     again = read(writer.folder).manifest
     assert (again.status, again.reason, again.timing["down_s"]) == (
         RunStatus.ABORTED,
