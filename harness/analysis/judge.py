@@ -116,15 +116,13 @@ class _Judge:
 
 
 def _with_integrity(verdict: CellVerdict, damage: list[str]) -> CellVerdict:
-    """Put the files' own check first; a damaged cell proves nothing, so it is unknown unless it is worse."""
+    """Put the files' own check first. A damaged cell proves nothing, neither good nor bad: it is unknown."""
     check = Check(
         name=INTEGRITY,
         status=CheckStatus.UNKNOWN if damage else CheckStatus.VALID,
         reason="; ".join(damage) or "every file is as it was saved",
     )
-    status = verdict.status
-    if damage and status is CellStatus.VALID:
-        status = CellStatus.UNKNOWN
+    status = CellStatus.UNKNOWN if damage else verdict.status
     return replace(verdict, status=status, checks=(check, *verdict.checks))
 
 

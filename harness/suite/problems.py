@@ -78,7 +78,14 @@ def from_validation(
             key = (*key, str(item["loc"][-1]))
         problem = Problem(where=where(key), key=shown(key), found=found, allowed=allowed, meant=meant)
         problems.setdefault(problem.key, problem)  # a union reports one key once per member
-    return SuiteError(list(problems.values()))
+    # a misspelt key is not missing besides
+    spelt = {shown((*_parent(each.key), each.meant)) for each in problems.values() if each.meant}
+    return SuiteError([each for key, each in problems.items() if each.found != "missing" or key not in spelt])
+
+
+def _parent(key: str) -> Key:
+    head, dot, _ = key.rpartition(".")
+    return (head,) if dot else ()
 
 
 def _existing(loc: Sequence[str | int], document: object) -> Key:
@@ -108,9 +115,10 @@ def _words(
     if len(text) > 100:
         text = text[:96] + " ..."
     if item["loc"] and item["loc"][-1] == "[key]":
-        names = _resolve(schema, node.get("propertyNames", {}))
+        names = _resolve(schema, _node(schema, key[:-1]).get("propertyNames", {}))
+        allowed = str(names.get("description", "")) if "enum" not in names else _described(schema, names)
         text = f"found the name {json.dumps(item['input'])}"
-        return text, _described(schema, names), nearest(found, _enum(schema, names))
+        return text, allowed, nearest(found, _enum(schema, names))
     return text, _described(schema, node), nearest(found, _enum(schema, node))
 
 
@@ -140,8 +148,9 @@ def _child(schema: Mapping[str, Any], node: Mapping[str, Any], part: str | int) 
             return _resolve(schema, option["items"])
         if part in option.get("properties", {}):
             return _resolve(schema, option["properties"][part])
-        if isinstance(option.get("additionalProperties"), dict):
-            return _resolve(schema, option["additionalProperties"])
+        for values in (option.get("additionalProperties"), *option.get("patternProperties", {}).values()):
+            if isinstance(values, dict):
+                return _resolve(schema, values)
     return {}
 
 

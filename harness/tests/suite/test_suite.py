@@ -1,0 +1,140 @@
+"""Suites: what loads, what they resolve to, and the shipped ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path as FilePath
+
+import pytest
+
+from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode
+from harness.suite import known_suites, load_suite
+from harness.suite.raw import json_schema
+from harness.suite.sources import SHIPPED
+
+DATAPLANES = ("none", "pyztunnel")
+
+
+def load(name: str | FilePath, *overrides: str) -> object:
+    return load_suite(name, overrides, dataplanes=DATAPLANES)
+
+
+@pytest.mark.parametrize("name", known_suites())
+def test_shipped_suites_load(name: str) -> None:
+    suite = load_suite(name, dataplanes=DATAPLANES)
+
+    assert suite.configurations
+    assert len({each.key for each in suite.configurations}) == len(suite.configurations)
+    assert suite.default in suite.configurations
+
+
+def test_quick_is_the_fifteen_configurations_in_six_rounds() -> None:
+    suite = load_suite("quick", dataplanes=DATAPLANES)
+
+    assert suite.rounds == 6
+    assert len(suite.configurations) == 15
+    assert sum(each.dataplane == "none" for each in suite.configurations) == 3
+    assert sum(each.reuse is Reuse.OFF for each in suite.configurations) == 3
+    assert suite.notes == ()
+
+
+def test_full_is_the_core_factorial_and_one_factor_at_a_time() -> None:
+    suite = load_suite("full", dataplanes=DATAPLANES)
+    core = [each for each in suite.configurations if each.path is not Path.INTO_MESH]
+    core = [each for each in core if not each.filler_rules and each.same_node is SameNode.HBONE]
+
+    assert len(core) == 21
+    assert suite.rounds >= 10
+    assert {each.filler_rules for each in suite.configurations} == {0, 1000, 10000}
+    assert sum(each.same_node is SameNode.PLAINTEXT for each in suite.configurations) == 1
+    assert any(each.path is Path.INTO_MESH and each.dataplane != "none" for each in suite.configurations)
+
+
+def test_schema_file_is_generated() -> None:
+    """`ambientbench validate --schema > suites/suite.schema.json` keeps it so."""
+    assert json.loads((SHIPPED / "suite.schema.json").read_text()) == json_schema()
+
+
+def test_extends_merges_tables_and_replaces_lists(tmp_path: FilePath) -> None:
+    (tmp_path / "smoke.toml").write_text((SHIPPED / "smoke.toml").read_text())
+    (tmp_path / "mine.toml").write_text(
+        'extends = "smoke"\nrounds = 4\n[[matrix]]\npath = ["cross-node"]\ndataplane = ["none"]\n'
+        "[topology.pods.uncaptured]\nclient = true\n"
+    )
+
+    suite = load_suite(tmp_path / "mine.toml", dataplanes=DATAPLANES)
+
+    assert [each.key for each in suite.configurations] == ["cross-node.none"]
+    assert suite.rounds == 4
+    uncaptured = next(pod for pod in suite.topology.pods if pod.name == "uncaptured")
+    assert (uncaptured.client, uncaptured.captured, uncaptured.node) == (True, False, "b")
+
+
+def test_overrides_reach_every_key() -> None:
+    suite = load_suite(
+        "quick",
+        ["rounds=2", "load.rate.hz=123", "matrix[1].reuse=['on']", "topology.underlay=192.168.77.0/24"],
+        dataplanes=DATAPLANES,
+    )
+
+    assert (suite.rounds, suite.load.rate_hz) == (2, 123)
+    assert str(suite.topology.underlay) == "192.168.77.0/24"
+    assert not any(each.reuse is Reuse.OFF for each in suite.configurations)
+
+
+def test_hash_knows_what_is_measured_and_nothing_else() -> None:
+    base = load_suite("quick", dataplanes=DATAPLANES)
+
+    same = load_suite("quick", ["rounds=9", "seed=4", "description='else'"], dataplanes=DATAPLANES)
+    other = load_suite("quick", ["load.first_packet.probes=21"], dataplanes=DATAPLANES)
+
+    assert base.hash == same.hash
+    assert base.hash != other.hash
+
+
+def test_factors_that_do_nothing_make_no_second_configuration() -> None:
+    suite = load_suite(
+        "smoke",
+        [
+            (
+                "matrix=[{path=['cross-node', 'same-node'], dataplane=['none', 'pyztunnel'], "
+                "interception=['redirect'], reuse=['on', 'off'], same_node=['hbone', 'plaintext']}]"
+            )
+        ],
+        dataplanes=DATAPLANES,
+    )
+
+    keys = [each.key for each in suite.configurations]
+    assert keys.count("cross-node.none") == 1
+    assert "cross-node.pyztunnel.redirect.reuse-on" in keys
+    assert not any("cross-node" in key and "plaintext" in key for key in keys)
+
+
+def test_exclude_leaves_out_what_agrees_with_every_key() -> None:
+    suite = load_suite(
+        "quick", ["matrix[1].exclude=[{path='cross-node', reuse='off'}]"], dataplanes=DATAPLANES
+    )
+
+    left_out = Configuration(
+        path=Path.CROSS_NODE, dataplane="pyztunnel", interception=Interception.REDIRECT, reuse=Reuse.OFF
+    )
+    assert left_out not in suite.configurations
+    assert len(suite.configurations) == 14
+
+
+def test_vary_brings_what_it_is_compared_with() -> None:
+    suite = load_suite(
+        "smoke",
+        ["matrix=[{path=['cross-node'], dataplane=['none']}]", "vary=[{factor='filler_rules', values=[10]}]"],
+        dataplanes=DATAPLANES,
+    )
+
+    assert [each.key for each in suite.configurations] == [
+        "cross-node.none",
+        "cross-node.pyztunnel.redirect.reuse-on",
+        "cross-node.pyztunnel.redirect.reuse-on.filler-10",
+    ]
+
+
+def test_few_rounds_are_noted() -> None:
+    assert "no 95 % interval" in load_suite("quick", ["rounds=5"], dataplanes=DATAPLANES).notes[0]
