@@ -35,7 +35,7 @@
     for (const holder of document.querySelectorAll("script[data-figure]")) {
       const { data, layout } = themed(JSON.parse(holder.textContent));
       Plotly.react(document.getElementById(holder.dataset.figure), data, layout, {
-        displayModeBar: false, responsive: true, showTips: false,
+        displayModeBar: false, showTips: false,
       });
     }
   };
@@ -56,4 +56,10 @@
   window.addEventListener("resize", () => { if (narrow() !== wasNarrow) { wasNarrow = narrow(); draw(); } });
   named();
   draw();
+
+  // A plot's width follows its card's, whatever made that one change.
+  const resized = new ResizeObserver((entries) => {
+    for (const { target } of entries) if (target.clientWidth) Plotly.Plots.resize(target);
+  });
+  for (const each of document.querySelectorAll(".plot")) resized.observe(each);
 })();
