@@ -50,11 +50,11 @@ def command(
     again += [part for each in override or [] for part in ("-s", each)]
     for line in loaded.notes:
         note(f"note: {line}")
+    warning = leftovers.warning()
+    if warning:
+        note(warning)
+    chosen = preflight(engine)
     with MeasuringLock():
-        warning = leftovers.warning()
-        if warning:
-            note(warning)
-        chosen = preflight(engine)
         request = Request(
             run=layout.run_id(loaded.name, datetime.now(UTC)),
             suite=loaded,
@@ -73,8 +73,6 @@ def command(
             except Interrupted as exc:
                 note(f"{exc}: what was measured is in {folder}")
                 code = exc.exit_code
-    if not any((folder / layout.CELLS).iterdir()):
-        return code
     findings = analyse(read(folder))
     page = save(findings, folder)
     if json:

@@ -99,6 +99,7 @@ def _measure(request: Request, writer: RunWriter, display: Display, interrupts: 
         filler_rules=first.filler_rules,
         suite=request.suite.name,
         told=display.step,
+        failure_logs=writer.folder / layout.LOGS,
     )
     leaving = 0.0
     try:
