@@ -116,7 +116,7 @@ def main() -> NoReturn:
     """Run the command line of this process and exit."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
-    code = run(sys.argv[1:])
+    code = obey(sys.argv[1:])
     try:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -128,7 +128,7 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-def run(arguments: Sequence[str]) -> int:
+def obey(arguments: Sequence[str]) -> int:
     """Run one command line; every way to end becomes an exit code.
 
     Returns:

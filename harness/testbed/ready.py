@@ -41,9 +41,10 @@ def request(topology: Topology, client: Pod) -> dict[str, Any]:
     A captured client reaches every pod with a backend and every host. One outside the mesh is asked for
     the hosts alone: a pod whose policy is STRICT refuses it, and rightly.
     """
-    targets: list[Pod | Host] = list(topology.hosts)
+    targets: list[Pod | Host] = []
     if client.captured:
         targets += [pod for pod in topology.pods if not pod.client]
+    targets += topology.hosts
     return {
         "deadline_s": DEADLINE_S,
         "targets": [

@@ -103,7 +103,7 @@ def test_an_error_decides_the_exit_code_and_shows_no_traceback(
 
     verb.command = command  # type: ignore[attr-defined]  # a verb's one function
 
-    assert cli.run(["status"]) == code
+    assert cli.obey(["status"]) == code
     said = capsys.readouterr()
     assert "Traceback" not in said.err + said.out
 
@@ -115,7 +115,7 @@ def test_a_verbs_number_is_the_exit_code(verb: ModuleType) -> None:
 
     verb.command = command  # type: ignore[attr-defined]  # a verb's one function
 
-    assert cli.run(["status"]) == 7
+    assert cli.obey(["status"]) == 7
 
 
 def test_a_bug_shows_its_traceback_when_asked(
@@ -128,7 +128,7 @@ def test_a_bug_shows_its_traceback_when_asked(
     verb.command = command  # type: ignore[attr-defined]  # a verb's one function
     monkeypatch.setenv(cli.DEBUG_ENV, "1")
 
-    cli.run(["status"])
+    cli.obey(["status"])
 
     assert "Traceback" in capsys.readouterr().err
 

@@ -130,7 +130,7 @@ def test_a_rule_removed_in_mid_run_makes_the_cell_invalid(
     engine: str, sabotaged: list[str], tmp_path: Path
 ) -> None:
     """F20, M08: without its rule the traffic passes by the proxy and everything looks fine and fast."""
-    code = cli.run(["run", "smoke", "--engine", engine, "--results", str(tmp_path), "--json"])
+    code = cli.obey(["run", "smoke", "--engine", engine, "--results", str(tmp_path), "--json"])
 
     (folder,) = tmp_path.iterdir()
     found: Findings = analyse(read(folder))
@@ -148,7 +148,7 @@ def test_a_rule_removed_in_mid_run_makes_the_cell_invalid(
 def test_the_predicted_time_is_the_real_one(tmp_path: Path) -> None:
     """On stages as long as the quick suite's, within 15 %."""
     shorter = ["-s", "rounds=1", "-s", "noisy_repeats=0"]
-    code = cli.run(["run", "quick", "--engine", "netns", "--results", str(tmp_path), *shorter])
+    code = cli.obey(["run", "quick", "--engine", "netns", "--results", str(tmp_path), *shorter])
 
     (folder,) = tmp_path.iterdir()
     stored = read(folder)
