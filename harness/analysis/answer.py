@@ -166,6 +166,9 @@ def _clause(each: Comparison) -> str:
     if each.ratio is None:
         return f"{metric.title} could not be compared"
     ratio = times(each.ratio)
+    if not each.ratio.has_interval:
+        rounds = f"{each.ratio.rounds} round{'s' if each.ratio.rounds > 1 else ''}"
+        return f"{metric.title} {ratio} from {rounds}, too few for an interval"
     if each.word is Word.INCONCLUSIVE:
         return f"{metric.title} {ratio}, which leaves it open"
     if each.word is Word.NO_DIFFERENCE:

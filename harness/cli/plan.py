@@ -46,7 +46,9 @@ def command(
         )
     )
     minutes, seconds = divmod(round(laid_out.predicted_s), 60)
-    source = f"costs measured in {measured.run}" if measured else "costs measured on the authors' machine"
+    source = (
+        f"costs measured in {measured.run}" if measured else "default costs: no run here has measured any"
+    )
     say()
     say(
         f"{len(laid_out.cells)} cells, {len(loaded.configurations)} configurations in "

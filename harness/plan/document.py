@@ -46,7 +46,7 @@ def to_document(plan: Plan) -> dict[str, Any]:
         "suite": plan.suite,
         "seed": plan.seed,
         "rounds": plan.rounds,
-        "predicted_s": round(plan.predicted_s, 3),
+        "predicted_s": plan.predicted_s,
         "load": asdict(plan.load),
         "configurations": [configuration_to_document(each) for each in configurations.values()],
         "cells": [

@@ -159,5 +159,7 @@ def _environment(findings: Findings) -> list[tuple[str, list[tuple[str, str]]]]:
     groups = []
     for group in ("host", "software", "source", "sysctls"):
         facts = environment.get(group, {})
-        groups.append((group, [(str(key), str(value)) for key, value in facts.items() if value is not None]))
+        groups.append(
+            (group, [(str(key), str(value)) for key, value in facts.items() if value not in (None, "")])
+        )
     return groups

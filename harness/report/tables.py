@@ -31,9 +31,9 @@ def shown(measure: Measure | None, *, short: bool = False) -> str:
         return DOES_NOT_EXIST
     unit = METRICS[measure.metric].unit
     if measure.estimate is None:
-        return "no valid cell"
+        return "none" if short else "no valid cell"
     if measure.shown is None:
-        return f"{measure.n} of {samples_needed(0.5)} samples"
+        return f"n = {measure.n}" if short else f"{measure.n} of {samples_needed(0.5)} samples"
     text = quantity(measure.shown.median, unit) if short else interval(measure.shown, unit)
     if not measure.at_least:
         return text

@@ -8,7 +8,6 @@ import platform
 import re
 import ssl
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -122,5 +121,4 @@ def _source() -> dict[str, Any]:
         "version": _version("ambientbench"),
         "commit": commit,
         "dirty": bool(status) if commit else None,
-        "executable": sys.executable,
     }
