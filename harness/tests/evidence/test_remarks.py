@@ -57,7 +57,8 @@ LATER = moment(10**12 + 10**9)
     ("change", "said"),
     [
         ({}, ""),
-        ({"ticks": {**LATER["ticks"], "steal": 8}}, "stolen"),
+        ({"ticks": {**LATER["ticks"], "steal": 8}}, ""),
+        ({"ticks": {**LATER["ticks"], "steal": 80}}, "stolen"),
         ({"reference_ns": 95_000}, "+15.9%"),
         ({"reference_ns": 70_000}, "-14.6%"),
         ({"reference_ns": 87_000}, ""),
@@ -67,6 +68,7 @@ LATER = moment(10**12 + 10**9)
     ],
     ids=[
         "quiet",
+        "usual steal",
         "steal",
         "slower",
         "faster",
