@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.cli import run
+from harness.cli import obey
 from harness.errors import ExitCode
 from harness.plan.model import Cell
 from harness.results import layout
@@ -25,7 +25,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def answered(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
-    assert run([*arguments, "--json"]) == ExitCode.OK
+    assert obey([*arguments, "--json"]) == ExitCode.OK
     return json.loads(capsys.readouterr().out)
 
 
@@ -36,18 +36,18 @@ def test_validate_prints_the_resolved_suite(capsys: pytest.CaptureFixture[str]) 
     assert document["overrides"] == ["rounds=7"]
     assert len(document["configurations"]) == 15
     assert document["topology"]["pods"]["denied"]["service_account"] == ""
-    assert run(["validate", "quick"]) == ExitCode.OK
+    assert obey(["validate", "quick"]) == ExitCode.OK
     assert "path      cross-node: client -> server-remote" in capsys.readouterr().out
 
 
 def test_validate_prints_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["validate", "--schema"]) == ExitCode.OK
+    assert obey(["validate", "--schema"]) == ExitCode.OK
     assert json.loads(capsys.readouterr().out) == json_schema()
 
 
 def test_a_wrong_suite_is_a_usage_error_without_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     for verb in ("validate", "plan"):
-        assert run([verb, "quick", "-s", "rounds=none"]) == ExitCode.USAGE
+        assert obey([verb, "quick", "-s", "rounds=none"]) == ExitCode.USAGE
         said = capsys.readouterr()
         assert said.out == ""
         assert 'rounds: found "none" (string) (allowed: integer, 1 to 1000)' in said.err
@@ -60,7 +60,7 @@ def test_plan_is_the_same_for_the_same_seed(capsys: pytest.CaptureFixture[str], 
 
     assert first == second
     assert (first["seed"], len(first["cells"]), first["predicted_from"]) == (5, 90, None)
-    assert run([*asked]) == ExitCode.OK
+    assert obey([*asked]) == ExitCode.OK
     assert "90 cells, 15 configurations in 6 rounds, seed 5: " in capsys.readouterr().out
 
 
@@ -72,7 +72,7 @@ def test_report_writes_everything_and_prints_findings_alone(
     folder = Path(document["run"]["folder"])
     assert document["cells"]["invalid"] == 0
     assert {layout.FINDINGS, layout.REPORT, layout.SUMMARY} <= {path.name for path in folder.iterdir()}
-    assert run(["report", folder.name, "--results", str(results)]) == ExitCode.OK
+    assert obey(["report", folder.name, "--results", str(results)]) == ExitCode.OK
     said = capsys.readouterr().out
     assert "7 of 7 cells measured, 7 valid" in said
     assert said.rstrip().endswith(str(folder / layout.REPORT))
@@ -87,12 +87,12 @@ def test_an_invalid_cell_is_an_exit_code(capsys: pytest.CaptureFixture[str], tmp
 
     record(tmp_path, load_suite("smoke"), spoil=spoil)
 
-    assert run(["report", "--results", str(tmp_path)]) == ExitCode.INVALID
+    assert obey(["report", "--results", str(tmp_path)]) == ExitCode.INVALID
     assert "✗ invalid 0003-r1-" in capsys.readouterr().out
 
 
 def test_a_run_that_is_not_there_is_a_usage_error(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert run(["report", "nope", "--results", str(tmp_path)]) == ExitCode.USAGE
+    assert obey(["report", "nope", "--results", str(tmp_path)]) == ExitCode.USAGE
     assert f"no such run in {tmp_path}/ (there: none yet)" in capsys.readouterr().err
 
 
@@ -100,6 +100,6 @@ def test_list_shows_runs_suites_and_data_planes(capsys: pytest.CaptureFixture[st
     assert [each["suite"] for each in answered(capsys, "list", "--results", str(results))] == ["smoke"]
     assert answered(capsys, "list", "suites") == [{"name": name} for name in ("full", "quick", "smoke")]
     assert {"name": "pyztunnel"} in answered(capsys, "list", "dataplanes")
-    assert run(["list", "--results", "/nonexistent"]) == ExitCode.OK
+    assert obey(["list", "--results", "/nonexistent"]) == ExitCode.OK
     assert capsys.readouterr().out == "no runs in /nonexistent\n"
-    assert run(["list", "everything"]) == ExitCode.USAGE
+    assert obey(["list", "everything"]) == ExitCode.USAGE

@@ -146,7 +146,7 @@ def test_a_rule_removed_in_mid_run_makes_the_cell_invalid(
 
 @pytest.mark.netns
 def test_the_predicted_time_is_the_real_one(tmp_path: Path) -> None:
-    """On stages as long as the quick suite's, within 15 %. A busy machine lengthens a run: it has three tries."""
+    """Within 15 %, on stages as long as the quick suite's. Busy machines lengthen a run: three tries."""
     shorter = ["-s", "rounds=1", "-s", "noisy_repeats=0"]
     shares: list[float] = []
     for attempt in range(3):
