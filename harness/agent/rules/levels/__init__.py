@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pkgutil import iter_modules
 
-from harness.agent.rules.marks import PolicyRoute
+from harness.agent.rules.marks import ACCEPT, NOT_LOOPBACK, TO_PROXY, PolicyRoute, marked
 from harness.agent.rules.model import Module, Rule, RuleSet
 
 HEADS = {
@@ -18,6 +18,24 @@ HEADS = {
     "OUTPUT": (Rule(name="jump-output", why="what the pod sends", target=Module(name="ISTIO_OUTPUT")),),
 }
 """The jumps to the chains that istio-cni uses, the same in every table."""
+
+PASS_BY = (
+    Rule(
+        name="accept-replies",
+        why="the app's replies to the proxy",
+        protocol="tcp",
+        matches=(marked(TO_PROXY),),
+        target=ACCEPT,
+    ),
+    Rule(
+        name="accept-self",
+        why="a pod that calls itself, and the proxy's leg to the app",
+        destination=NOT_LOOPBACK,
+        out_interface="lo",
+        target=ACCEPT,
+    ),
+)
+"""What leaves an app and is never captured, whatever captures the rest."""
 
 
 class UnknownLevel(ValueError):

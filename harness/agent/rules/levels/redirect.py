@@ -7,7 +7,7 @@ Source: istio/istio cni/pkg/iptables (the default set, without DNS capture).
 
 from __future__ import annotations
 
-from harness.agent.rules.levels import HEADS, Level
+from harness.agent.rules.levels import HEADS, PASS_BY, Level
 from harness.agent.rules.marks import (
     ACCEPT,
     HBONE_PORT,
@@ -108,20 +108,7 @@ _NAT = Table(
                     protocol="tcp",
                     target=ACCEPT,
                 ),
-                Rule(
-                    name="accept-replies",
-                    why="the app's replies to the proxy",
-                    protocol="tcp",
-                    matches=(marked(TO_PROXY),),
-                    target=ACCEPT,
-                ),
-                Rule(
-                    name="accept-self",
-                    why="a pod that calls itself, and the proxy's leg to the app",
-                    destination=NOT_LOOPBACK,
-                    out_interface="lo",
-                    target=ACCEPT,
-                ),
+                *PASS_BY,
                 Rule(
                     name="redirect-outbound",
                     why="everything else that the app opens",

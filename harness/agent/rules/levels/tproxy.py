@@ -10,7 +10,7 @@ replies are routed back to the proxy though they are addressed to the client.
 
 from __future__ import annotations
 
-from harness.agent.rules.levels import HEADS, Level
+from harness.agent.rules.levels import HEADS, PASS_BY, Level
 from harness.agent.rules.marks import (
     ACCEPT,
     CAPTURED,
@@ -99,20 +99,7 @@ MANGLE = Table(
         Chain(
             name="ISTIO_OUTPUT",
             rules=(
-                Rule(
-                    name="accept-replies",
-                    why="the app's replies to the proxy",
-                    protocol="tcp",
-                    matches=(marked(TO_PROXY),),
-                    target=ACCEPT,
-                ),
-                Rule(
-                    name="accept-self",
-                    why="a pod that calls itself, and the proxy's leg to the app",
-                    destination=NOT_LOOPBACK,
-                    out_interface="lo",
-                    target=ACCEPT,
-                ),
+                *PASS_BY,
                 Rule(
                     name="mark-outbound",
                     why="everything else that the app sends is routed to lo",
