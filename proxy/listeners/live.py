@@ -3,20 +3,36 @@
 A connection is added before its policies are evaluated: a change in between then finds it, and no
 connection slips through that was judged by the old policies and carried under the new ones.
 Source: ztunnel src/proxy/connection_manager.rs.
+
+Thousands may have to be judged anew at once. That is done in slices, between which traffic has its turn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from time import monotonic
 from typing import Protocol
 
-from proxy.listeners.verdict import Refused
+from proxy.listeners.acceptor import Tasks
+from proxy.listeners.verdict import Denied
 from proxy.rbac import Compiled, Decision, Facts, evaluate
 from proxy.relay.outcome import Outcome
+from proxy.telemetry import ConnectionRecord
+
+log = logging.getLogger("proxy.listeners")
 
 POLICY_CHANGE = "connection closed due to policy change"
 """ztunnel's words."""
+SLICE_S = 0.0003
+"""How long traffic waits while connections are judged: a third of what a request takes through a proxy."""
+PAUSE_S = 0.001
+"""What traffic has to itself after a few cuts; the shortest that epoll knows."""
+PAUSES = 500
+"""Most pauses in one review: many cuts are spread over most of the second that they may take."""
 
 
 class Relay(Protocol):
@@ -32,30 +48,32 @@ class Relay(Protocol):
 class Live:
     """One connection, from before its policies are evaluated to its end."""
 
-    __slots__ = ("_reason", "_relay", "facts")
+    __slots__ = ("_decision", "_record", "_relay", "facts")
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: Facts, record: ConnectionRecord) -> None:
         self.facts = facts
+        self._record = record
         self._relay: Relay | None = None
-        self._reason: str | None = None
+        self._decision: Decision | None = None
 
     def check(self) -> None:
-        """Raise Refused when it was cut while it was still being connected."""
-        if self._reason is not None:
-            raise Refused(self._reason, status=401)
+        """Raise Denied when it was cut while it was still being connected."""
+        if self._decision is not None:
+            raise Denied(self._decision)
 
     async def run(self, relay: Relay) -> Outcome:
         """Carry it."""
         self._relay = relay
-        if self._reason is not None:
-            relay.cut(self._reason)
+        if self._decision is not None:
+            relay.cut(self._decision.reason)
         return await relay.run()
 
-    def cut(self, reason: str) -> None:
+    def cut(self, decision: Decision) -> None:
         """End it, whatever it is doing."""
-        self._reason = reason
+        self._decision = replace(decision, reason=f"{POLICY_CHANGE}: {decision.reason}")
+        self._record.policy = decision.policy
         if self._relay is not None:
-            self._relay.cut(reason)
+            self._relay.cut(self._decision.reason)
 
 
 class LiveConnections:
@@ -68,21 +86,76 @@ class LiveConnections:
         return len(self._all)
 
     @contextmanager
-    def registered(self, facts: Facts) -> Iterator[Live]:
+    def registered(self, facts: Facts, record: ConnectionRecord) -> Iterator[Live]:
         """Hold a connection for the length of the block."""
-        live = Live(facts)
+        live = Live(facts, record)
         self._all[live] = None
         try:
             yield live
         finally:
             del self._all[live]
 
-    def recheck(self, policies: Compiled) -> list[Decision]:
-        """Evaluate all anew and cut those that are denied now; their decisions."""
-        denied = []
-        for live in list(self._all):
+    async def recheck(self, policies: Compiled, stale: Callable[[], bool]) -> int:
+        """Evaluate all anew and cut those that are denied now; how many those were.
+
+        Those that are added meanwhile are judged by these policies already.
+
+        Args:
+            policies: Those in force.
+            stale: Whether they are that no more; then the rest is left for the next time.
+        """
+        denied: list[tuple[Live, Decision]] = []
+        began = monotonic()
+        for live in tuple(self._all):
             decision = evaluate(policies, live.facts)
             if not decision.allowed:
-                denied.append(decision)
-                live.cut(f"{POLICY_CHANGE}: {decision.reason}")
-        return denied
+                denied.append((live, decision))
+            if monotonic() - began > SLICE_S:
+                await asyncio.sleep(0)
+                if stale():
+                    return 0
+                began = monotonic()
+        between_pauses = 1 + len(denied) // PAUSES
+        for count, (live, decision) in enumerate(denied, start=1):
+            if live in self._all:
+                live.cut(decision)
+            await asyncio.sleep(0 if count % between_pauses else PAUSE_S)
+            if stale():
+                return count
+        return len(denied)
+
+
+class Review:
+    """Has a pod's live connections judged anew when other policies are in force for it."""
+
+    def __init__(
+        self, live: LiveConnections, tasks: Tasks, policies: Callable[[], Compiled | None], *, name: str
+    ) -> None:
+        """`policies` says which are in force now: None while the pod's own workload is not known."""
+        self._live = live
+        self._tasks = tasks
+        self._policies = policies
+        self._name = name
+        self._judged: Compiled | None = None
+        self._running = False
+
+    def changed(self) -> None:
+        """Something that decides about connections may have changed."""
+        if self._running or self._policies() in (None, self._judged):
+            return
+        self._running = True
+        self._tasks.start(self._run(), name=f"review {self._name}")
+
+    async def _run(self) -> None:
+        try:
+            while (policies := self._policies()) is not None and policies is not self._judged:
+                await self._judge(policies)
+        finally:
+            self._running = False
+
+    async def _judge(self, policies: Compiled) -> None:
+        """By these, or by as much of them as was done when others came: then there is a next turn."""
+        cut = await self._live.recheck(policies, lambda: self._policies() is not policies)
+        self._judged = policies
+        if cut:
+            log.info("policy change pod=%s cut=%d live=%d", self._name, cut, len(self._live))

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from proxy.rbac import Action, Scope
 from proxy.state import addresses, fields, policies
+from proxy.state.applying import Unloaded
 from proxy.state.fields import Malformed, shown
-from proxy.state.mesh import MeshState, Rejection, Unloaded
+from proxy.state.mesh import MeshState, Rejection
 from proxy.state.model import IPAddress
 
 R = TypeVar("R")
@@ -42,9 +43,31 @@ def parse(document: bytes, *, version: int, previous: MeshState | None = None) -
     """
     sections = _sections(document)
     old = previous or MeshState()
-    workloads = _Section("workload", "workloads", addresses.workload, _uid, old.workloads)
-    services = _Section("service", "services", addresses.service, _key_of("hostname"), old.services)
-    rules = _Section("policy", "policies", policies.policy, _key_of("name"), old.policies)
+    before = {name: old.written.get(name, {}) for name in SECTIONS}
+    workloads = _Section(
+        "workload",
+        "workloads",
+        addresses.workload,
+        _uid,
+        previous=old.workloads,
+        written=before["workloads"],
+    )
+    services = _Section(
+        "service",
+        "services",
+        addresses.service,
+        _key_of("hostname"),
+        previous=old.services,
+        written=before["services"],
+    )
+    rules = _Section(
+        "policy",
+        "policies",
+        policies.policy,
+        _key_of("name"),
+        previous=old.policies,
+        written=before["policies"],
+    )
     read_workloads = workloads.read(sections["workloads"], lambda workload: workload.uid)
     read_services = services.read(sections["services"], lambda service: service.key)
     read_policies = rules.read(sections["policies"], lambda policy: policy.key)
@@ -59,6 +82,8 @@ def parse(document: bytes, *, version: int, previous: MeshState | None = None) -
         rejections=[*workloads.rejections, *services.rejections, *rules.rejections],
         unloaded=[unloaded for lost in rules.lost if (unloaded := _unloaded(lost)) is not None],
         unusable=unusable,
+        written={section.name: section.written for section in (workloads, services, rules)},
+        previous=previous,
     )
 
 
@@ -85,6 +110,10 @@ class _Twice(dict[str, Any]):
     """An object in which a key came twice: of two readers, each might take another one."""
 
     twice: str
+    __hash__ = dict.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return False  # as it was is not how it is written now
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -117,13 +146,18 @@ class _Section(Generic[R]):
         name: str,
         parse_one: Callable[[object, str], R],
         key_of: Callable[[object], str | None],
+        *,
         previous: dict[str, R],
+        written: Mapping[str, object],
     ) -> None:
         self.kind = kind
         self.name = name
         self.parse_one = parse_one
         self.key_of = key_of
         self.previous = previous
+        self.written_before = written
+        self.written: dict[str, object] = {}
+        """What was read, as it was written: what is written the same the next time is not read again."""
         self.rejections: list[Rejection] = []
         self.lost: list[_Lost] = []
 
@@ -134,14 +168,14 @@ class _Section(Generic[R]):
         for index, value in enumerate(values):
             where = f"{self.name}[{index}]"
             try:
-                _refuse_twice(value, where)
-                resource = self.parse_one(value, where)
+                resource = self._read_one(value, where)
                 if key(resource) in found:
                     raise Malformed(f"{where}: {key(resource)} is there twice")
             except (Malformed, RecursionError) as exc:
                 rejected.append((value, where, str(exc)))
             else:
                 found[key(resource)] = resource
+                self.written[key(resource)] = value
         for value, where, reason in rejected:
             name = self.key_of(value)
             kept = name is not None and (name in found or name in self.previous)
@@ -151,6 +185,13 @@ class _Section(Generic[R]):
                 self.lost.append(_Lost(value, reason))
             self.rejections.append(Rejection(kind=self.kind, key=name or where, reason=reason, kept=kept))
         return found
+
+    def _read_one(self, value: object, where: str) -> R:
+        name = self.key_of(value)
+        if name is not None and name in self.previous and self.written_before.get(name) == value:
+            return self.previous[name]
+        _refuse_twice(value, where)
+        return self.parse_one(value, where)
 
 
 def _refuse_twice(value: object, where: str) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from proxy.rbac import Action, Compiled, Policy, Scope
+from proxy.rbac import Compiled, Policy
+from proxy.state.applying import Applying, Unloaded
 from proxy.state.model import IPAddress, NetworkMode, Service, Workload
 
 
@@ -33,17 +34,6 @@ class Rejection:
     """Whether its previous version stays in force."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unloaded:
-    """A policy that is wanted but could not be read and has no previous version."""
-
-    key: str
-    namespace: str
-    scope: Scope | None
-    """None where not even that could be read: then it is for its whole namespace."""
-    action: Action | None
-
-
 class MeshState:
     """Workloads, services and policies of one version. Nothing in it changes."""
 
@@ -57,6 +47,8 @@ class MeshState:
         rejections: Iterable[Rejection] = (),
         unloaded: Iterable[Unloaded] = (),
         unusable: Mapping[tuple[str, IPAddress], str] = MappingProxyType({}),
+        written: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
+        previous: MeshState | None = None,
     ) -> None:
         """Index.
 
@@ -69,6 +61,8 @@ class MeshState:
             unloaded: Policies that must be assumed to deny.
             unusable: (network, address) of rejected workloads and services -> why. Connections there are
                 refused: to guess them out of the mesh would send their traffic in plaintext.
+            written: Section -> key -> the resource as it was written.
+            previous: The snapshot before: what was compiled and has not changed is used again.
         """
         self.version = version
         self.workloads = {workload.uid: workload for workload in workloads}
@@ -77,6 +71,7 @@ class MeshState:
         self.rejections = tuple(rejections)
         self.unloaded = tuple(unloaded)
         self.unusable = dict(unusable)
+        self.written = written
         self._by_address: dict[tuple[str, IPAddress], Workload] = {}
         self._by_pod: dict[tuple[str, str, str], Workload] = {}
         endpoints: defaultdict[str, list[Endpoint]] = defaultdict(list)
@@ -89,8 +84,10 @@ class MeshState:
             for key, ports in workload.services.items():
                 endpoints[key].append(Endpoint(workload, ports))
         self._endpoints = {key: tuple(found) for key, found in endpoints.items()}
+        self._by_hostname: defaultdict[str, list[Service]] = defaultdict(list)
         self._by_vip: defaultdict[tuple[str, IPAddress], list[Service]] = defaultdict(list)
         for service in self.services.values():
+            self._by_hostname[service.hostname.lower()].append(service)
             for vip in service.vips:
                 self._by_vip[vip].append(service)
         self._by_block = [
@@ -98,7 +95,9 @@ class MeshState:
             for service in self.services.values()
             for network, block in service.cidr_vips
         ]
-        self._compiled: dict[tuple[str, tuple[str, ...]], Compiled] = {}
+        self.applying: Applying = Applying(
+            self.policies, self.unloaded, previous=previous.applying if previous is not None else None
+        )
 
     def workload_at(self, address: IPAddress, network: str = "") -> Workload | None:
         """The workload with that address of its own."""
@@ -136,6 +135,13 @@ class MeshState:
                 return found
         return sharing[0]
 
+    def service_named(self, hostname: str, *, namespace: str = "") -> Service | None:
+        """The service of that name in any case; the asker's `namespace` first, then canonical ones."""
+        sharing = self._by_hostname.get(hostname.lower().removesuffix("."), ())
+        return max(
+            sharing, key=lambda service: (service.namespace == namespace, service.canonical), default=None
+        )
+
     def _service_by_block(self, address: IPAddress, network: str) -> Service | None:
         """The service with the narrowest block around the address."""
         around = [
@@ -150,34 +156,15 @@ class MeshState:
         return self._endpoints.get(service.key, ())
 
     def policies_for(self, workload: Workload) -> Compiled:
-        """The policies that decide who may connect to the workload. Compiled once per snapshot."""
-        selection = (workload.namespace, workload.authorization_policies)
-        compiled = self._compiled.get(selection)
-        if compiled is None:
-            compiled = self._compiled[selection] = self._compile(*selection)
-        return compiled
+        """The policies that decide who may connect to the workload.
 
-    def _compile(self, namespace: str, listed: tuple[str, ...]) -> Compiled:
-        applying = {
-            key: policy
-            for key, policy in self.policies.items()
-            if policy.scope is Scope.GLOBAL
-            or (policy.scope is Scope.NAMESPACE and policy.namespace == namespace)
-            or key in listed
-        }
-        missing = {key for key in listed if key not in self.policies}
-        for policy in self.unloaded:
-            if policy.scope is Scope.WORKLOAD_SELECTOR:
-                continue  # those that list it have it among the missing
-            if policy.scope is Scope.GLOBAL or policy.namespace == namespace:
-                if policy.action is Action.ALLOW:
-                    # Without its rules it allows nobody, and others still may.
-                    applying[policy.key] = _allowing_nobody(policy)
-                else:
-                    missing.add(policy.key)
-        return Compiled(applying.values(), missing=missing)
+        Compiled once. The answer is the same object as the previous snapshot's while nothing that
+        applies to the workload has changed.
+        """
+        return self.applying.to(workload.namespace, workload.authorization_policies, workload.trust_domain)
 
-
-def _allowing_nobody(policy: Unloaded) -> Policy:
-    name = policy.key.removeprefix(f"{policy.namespace}/")
-    return Policy(name=name, namespace=policy.namespace, scope=Scope.NAMESPACE, action=Action.ALLOW, rules=())
+    def prepare(self, node: str) -> None:
+        """Compile the policies of a node's workloads, which is not for a connection to wait for."""
+        for workload in self.workloads.values():
+            if workload.node == node:
+                self.policies_for(workload)

@@ -99,7 +99,10 @@ class Gateway:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Workload:
-    """A workload: an identity with addresses. Compared and hashed by object: each is of one snapshot."""
+    """A workload: an identity with addresses.
+
+    Compared and hashed by object; one that has not changed is the same in the next snapshot.
+    """
 
     uid: str
     name: str

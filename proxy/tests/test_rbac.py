@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.identity.spiffe import SpiffeId
 from proxy.rbac import (
     Action,
     Compiled,
+    Decision,
     Facts,
     Match,
     Policy,
+    PolicySet,
     Rule,
     Scope,
     ServiceAccountMatch,
@@ -36,8 +41,12 @@ def policy(*rules: Rule, action: Action = Action.ALLOW, name: str = "p", dry_run
     )
 
 
+def compiled(*policies: Policy, missing: Iterable[str] = ()) -> Compiled:
+    return Compiled(PolicySet(policies), missing=missing)
+
+
 def matches(match: Match, facts: Facts) -> bool:
-    return evaluate(Compiled([policy(((match,),))]), facts).allowed
+    return evaluate(compiled(policy(((match,),))), facts).allowed
 
 
 ACCOUNT = (ServiceAccountMatch("namespace", "account"),)
@@ -64,11 +73,6 @@ TWO = (ip_network("127.0.0.2/32"),)
         # T54: STRICT arrives as DENY with notPrincipals presence, so that must match a peer without identity.
         (Match(not_principals=(StringMatch(StringKind.PRESENCE),)), True, False, False),
         (Match(principals=(StringMatch(StringKind.PRESENCE),)), False, True, True),
-        # T60: a dot is a dot, and the compared text has no scheme.
-        (Match(principals=exact("td/ns/name.pace/sa/account")), False, False, False),
-        (Match(principals=(StringMatch(StringKind.PREFIX, "td/ns/namespace/"),)), False, True, False),
-        (Match(principals=(StringMatch(StringKind.SUFFIX, "/sa/account"),)), False, True, False),
-        (Match(principals=(StringMatch(StringKind.PREFIX, "spiffe://"),)), False, False, False),
         # Fields of one match are ANDed, values of one field ORed.
         (Match(namespaces=exact("namespace"), destination_ports=(9090,)), False, False, False),
         (Match(destination_ports=(8080, 9090)), True, True, True),
@@ -76,9 +80,29 @@ TWO = (ip_network("127.0.0.2/32"),)
     ],
 )
 def test_each_field_and_its_negation(match: Match, plaintext: bool, tls: bool, other: bool) -> None:
+    """T54, T59: ztunnel's field tests, each with a peer in plaintext, the one that is meant, and another."""
     found = [matches(match, facts) for facts in (PLAINTEXT, TLS, OTHER)]
 
     assert [plaintext, tls, other] == found
+
+
+@pytest.mark.parametrize(
+    ("match", "expected"),
+    [
+        (StringMatch(StringKind.EXACT, "td/ns/name.pace/sa/account"), False),
+        (StringMatch(StringKind.EXACT, "td/ns/.*/sa/account"), False),
+        (StringMatch(StringKind.EXACT, "td/ns/*"), False),
+        (StringMatch(StringKind.PREFIX, "td/ns/name.pace/"), False),
+        (StringMatch(StringKind.PREFIX, "td/ns/namespace/"), True),
+        (StringMatch(StringKind.SUFFIX, "/sa/acc.unt"), False),
+        (StringMatch(StringKind.SUFFIX, "/sa/account"), True),
+        # The compared text has no scheme.
+        (StringMatch(StringKind.PREFIX, "spiffe://"), False),
+    ],
+)
+def test_texts_are_compared_and_are_no_patterns(match: StringMatch, expected: bool) -> None:
+    """T60."""
+    assert matches(Match(principals=(match,)), TLS) is expected
 
 
 def test_networks_of_one_family_do_not_match_the_other() -> None:
@@ -123,7 +147,7 @@ def test_string_match(kind: StringKind, value: str, text: str, expected: bool) -
 )
 def test_empty_parts(rules: tuple[Rule, ...], expected: bool) -> None:
     """T59: rbac_empty_policy."""
-    assert evaluate(Compiled([policy(*rules)]), PLAINTEXT).allowed is expected
+    assert evaluate(compiled(policy(*rules)), PLAINTEXT).allowed is expected
 
 
 @pytest.mark.parametrize(
@@ -138,7 +162,7 @@ def test_a_rule_is_all_of_its_clauses_and_a_clause_any_of_its_matches(
     nested = policy((namespaces, (Match(destination_ports=(80,)),)))
     facts = TLS._replace(source_id=SpiffeId("td", namespace, "account"), destination_port=port)
 
-    assert evaluate(Compiled([nested]), facts).allowed is expected
+    assert evaluate(compiled(nested), facts).allowed is expected
 
 
 @pytest.mark.parametrize(("namespace", "expected"), [("a", True), ("b", True), ("bad", False)])
@@ -147,7 +171,7 @@ def test_any_rule_is_enough(namespace: str, expected: bool) -> None:
     multi = policy(((Match(namespaces=exact("a")),),), ((Match(namespaces=exact("b")),),))
     facts = TLS._replace(source_id=SpiffeId("td", namespace, "account"))
 
-    assert evaluate(Compiled([multi]), facts).allowed is expected
+    assert evaluate(compiled(multi), facts).allowed is expected
 
 
 EVERYONE: Rule = ()
@@ -178,7 +202,7 @@ NOBODY: Rule = ((Match(),),)
 )
 def test_order_of_evaluation(policies: list[Policy], missing: list[str], allowed: bool, reason: str) -> None:
     """T57, T59: deny first, then what is missing, then allow."""
-    decision = evaluate(Compiled(policies, missing=missing), TLS)
+    decision = evaluate(compiled(*policies, missing=missing), TLS)
 
     assert (allowed, reason) == (decision.allowed, decision.reason)
 
@@ -186,18 +210,121 @@ def test_order_of_evaluation(policies: list[Policy], missing: list[str], allowed
 def test_dry_run_is_reported_without_effect() -> None:
     dry = policy(EVERYONE, name="dry", action=Action.DENY, dry_run=True)
 
-    decision = evaluate(Compiled([dry, policy(EVERYONE)]), TLS)
+    decision = evaluate(compiled(dry, policy(EVERYONE)), TLS)
 
     assert decision.allowed
-    assert decision.dry_run == ("ns/dry",)
     assert decision.policy == "ns/p"
+    assert decision.dry_run == "explicitly denied by: ns/dry"
+
+
+@pytest.mark.parametrize(("trust_domain", "allowed"), [(None, True), ("td", True), ("other", False)])
+def test_identities_of_another_trust_domain_are_nobody_here(trust_domain: str | None, allowed: bool) -> None:
+    """T33, where a tunnel outlives the change of a workload's trust domain."""
+    policies = Compiled(trust_domain=trust_domain)
+
+    assert evaluate(policies, TLS).allowed is allowed
+    assert evaluate(policies, PLAINTEXT).allowed
 
 
 def test_verdicts_are_remembered_within_a_bound() -> None:
-    compiled = Compiled([policy(EVERYONE)])
+    policies = compiled(policy(EVERYONE))
 
     for port in range(1, Compiled.VERDICTS + 10):
-        evaluate(compiled, TLS._replace(destination_port=port))
+        evaluate(policies, TLS._replace(destination_port=port))
 
-    assert len(compiled.verdicts) <= Compiled.VERDICTS
-    assert evaluate(compiled, TLS) is evaluate(compiled, TLS)
+    assert len(policies.verdicts) <= Compiled.VERDICTS
+    assert evaluate(policies, TLS) is evaluate(policies, TLS)
+
+
+def asked_one_by_one(policies: list[Policy], facts: Facts) -> Decision:
+    """What the policies say, without an index: each rule is asked by itself."""
+    by_name = sorted(policies, key=lambda each: each.key)
+    for action in (Action.DENY, Action.ALLOW):
+        for each in (each for each in by_name if each.action is action):
+            for rule in each.rules:
+                alone = compiled(policy(rule, action=Action.ALLOW))
+                if evaluate(alone, facts).allowed:
+                    words = "allowed by" if action is Action.ALLOW else "explicitly denied by"
+                    return Decision(
+                        allowed=action is Action.ALLOW, policy=each.key, reason=f"{words}: {each.key}"
+                    )
+    closed = any(each.action is Action.ALLOW for each in by_name)
+    reason = "allow policies exist, but none allowed" if closed else "no policy denied"
+    return Decision(allowed=not closed, policy=None, reason=reason)
+
+
+NAMES = st.sampled_from(["a", "ab", "abc", "b", "ba"])
+TEXTS = st.lists(
+    st.one_of(
+        st.builds(
+            StringMatch,
+            st.sampled_from([StringKind.EXACT, StringKind.PREFIX, StringKind.SUFFIX]),
+            st.one_of(NAMES, st.sampled_from(["td/ns/a", "sa/b", "td/ns/a/sa/b", "td/ns/ab/sa/a"])),
+        ),
+        st.just(StringMatch(StringKind.PRESENCE)),
+    ),
+    max_size=2,
+).map(tuple)
+ACCOUNTS = st.lists(st.builds(ServiceAccountMatch, NAMES, NAMES), max_size=2).map(tuple)
+NETWORKS = st.lists(
+    st.sampled_from(
+        [
+            ip_network(text)
+            for text in ("0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.0.1", "::/0", "fd00::/8")
+        ]
+    ),
+    max_size=2,
+).map(tuple)
+PORTS = st.lists(st.sampled_from([80, 81, 8080]), max_size=2).map(tuple)
+MATCHES = st.builds(
+    Match,
+    namespaces=TEXTS,
+    not_namespaces=TEXTS,
+    service_accounts=ACCOUNTS,
+    not_service_accounts=ACCOUNTS,
+    principals=TEXTS,
+    not_principals=TEXTS,
+    source_ips=NETWORKS,
+    not_source_ips=NETWORKS,
+    destination_ips=NETWORKS,
+    destination_ports=PORTS,
+    not_destination_ports=PORTS,
+)
+FACTS = st.builds(
+    Facts,
+    st.sampled_from([ip_address(text) for text in ("10.0.0.1", "10.1.0.1", "192.0.2.1", "fd00::1", "::1")]),
+    st.one_of(st.none(), st.builds(SpiffeId, st.just("td"), NAMES, NAMES)),
+    st.sampled_from([ip_address(text) for text in ("10.1.0.1", "fd00::1")]),
+    st.sampled_from([80, 81, 8080, 9090]),
+)
+RULES = st.lists(st.lists(MATCHES, max_size=2).map(tuple), max_size=2).map(tuple)
+
+
+@given(
+    rules=st.lists(st.tuples(st.sampled_from(Action), st.lists(RULES, max_size=3)), max_size=5),
+    connections=st.lists(FACTS, min_size=1, max_size=5),
+)
+def test_an_index_changes_no_decision(
+    rules: list[tuple[Action, list[Rule]]], connections: list[Facts]
+) -> None:
+    policies = [
+        policy(*each, action=action, name=f"p{number}") for number, (action, each) in enumerate(rules)
+    ]
+    indexed = compiled(*policies, policy(name="never", action=Action.DENY))
+
+    for facts in connections:
+        assert asked_one_by_one(policies, facts) == evaluate(indexed, facts)
+
+
+def test_of_many_rules_only_those_that_the_facts_name_are_asked() -> None:
+    """A walk over all of them would make every first connection wait."""
+    rules: list[Rule] = [
+        ((Match(principals=exact(f"td/ns/namespace/sa/other-{number}"), destination_ports=(8080,)),),)
+        for number in range(10_000)
+    ]
+    mine: Rule = ((Match(principals=exact("td/ns/namespace/sa/account"), destination_ports=(8080,)),),)
+    policies = compiled(policy(*rules, action=Action.DENY), policy(mine, action=Action.DENY, name="q"))
+
+    assert evaluate(policies, TLS).policy == "ns/q"
+    index = policies.sets[0].enforced.deny
+    assert sum(predicate is not None for predicate in index._predicates) == 1

@@ -47,7 +47,7 @@ POLICY: dict[str, Any] = {
     "dryRun": False,
     "rules": [[[{"notPrincipals": [{"Presence": []}]}]]],
 }
-SOMEBODY = Facts(ip_address("10.0.0.1"), SpiffeId("td", "ns", "sa"), ip_address("10.244.1.2"), 80)
+SOMEBODY = Facts(ip_address("10.0.0.1"), SpiffeId("cluster.local", "ns", "sa"), ip_address("10.244.1.2"), 80)
 
 
 def document(**sections: list[Any]) -> bytes:
@@ -325,3 +325,24 @@ def test_any_value_anywhere_is_read_or_rejected(
 
     taken = len(state.workloads) + len(state.services) + len(state.policies)
     assert taken + len(state.rejections) == 2
+
+
+def test_what_is_written_the_same_is_not_read_again() -> None:
+    """Of a large mesh one resource changes at a time; reading all again would be felt by the traffic."""
+    other = {**POLICY, "name": "other"}
+    before = read(workloads=[WORKLOAD], policies=[POLICY, other])
+    after = read(before, workloads=[WORKLOAD], policies=[POLICY, {**other, "action": "Allow"}])
+
+    assert after.workloads[WORKLOAD["uid"]] is before.workloads[WORKLOAD["uid"]]
+    assert after.policies["bench/strict"] is before.policies["bench/strict"]
+    assert after.policies["bench/other"].action is Action.ALLOW
+
+
+def test_a_key_that_comes_twice_is_rejected_even_where_the_rest_is_as_before() -> None:
+    before = read(policies=[POLICY])
+    twice = document(policies=[POLICY]).replace(b'"dryRun": false', b'"dryRun": true, "dryRun": false')
+
+    assert (
+        parse(twice, version=2, previous=before).rejections[0].reason
+        == "policies[0]: 'dryRun' is there twice"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from proxy.state.mesh import MeshState
 from proxy.state.store import FileSource, MeshStore, NotReady
 from proxy.tests.mesh import workload
-from proxy.tests.state.test_document import WORKLOAD
+from proxy.tests.state.test_document import POLICY, WORKLOAD
 
 
 def put(path: Path, text: str) -> None:
@@ -90,6 +91,23 @@ def test_a_replaced_file_comes_into_force_and_an_unchanged_one_does_not(tmp_path
         return [*versions, store.state.version]
 
     assert asyncio.run(scenario()) == [0, 1, 1, 2, 2, 3, 3]
+
+
+def test_policies_that_did_not_change_are_not_compiled_again(tmp_path: Path) -> None:
+    """Who holds what was compiled need not judge anew; a policy that is for others changes nothing here."""
+    mine, theirs = dict(POLICY), {**POLICY, "name": "other", "namespace": "far", "scope": "Namespace"}
+
+    async def scenario() -> list[bool]:
+        path = tmp_path / "mesh.json"
+        store, source = MeshStore(), FileSource(path, poll_s=1, node="a")
+        compiled = []
+        for policies in ([mine], [mine, theirs], [{**mine, "action": "Allow"}, theirs], [theirs]):
+            put(path, json.dumps({"workloads": [WORKLOAD], "policies": policies}))
+            await source.look(store)
+            compiled.append(store.state.policies_for(store.state.workloads[WORKLOAD["uid"]]))
+        return [before is after for before, after in pairwise(compiled)]
+
+    assert asyncio.run(scenario()) == [True, False, False]
 
 
 def test_a_vanished_file_leaves_the_state_in_force(tmp_path: Path) -> None:
