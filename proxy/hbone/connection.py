@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Final
 
 from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
 
 from proxy.hbone import frames
 from proxy.hbone.errors import LocalProtocolError, RemoteProtocolError
@@ -65,7 +66,7 @@ class Connection:
     @property
     def capacity(self) -> int:
         """How many more streams we may open now."""
-        if self.closed or self.draining:
+        if self.closed or self.draining or self._streams.highest >= frames.MAX_STREAM_ID:
             return 0
         return max(0, self.peer.max_streams - self.live)
 
@@ -167,30 +168,44 @@ class Connection:
 
     def start(self) -> None:
         """Put our opening into the output; once, first."""
-        self._out += self._streams.core.start()
+        limits = self.limits
+        entries: list[tuple[int, int]] = [
+            (SettingCodes.INITIAL_WINDOW_SIZE, limits.stream_window),
+            (SettingCodes.MAX_FRAME_SIZE, limits.max_frame),
+            (SettingCodes.MAX_HEADER_LIST_SIZE, limits.header_list),
+        ]
+        if self.side is Side.CLIENT:
+            self._out += frames.PREFACE
+            entries.insert(0, (SettingCodes.ENABLE_PUSH, 0))
+        else:
+            entries.insert(0, (SettingCodes.MAX_CONCURRENT_STREAMS, limits.max_streams))
+        self._out += frames.settings(entries)
+        increment = limits.connection_window - frames.DEFAULT_WINDOW
+        if increment > 0:
+            self._out += frames.window_update(0, increment)
 
     def connect(self, headers: list[Header]) -> int:
         """Client: open a stream with a CONNECT's head; its id."""
         if not self.capacity:
             raise LocalProtocolError(f"{self!r}: no stream can be opened")
-        stream_id = self._streams.core.request(headers)
-        self._take()
-        self._streams.add(stream_id)
+        streams = self._streams
+        stream_id = streams.highest + 2 if streams.highest else 1
+        streams.add(stream_id)
+        self._send_head(stream_id, headers)
         return stream_id
 
     def answer(self, stream_id: int, headers: list[Header]) -> None:
         """Server: accept a CONNECT with a 200's head."""
         stream = self._live(stream_id)
-        stream.answered = True
-        self._streams.core.send_headers(stream_id, headers)
-        self._take()
+        self._answer_once(stream)
+        self._send_head(stream_id, headers)
 
     def refuse(self, stream_id: int, headers: list[Header]) -> None:
         """Server: answer a CONNECT with another status, which ends the stream both ways."""
         stream = self._live(stream_id)
-        stream.answered = stream.local_ended = True
-        self._streams.core.send_headers(stream_id, headers, end_stream=True)
-        self._take()
+        self._answer_once(stream)
+        stream.local_ended = True
+        self._send_head(stream_id, headers, end_stream=True)
         if stream.remote_ended:
             self._streams.forget(stream)
         else:
@@ -200,8 +215,9 @@ class Connection:
     def end(self, stream_id: int) -> None:
         """End our direction of a stream: END_STREAM, the peer's FIN."""
         stream = self._live(stream_id)
-        self._streams.core.end(stream_id)
-        self._take()
+        if stream.local_ended or not (stream.answered or self.side is Side.CLIENT):
+            raise LocalProtocolError(f"stream {stream_id} cannot be ended now")
+        self._out += frames.end_stream(stream_id)
         stream.local_ended = True
         self._streams.end_if_closed(stream)
 
@@ -240,8 +256,14 @@ class Connection:
         """GOAWAY, and nothing after it; what lives is lost."""
         self._streams.close(code)
 
-    def _take(self) -> None:
-        self._out += self._streams.core.take()
+    def _answer_once(self, stream: Stream) -> None:
+        if stream.answered:
+            raise LocalProtocolError(f"stream {stream.stream_id} was answered before")
+        stream.answered = True
+
+    def _send_head(self, stream_id: int, headers: list[Header], *, end_stream: bool = False) -> None:
+        block = self._streams.heads.encode(headers)
+        self._out += frames.headers(stream_id, block, end_stream=end_stream)
 
     def _live(self, stream_id: int) -> Stream:
         stream = self._streams.live.get(stream_id)

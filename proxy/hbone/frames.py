@@ -91,6 +91,10 @@ def settings(values: list[tuple[int, int]]) -> bytes:
     return frame(FrameType.SETTINGS, 0, 0, b"".join(_SETTING.pack(key, value) for key, value in values))
 
 
+SETTINGS_ACK = head(0, FrameType.SETTINGS, ACK, 0)
+"""That a peer's SETTINGS are in force."""
+
+
 def parse_settings(payload: bytes | bytearray) -> list[tuple[int, int]]:
     """The entries of a SETTINGS payload, whose length is a multiple of 6."""
     return list(_SETTING.iter_unpack(payload))
@@ -100,6 +104,19 @@ def parse_long(payload: bytes | bytearray | memoryview, offset: int = 0) -> int:
     """An unsigned 32-bit number."""
     value: int = _LONG.unpack_from(payload, offset)[0]
     return value
+
+
+def headers(stream_id: int, block: bytes, *, end_stream: bool) -> bytes:
+    """A head: one frame, and more where every peer's smallest frame size asks for it."""
+    flags = END_STREAM if end_stream else 0
+    if len(block) <= DEFAULT_MAX_FRAME:
+        return frame(FrameType.HEADERS, flags | END_HEADERS, stream_id, block)
+    first, *middle, last = (
+        block[start : start + DEFAULT_MAX_FRAME] for start in range(0, len(block), DEFAULT_MAX_FRAME)
+    )
+    made = frame(FrameType.HEADERS, flags, stream_id, first)
+    made += b"".join(frame(FrameType.CONTINUATION, 0, stream_id, part) for part in middle)
+    return made + frame(FrameType.CONTINUATION, END_HEADERS, stream_id, last)
 
 
 def end_stream(stream_id: int) -> bytes:

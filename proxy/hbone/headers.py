@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from secrets import token_hex
 
-from hpack import NeverIndexedHeaderTuple
-
 from proxy.hbone.authority import Authority, parse_authority
 from proxy.hbone.errors import BadAuthority, HboneError
 from proxy.hbone.events import Header
@@ -60,9 +58,8 @@ def request_headers(
     headers: list[Header] = [
         (b":method", b"CONNECT"),
         (b":authority", authority.encode("ascii")),
-        # Different in every request: in HPACK's table they would only push out what repeats.
-        NeverIndexedHeaderTuple(b"forwarded", forwarded.encode("ascii")),
-        NeverIndexedHeaderTuple(b"traceparent", (traceparent or new_traceparent()).encode("ascii")),
+        (b"forwarded", forwarded.encode("ascii")),
+        (b"traceparent", (traceparent or new_traceparent()).encode("ascii")),
     ]
     if baggage:
         headers.append((b"baggage", baggage.encode("ascii", "replace")))
@@ -83,7 +80,7 @@ def new_traceparent() -> str:
 
 
 def parse_request(headers: list[Header]) -> ConnectRequest:
-    """Read a request's head; h2 has checked names, pseudo-headers and duplicates already.
+    """Read a request's head; `heads` has checked names, pseudo-headers and duplicates already.
 
     Raises:
         BadRequest: Not a plain CONNECT to `host:port`.

@@ -37,8 +37,6 @@ class Limits:
     """CONTINUATION frames in one header block: 64 KiB need three at the smallest frame size."""
     settings_entries: int = 32
     """Entries in one SETTINGS frame (nghttp2's figure)."""
-    encoder_table: int = 4096
-    """Our HPACK encoder's table, whatever the peer allows (Envoy's figure)."""
     resets: Rate = Rate(burst=1000, per_s=33)
     """Streams that end by RST_STREAM, whoever sent it (nghttp2's figure)."""
     pings: Rate = Rate(burst=1000, per_s=33)
@@ -47,6 +45,8 @@ class Limits:
     """SETTINGS frames to be acknowledged."""
     priorities: Rate = Rate(burst=1000, per_s=33)
     """PRIORITY and unknown frames, which mean nothing to us."""
+    informational: Rate = Rate(burst=100, per_s=10)
+    """Answers before the answer, status 1xx, which mean nothing to a CONNECT."""
     empty_frames: int = 100
     """DATA frames in a row that carry no byte and no end."""
     window_updates_base: int = 1000

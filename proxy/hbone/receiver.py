@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from h2 import events as h2_events
 from h2.errors import ErrorCodes
 
 from proxy.hbone import frames
-from proxy.hbone.errors import Flood, RemoteProtocolError
+from proxy.hbone.errors import Flood, MalformedHead, RemoteProtocolError
 from proxy.hbone.events import (
     Answered,
     Data,
     Draining,
     Ended,
     Event,
+    Header,
     Pong,
     Requested,
     Reset,
@@ -40,7 +40,7 @@ class Receiver:
         self.incomplete = False
         """Whether a frame other than DATA, a header block or the preface has begun and is not complete."""
         self._streams = streams
-        self._core = streams.core
+        self._heads = streams.heads
         self._limits = limits = streams.limits
         self._splitter = Splitter(self, limits)
         self._preface = b"" if streams.side is Side.CLIENT else frames.PREFACE
@@ -56,6 +56,7 @@ class Receiver:
         self._pings = Bucket("PING", limits.pings)
         self._settings = Bucket("SETTINGS", limits.settings)
         self._priorities = Bucket("PRIORITY", limits.priorities)
+        self._informational = Bucket("informational answers", limits.informational)
 
     def feed(self, view: memoryview, now: float) -> list[Event]:
         """Take received bytes; what they mean."""
@@ -102,7 +103,7 @@ class Receiver:
             self.on_data_head(stream_id, length)
             if length:
                 self.on_data(payload)
-            self.on_data_end(stream_id, empty=not length, end_stream=end_stream)
+            self.on_data_end(empty=not length, end_stream=end_stream)
             return
         connection.available -= length
         connection.held += length
@@ -112,7 +113,6 @@ class Receiver:
         self._empty_frames = 0
         self._events.append(Data(stream_id, payload))
         if end_stream:
-            self._core.received_end(stream_id)
             self._remote_end(stream)
 
     def on_data_head(self, stream_id: int, length: int) -> None:
@@ -123,6 +123,8 @@ class Receiver:
         stream = self._streams.live.get(stream_id)
         if stream is None:
             self._check_not_idle(stream_id)
+            if stream_id not in self._streams.tolerated:
+                self._turn_away(stream_id, ErrorCodes.STREAM_CLOSED)  # RFC 9113 5.1
         elif stream.remote_ended:
             self._blame(stream, ErrorCodes.STREAM_CLOSED, "DATA after END_STREAM")
             stream = None
@@ -147,7 +149,7 @@ class Receiver:
         if self._data is not None and not self._data.lost:
             self._events.append(Data(self._data.stream_id, payload))
 
-    def on_data_end(self, stream_id: int, *, empty: bool, end_stream: bool) -> None:
+    def on_data_end(self, *, empty: bool, end_stream: bool) -> None:
         """Finish a DATA frame."""
         stream, self._data = self._data, None
         if empty and not end_stream:
@@ -158,7 +160,6 @@ class Receiver:
             self._empty_frames = 0
         # The stream may have been reset by us while the frame was coming.
         if end_stream and stream is not None and not stream.lost:
-            self._core.received_end(stream_id)
             self._remote_end(stream)
 
     # Heads.
@@ -174,10 +175,13 @@ class Receiver:
         elif stream is not None and not stream.answered:
             self._answer(stream, block, end_stream=end_stream)
             return
-        self._core.decode(block)
+        self._heads.decode(block)
         if stream is None:
             self._check_not_idle(stream_id)
-            self._resets.take(self._now)
+            if stream_id not in self._streams.tolerated:
+                raise RemoteProtocolError(f"HEADERS on closed stream {stream_id}", ErrorCodes.STREAM_CLOSED)
+        elif stream.remote_ended:
+            self._blame(stream, ErrorCodes.STREAM_CLOSED, "HEADERS after END_STREAM")
         else:
             # RFC 9113 8.5: anything but DATA on a connected stream is a stream error.
             self._blame(stream, ErrorCodes.PROTOCOL_ERROR, "HEADERS on a connected stream")
@@ -186,43 +190,51 @@ class Receiver:
         streams = self._streams
         if stream_id % 2 == 0:
             raise RemoteProtocolError(f"stream {stream_id}: a client's are odd")
+        head = self._heads.decode(block)
         if stream_id > streams.accept_up_to:
-            self._core.decode(block)
-            streams.out += frames.rst_stream(stream_id, ErrorCodes.REFUSED_STREAM)
-            self._resets.take(self._now)
+            self._turn_away(stream_id, ErrorCodes.REFUSED_STREAM)
             return
-        events = self._core.received_headers(stream_id, block, end_stream=end_stream)
-        streams.out += self._core.take()
-        for event in events:
-            if not isinstance(event, h2_events.RequestReceived):
-                continue
-            stream = streams.add(stream_id)
-            stream.remote_ended = end_stream
-            headers = [(bytes(name), bytes(value)) for name, value in event.headers or []]
-            if len(streams.live) > self._limits.max_streams:
-                self._blame(stream, ErrorCodes.REFUSED_STREAM, "too many streams", report=False)
-            elif len(headers) > self._limits.header_fields:
-                self._blame(stream, ErrorCodes.ENHANCE_YOUR_CALM, "too many header fields", report=False)
-            else:
-                self._requested_now.add(stream_id)
-                self._events.append(Requested(stream_id, headers))
-                if end_stream:
-                    self._events.append(Ended(stream_id))
+        try:
+            self._heads.check(head)
+        except MalformedHead:
+            # RFC 9113 8.1.1 leaves the others alone, and HPACK is in step.
+            self._turn_away(stream_id, ErrorCodes.PROTOCOL_ERROR)
+            return
+        if len(streams.live) >= self._limits.max_streams:
+            self._turn_away(stream_id, ErrorCodes.REFUSED_STREAM)
+        elif len(head) > self._limits.header_fields:
+            self._turn_away(stream_id, ErrorCodes.ENHANCE_YOUR_CALM)
+        else:
+            streams.add(stream_id).remote_ended = end_stream
+            self._requested_now.add(stream_id)
+            self._events.append(Requested(stream_id, head))
+            if end_stream:
+                self._events.append(Ended(stream_id))
+
+    def _turn_away(self, stream_id: int, code: ErrorCodes) -> None:
+        """Reset a stream that is not, or not any more."""
+        self._streams.highest = max(self._streams.highest, stream_id)
+        self._streams.tolerate(stream_id)
+        self._streams.out += frames.rst_stream(stream_id, code)
+        self._resets.take(self._now)
 
     def _answer(self, stream: Stream, block: bytes, *, end_stream: bool) -> None:
-        events = self._core.received_headers(stream.stream_id, block, end_stream=end_stream)
-        self._streams.out += self._core.take()
-        for event in events:
-            if isinstance(event, h2_events.InformationalResponseReceived):
-                self._priorities.take(self._now)
-            if not isinstance(event, h2_events.ResponseReceived):
-                continue
-            stream.answered = True
-            headers = [(bytes(name), bytes(value)) for name, value in event.headers or []]
-            status = int(dict(headers)[b":status"])
-            self._events.append(Answered(stream.stream_id, status, headers))
+        head = self._heads.decode(block)
+        try:
+            self._heads.check(head)
+            status = _status(head)
+        except MalformedHead as exc:
+            self._blame(stream, ErrorCodes.PROTOCOL_ERROR, f"malformed answer: {exc}")
+            return
+        if status < 200:
+            self._informational.take(self._now)
             if end_stream:
-                self._remote_end(stream)
+                self._blame(stream, ErrorCodes.PROTOCOL_ERROR, f"status {status} with END_STREAM")
+            return
+        stream.answered = True
+        self._events.append(Answered(stream.stream_id, status, head))
+        if end_stream:
+            self._remote_end(stream)
 
     # Everything else.
 
@@ -243,8 +255,18 @@ class Receiver:
                 self._received_goaway(stream_id, payload)
             case FrameType.PUSH_PROMISE:
                 raise RemoteProtocolError("PUSH_PROMISE")  # RFC 9113 8.4: never wanted, here never sent
+            case FrameType.PRIORITY:
+                self._received_priority(stream_id, payload)
             case _:
                 self._priorities.take(self._now)
+
+    def _received_priority(self, stream_id: int, payload: bytes) -> None:
+        """Its form is held, its meaning is none (RFC 9113 5.3.2, 6.3)."""
+        if not stream_id:
+            raise RemoteProtocolError("PRIORITY on stream 0")
+        if len(payload) != 5:
+            raise RemoteProtocolError("PRIORITY of another length", ErrorCodes.FRAME_SIZE_ERROR)
+        self._priorities.take(self._now)
 
     def _received_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
         streams = self._streams
@@ -255,13 +277,11 @@ class Receiver:
             if payload:
                 raise RemoteProtocolError("SETTINGS ACK with a payload", ErrorCodes.FRAME_SIZE_ERROR)
             self._expect_settings_first()
-            self._core.received_settings_ack()
             streams.acknowledged = True
             return
         first = not streams.peer.received
-        change, shown = streams.peer.apply(payload, self._limits)
-        self._core.received_settings(shown)
-        streams.out += self._core.take()
+        change = streams.peer.apply(payload, self._limits)
+        streams.out += frames.SETTINGS_ACK
         if change:
             for stream in streams.live.values():
                 self._grow(stream.send, change, stream.stream_id)
@@ -300,7 +320,6 @@ class Receiver:
             self._check_not_idle(stream_id)
             return
         code = frames.parse_long(payload)
-        self._core.received_reset(stream_id, code)
         self._streams.forget(stream)
         self._report(stream_id, code, "reset by the peer")
 
@@ -354,11 +373,10 @@ class Receiver:
         if shut and window.available > 0:
             self._events.append(WindowOpened(stream_id))
 
-    def _blame(self, stream: Stream, code: ErrorCodes, reason: str, *, report: bool = True) -> None:
+    def _blame(self, stream: Stream, code: ErrorCodes, reason: str) -> None:
         """Reset a stream because of what the peer sent; that counts against it (CVE-2025-8671)."""
         self._streams.reset(stream, code)
-        if report:
-            self._report(stream.stream_id, code, reason)
+        self._report(stream.stream_id, code, reason)
         self._resets.take(self._now)
 
     def _report(self, stream_id: int, code: int, reason: str) -> None:
@@ -366,3 +384,11 @@ class Receiver:
             self._withdrawn.add(stream_id)
         else:
             self._events.append(Reset(stream_id, code, reason))
+
+
+def _status(head: list[Header]) -> int:
+    """An answer's status, which RFC 9113 8.3.2 makes three digits."""
+    raw = dict(head).get(b":status", b"")
+    if len(raw) != 3 or not raw.isdigit() or raw < b"100":
+        raise MalformedHead(f"status {raw[:16]!r}")
+    return int(raw)

@@ -11,8 +11,6 @@ from proxy.hbone.errors import Flood, RemoteProtocolError
 from proxy.hbone.frames import DEFAULT_MAX_FRAME, DEFAULT_WINDOW, MAX_MAX_FRAME, MAX_WINDOW, parse_settings
 from proxy.hbone.limits import Limits
 
-Entries = list[tuple[int, int]]
-
 ASSUMED_STREAMS = 100
 """Streams that we allow ourselves while the peer has not said. RFC 9113 6.5.2 recommends no less."""
 
@@ -26,12 +24,11 @@ class PeerSettings:
     max_streams: int = ASSUMED_STREAMS
     received: bool = False
 
-    def apply(self, payload: bytes, limits: Limits) -> tuple[int, Entries]:
+    def apply(self, payload: bytes, limits: Limits) -> int:
         """Take a SETTINGS payload.
 
         Returns:
-            By how much every stream's send window changes, and the entries that h2 should see:
-            known ones, with the encoder's table clamped.
+            By how much every stream's send window changes.
 
         Raises:
             RemoteProtocolError: A value that the RFC forbids, or too many.
@@ -44,21 +41,16 @@ class PeerSettings:
         if not self.received:
             # RFC 9113 6.5.2: without an entry there is no limit.
             self.max_streams, self.received = MAX_WINDOW, True
-        shown: Entries = []
         for key, value in parse_settings(payload):
             _check(key, value)
             match key:
-                case SettingCodes.HEADER_TABLE_SIZE:
-                    shown.append((key, min(value, limits.encoder_table)))
                 case SettingCodes.INITIAL_WINDOW_SIZE:
                     self.initial_window = value
-                    shown.append((key, value))
                 case SettingCodes.MAX_FRAME_SIZE:
                     self.max_frame = value
-                    shown.append((key, value))
                 case SettingCodes.MAX_CONCURRENT_STREAMS:
                     self.max_streams = value
-        return self.initial_window - before, shown
+        return self.initial_window - before
 
 
 def _check(key: int, value: int) -> None:

@@ -1,7 +1,7 @@
 """Received bytes to frames: whole ones, except DATA, whose payload is passed on as it comes.
 
 The splitter knows the wire and no stream. It joins a header block's frames into one (so that the
-rest, h2 included, never sees CONTINUATION, padding or priority on HEADERS) and bounds what an
+rest never sees CONTINUATION, padding or priority on HEADERS) and bounds what an
 unfinished frame or block can hold. Source: RFC 9113 sections 4, 6.1, 6.2, 6.10.
 """
 
@@ -41,7 +41,7 @@ class Handler(Protocol):
     def on_data(self, payload: memoryview) -> None:
         """Some of its payload."""
 
-    def on_data_end(self, stream_id: int, *, empty: bool, end_stream: bool) -> None:
+    def on_data_end(self, *, empty: bool, end_stream: bool) -> None:
         """The DATA frame is complete."""
 
     def on_headers(self, stream_id: int, block: bytes, *, end_stream: bool) -> None:
@@ -59,7 +59,6 @@ class Splitter:
         self._limits = limits
         self._max_frame = limits.max_frame
         self._partial = bytearray()
-        self._stream_id = 0
         self._end_stream = False
         self._empty = False
         self._in_data = False
@@ -168,7 +167,6 @@ class Splitter:
         if padded and not length:
             raise RemoteProtocolError("padded DATA without a pad length", ErrorCodes.FRAME_SIZE_ERROR)
         self._in_data = True
-        self._stream_id = stream_id
         self._end_stream = bool(flags & END_STREAM)
         self._empty = not length
         self._pad_length_due = padded
@@ -202,7 +200,7 @@ class Splitter:
             self._padding_left -= step
         if not self._payload_left and not self._padding_left:
             self._in_data = False
-            self._handler.on_data_end(self._stream_id, empty=self._empty, end_stream=self._end_stream)
+            self._handler.on_data_end(empty=self._empty, end_stream=self._end_stream)
         return position
 
     def _whole(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:

@@ -8,10 +8,13 @@ from enum import Enum, auto
 from h2.errors import ErrorCodes
 
 from proxy.hbone import frames
-from proxy.hbone.core import Core
+from proxy.hbone.heads import Heads
 from proxy.hbone.limits import Limits
 from proxy.hbone.settings import PeerSettings
 from proxy.hbone.windows import ReceiveWindow, SendWindow
+
+TOLERATED = 4096
+"""Streams reset by us that we remember: what the peer sent before it heard of that is no fault of its own."""
 
 
 class Side(Enum):
@@ -23,7 +26,7 @@ class Side(Enum):
 
 @dataclass(slots=True, eq=False)
 class Stream:
-    """What we know of a stream; h2 knows its state as well, and both agree."""
+    """What is known of a stream."""
 
     stream_id: int
     receive: ReceiveWindow
@@ -46,12 +49,14 @@ class Streams:
     def __init__(self, side: Side, limits: Limits) -> None:
         self.side = side
         self.limits = limits
-        self.core = Core(client=side is Side.CLIENT, limits=limits)
+        self.heads = Heads(client=side is Side.CLIENT, header_list=limits.header_list)
         self.peer = PeerSettings()
         self.out = bytearray()
         """Frames to be sent, in order."""
         self.live: dict[int, Stream] = {}
         """Streams that are not over in both directions."""
+        self.tolerated: dict[int, None] = {}
+        """The last streams that we reset, oldest first."""
         self.highest = 0
         """Highest stream id used by the client, whichever side we are."""
         self.opened = 0
@@ -82,9 +87,15 @@ class Streams:
 
     def reset(self, stream: Stream, code: int) -> None:
         """Reset a live stream."""
-        self.core.reset(stream.stream_id, code)
-        self.out += self.core.take()
+        self.out += frames.rst_stream(stream.stream_id, code)
+        self.tolerate(stream.stream_id)
         self.forget(stream)
+
+    def tolerate(self, stream_id: int) -> None:
+        """We reset a stream: frames on it may be under way."""
+        self.tolerated[stream_id] = None
+        if len(self.tolerated) > TOLERATED:
+            del self.tolerated[next(iter(self.tolerated))]
 
     def forget(self, stream: Stream) -> None:
         """A stream is over without an end: whatever it held is given back to the connection."""

@@ -207,13 +207,15 @@ class Channel:
 
     # Sending.
 
-    def write(self, data: bytes | memoryview) -> None:
-        """Encrypt now, send at the end of this turn."""
+    def write(self, data: bytes | memoryview, *, now: bool = False) -> None:
+        """Encrypt now; send at the end of this turn, or now, with what is due, when nobody would share it."""
         if self._closing or self._fd < 0:
             return
         self._tls.write(data)
         if self._writing:
             self.congested = self._outgoing.pending + len(self._unsent) > CONGESTED_BYTES
+        elif now:
+            self._send()
         elif not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self._flush_turn)

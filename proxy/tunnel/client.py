@@ -12,12 +12,9 @@ from proxy.hbone.events import Header
 from proxy.hbone.limits import Limits
 from proxy.identity.peer import verify_server
 from proxy.telemetry import Stats
-from proxy.tunnel.channel import Channel
-from proxy.tunnel.errors import TlsFailed
+from proxy.tunnel.handshake import shake_hands
 from proxy.tunnel.stream import TunnelStream
 from proxy.tunnel.tunnel import Timing, Tunnel
-
-ALPN = "h2"
 
 
 class ClientTunnel(Tunnel):
@@ -44,18 +41,15 @@ class ClientTunnel(Tunnel):
             TlsFailed: The handshake failed. The socket is closed.
             IdentityMismatch: Another identity than `expected`. Likewise, and nothing was sent.
         """
+        channel, peer = await shake_hands(
+            sock,
+            context,
+            Side.CLIENT,
+            verify=lambda leaf: verify_server(leaf, expected),
+            timeout_s=timing.handshake_s,
+            stats=stats,
+        )
         loop = asyncio.get_running_loop()
-        channel = Channel(loop, sock, context, server_side=False)
-        try:
-            await channel.handshake(timing.handshake_s)
-            stats.tls_handshakes_client += 1
-            stats.tls_resumptions += channel.resumed
-            peer = verify_server(channel.peer_certificate, expected)
-            if channel.protocol != ALPN:
-                raise TlsFailed(f"peer speaks {channel.protocol or 'no ALPN protocol'}, expected {ALPN}")
-        except BaseException:
-            channel.reset()
-            raise
         tunnel = cls(loop, channel, side=Side.CLIENT, limits=limits, timing=timing, peer=peer)
         tunnel.connection.start()
         stream = tunnel.add(tunnel.connection.connect(headers))

@@ -13,9 +13,7 @@ from proxy.hbone.events import Header
 from proxy.hbone.limits import Limits
 from proxy.identity.peer import verify_client
 from proxy.telemetry import Stats
-from proxy.tunnel.channel import Channel
-from proxy.tunnel.client import ALPN
-from proxy.tunnel.errors import TlsFailed
+from proxy.tunnel.handshake import shake_hands
 from proxy.tunnel.stream import TunnelStream
 from proxy.tunnel.tunnel import Timing, Tunnel
 
@@ -42,18 +40,15 @@ class ServerTunnel(Tunnel):
             TlsFailed: The handshake failed. The socket is closed.
             IdentityMismatch: No identity, or one of another trust domain. Likewise.
         """
+        channel, peer = await shake_hands(
+            sock,
+            context,
+            Side.SERVER,
+            verify=lambda leaf: verify_client(leaf, trust_domain),
+            timeout_s=timing.handshake_s,
+            stats=stats,
+        )
         loop = asyncio.get_running_loop()
-        channel = Channel(loop, sock, context, server_side=True)
-        try:
-            await channel.handshake(timing.handshake_s)
-            stats.tls_handshakes_server += 1
-            stats.tls_resumptions += channel.resumed
-            peer = verify_client(channel.peer_certificate, trust_domain)
-            if channel.protocol != ALPN:
-                raise TlsFailed(f"peer speaks {channel.protocol or 'no ALPN protocol'}, expected {ALPN}")
-        except BaseException:
-            channel.reset()
-            raise
         tunnel = cls(loop, channel, side=Side.SERVER, limits=limits, timing=timing, peer=peer)
         tunnel.connection.start()
         return tunnel

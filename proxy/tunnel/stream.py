@@ -128,13 +128,16 @@ class TunnelStream:
         self.tunnel.wait_for_room(self)
         return 0
 
-    def send(self, frame: memoryview, length: int) -> None:
-        """Send `length` payload bytes, which lie behind 9 free ones in `frame`."""
+    def send(self, frame: memoryview, length: int, *, last: bool = False) -> None:
+        """Send `length` payload bytes, which lie behind 9 free ones in `frame`.
+
+        `last`: more are not at hand. With no other stream to share the system call, they leave now.
+        """
         connection = self._connection
         connection.pack(self.state, frame, length)
         if connection.has_output:
             self._channel.write(connection.output())
-        self._channel.write(frame[: HEAD_BYTES + length])
+        self._channel.write(frame[: HEAD_BYTES + length], now=last and connection.live == 1)
 
     def credit(self, length: int) -> None:
         """Bytes have gone."""

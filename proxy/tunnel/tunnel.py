@@ -63,6 +63,8 @@ class Tunnel:
         self.connection = Connection(side, limits)
         self.close_reason: str | None = None
         """Why the tunnel is over, once it is; None for an ordinary end."""
+        self.fault: str | None = None
+        """What the peer did, or failed to do, that ended the tunnel; None where nothing was its fault."""
         self.over = False
         self.on_closed: Callable[[], None] = _nothing
         self.on_change: Callable[[], None] = _nothing
@@ -159,6 +161,8 @@ class Tunnel:
         self._close_if_drained()
 
     def _close_if_drained(self) -> None:
+        if self._streams:
+            return  # what the connection knows to be over already, its stream may yet have to be told
         if self.connection.drained or (self._retired and not self.connection.live):
             self.close()
 
@@ -171,7 +175,7 @@ class Tunnel:
         try:
             events = connection.receive(data, now)
         except RemoteProtocolError as exc:
-            self._fail(f"peer broke the protocol: {exc}")
+            self._fail(exc.kind, f"peer broke the protocol: {exc}")
             return
         for event in events:
             if type(event) is Data:
@@ -264,13 +268,14 @@ class Tunnel:
         now = self.loop.time()
         overdue = self._deadlines.overdue(now)
         if overdue is not None:
-            self._fail(overdue)
+            self._fail("deadline", overdue)
             return
         match self._keepalive.due(now):
             case Action.PING:
                 self.connection.ping()
                 self._write_output()
             case Action.GIVE_UP:
+                self.fault = "PING timeout"
                 self.abort(f"no answer to PING in {self._timing.ping_timeout_s:g} s")
                 return
             case Action.NOTHING:
@@ -301,8 +306,10 @@ class Tunnel:
         self._channel.reset()
         self._finish(reason)
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, fault: str, reason: str) -> None:
         """End the tunnel because of the peer, and tell it."""
+        if not (self.over or self._closing):
+            self.fault = fault
         self._close(ErrorCodes.PROTOCOL_ERROR, reason)
 
     def _close(self, code: ErrorCodes, reason: str | None) -> None:

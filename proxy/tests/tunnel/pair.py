@@ -97,12 +97,13 @@ async def tunnels(
     client_limits: Limits = CLIENT_LIMITS,
     server_limits: Limits = SERVER_LIMITS,
     timing: Timing | None = None,
+    patience_s: float = 3 * PATIENCE_S,
 ) -> AsyncIterator[TunnelPair]:
     """Open a tunnel with its first stream; close both ends after the block."""
     timing = timing or Timing()
     stats = Stats()
     near, far = tcp_pair()
-    async with asyncio.timeout(3 * PATIENCE_S), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(patience_s), asyncio.TaskGroup() as group:
         accepting = group.create_task(
             ServerTunnel.accept(
                 far,

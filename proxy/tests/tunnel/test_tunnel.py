@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import re
 import socket
 import ssl
+import tracemalloc
 from collections.abc import Awaitable
 from hashlib import sha256
 
@@ -14,7 +16,7 @@ import pytest
 from h2.errors import ErrorCodes
 
 from proxy.hbone import frames
-from proxy.hbone.frames import FrameType
+from proxy.hbone.frames import HEAD_BYTES, FrameType
 from proxy.hbone.limits import Limits
 from proxy.identity.contexts import client_context
 from proxy.identity.peer import IdentityMismatch
@@ -29,7 +31,7 @@ from proxy.tunnel.errors import ConnectRefused, StreamLost, TlsFailed
 from proxy.tunnel.server import ServerTunnel
 from proxy.tunnel.tunnel import Timing
 
-QUICK = Timing(handshake_s=0.05, ping_interval_s=0.05, ping_timeout_s=0.1)
+QUICK = Timing(handshake_s=1.0, ping_interval_s=0.05, ping_timeout_s=0.1)
 
 
 def test_both_sides_know_each_other_and_nothing_was_resumed() -> None:
@@ -175,6 +177,29 @@ def test_early_data_waits_for_the_relay() -> None:
     run(test())
 
 
+def test_a_lone_stream_sends_at_once_and_several_share_a_write() -> None:
+    async def test() -> None:
+        async with tunnels() as pair:
+            (await pair.request(0)).accept()
+            await pair.first.answered()
+            frame, unsent = memoryview(bytearray(9) + b"bytes"), pair.client._channel._outgoing
+            pair.first.send(frame, 5, last=True)
+            assert not unsent.pending
+            pair.first.send(frame, 5)
+            assert unsent.pending
+            await until(lambda: not unsent.pending)
+
+            second = pair.client.connect(HEADERS)
+            (await pair.request(1)).accept()
+            await second.answered()
+            for stream in (pair.first, second):
+                stream.send(frame, 5, last=True)
+                assert unsent.pending
+            await until(lambda: not unsent.pending)
+
+    run(test())
+
+
 class Seen:
     """A receiver that notes what it is told."""
 
@@ -253,6 +278,29 @@ def test_drain_lets_live_streams_finish_and_then_closes() -> None:
 
             assert pair.server.close_reason is None
             r.close()
+
+    run(test())
+
+
+@pytest.mark.parametrize("ending", ["retire", "drain"])
+def test_streams_that_end_together_all_end_before_the_tunnel_closes(ending: str) -> None:
+    """T39, F04: two END_STREAMs in one read; the second must not meet a tunnel closed by the first."""
+
+    async def test() -> None:
+        async with tunnels() as pair:
+            one = await pair.relayed(pair.first)
+            two = await pair.relayed()
+            pair.client.retire() if ending == "retire" else pair.server.drain()
+            for r in (one, two):
+                r.app.shutdown(socket.SHUT_WR)
+                assert await receive_all(r.backend) == b""
+            for r in (one, two):
+                r.backend.send(b"last")
+                r.backend.shutdown(socket.SHUT_WR)  # both are read in one turn, and leave at its end
+
+            for r in (one, two):
+                assert await receive_all(r.app) == b"last"
+                r.close()
 
     run(test())
 
@@ -371,13 +419,13 @@ def test_peer_that_never_speaks_after_tls_is_dropped() -> None:
 
         async with asyncio.TaskGroup() as group:
             group.create_task(asyncio.to_thread(handshake_only))
-            tunnel = await accept(accepted, timing=QUICK)
+            tunnel = await accept(accepted, timing=Timing(handshake_s=1.0))
             tunnel.requested = lambda _stream, _headers: None
             tunnel.start()
             await until(lambda: tunnel.over)
 
         assert tunnel.close_reason is not None
-        assert re.fullmatch(r"(no SETTINGS|a frame not complete) after 0.05 s", tunnel.close_reason)
+        assert re.fullmatch(r"(no SETTINGS|a frame not complete) after 1 s", tunnel.close_reason)
 
     run(test())
 
@@ -502,5 +550,34 @@ def test_hundreds_of_megabytes_through_one_stream() -> None:
             assert received.digest() == sent.digest()
             assert await r.client_task == Outcome(End.CLEAN)
             r.close()
+
+    run(test())
+
+
+def test_tiny_frames_take_a_few_bytes_a_byte() -> None:
+    """T09, RUSTSEC-2026-0258: one byte a frame that nobody reads; real ztunnel holds 467 bytes for each."""
+    count = 30_000
+
+    async def test() -> None:
+        async with tunnels() as pair:
+            stream = await pair.request(0)
+            stream.accept()
+            await pair.first.answered()
+            frame = memoryview(bytearray(HEAD_BYTES + 1))
+            tracemalloc.start()
+            try:
+                before, _ = tracemalloc.get_traced_memory()
+                for _ in range(count // 100):
+                    for _ in range(100):
+                        pair.first.send(frame, 1)
+                    await asyncio.sleep(0)
+                await until(lambda: stream.state.receive.held == count)
+                gc.collect()
+                after, _ = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+            stream.reset(ErrorCodes.CANCEL)
+
+            assert after - before < 10 * count
 
     run(test())
