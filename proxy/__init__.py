@@ -7,6 +7,7 @@ tunnel and pool: an HBONE connection over mutual TLS, and which one a new connec
 routing, rbac, state: what the mesh looks like, where a connection goes, whether it may.
 identity: SPIFFE ids, certificates and their life cycle, TLS contexts, peer verification.
 listeners: accept, original destination, route, policy, relay, record once.
+explicit: SOCKS5 in place of capture, for one workload, without root and without Linux.
 relay: the byte path.
 inpod: entering pods' network namespaces, as told by the node agent over ZDS.
 net: socket options and original destinations, one kernel fact per function.

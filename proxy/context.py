@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
 
+from proxy.admission import Admission
 from proxy.config import Reuse, SameNode, Settings
 from proxy.identity.identities import Identities
 from proxy.state.store import MeshStore
@@ -23,6 +24,10 @@ class Switches:
 
 class Droppable(Protocol):
     """A pool of outbound tunnels."""
+
+    @property
+    def live(self) -> int:
+        """Streams on its tunnels."""
 
     def drop_tunnels(self) -> None:
         """Begin to close every tunnel; returns at once."""
@@ -41,6 +46,11 @@ class Tunnels:
     def remove(self, pool: Droppable) -> None:
         """A pod's pool has gone."""
         self._pools.discard(pool)
+
+    @property
+    def live(self) -> int:
+        """Streams on outbound tunnels of this node."""
+        return sum(pool.live for pool in self._pools)
 
     def drop(self) -> None:
         """Begin to close every outbound tunnel of this node."""
@@ -61,6 +71,7 @@ class Context:
     tasks: asyncio.TaskGroup
     """The parent of every connection's task; it lives as long as the proxy."""
     tunnels: Tunnels = field(default_factory=Tunnels)
+    admission: Admission = field(default_factory=Admission)
 
     @property
     def stats(self) -> Stats:

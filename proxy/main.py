@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from proxy.config import InvalidSetting, Loop, Settings, variables
+from proxy.config import InvalidSetting, Loop, Mode, Settings, variables
 from proxy.state.document import MalformedDocument, parse
 from proxy.telemetry import logs
 from proxy.version import VERSION
@@ -36,7 +36,8 @@ def run(argv: Sequence[str]) -> int:
     if arguments.command == "check":
         return check(arguments.document)
     try:
-        settings = Settings.from_env(os.environ)
+        env = os.environ if arguments.mode is None else {**os.environ, "PROXY_MODE": arguments.mode}
+        settings = Settings.from_env(env)
         _require(settings)
     except InvalidSetting as exc:
         _say(f"pyztunnel: {exc}", sys.stderr)
@@ -48,12 +49,14 @@ def serve(settings: Settings) -> int:
     """Serve until a signal or `/quitquitquit`."""
     # `check` and `--help` need no TLS, gRPC or HTTP/2.
     from proxy import serve as serving  # noqa: PLC0415
+    from proxy.explicit.listener import ExplicitListeners  # noqa: PLC0415
     from proxy.listeners.pod import Listeners  # noqa: PLC0415
 
     logs.configure(settings.log_format, settings.log_levels)
+    listeners = ExplicitListeners if settings.mode is Mode.EXPLICIT else Listeners
     factory, name = loop_factory(settings.loop)
     with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(serving.serve(settings, Listeners, loop_name=name))
+        return runner.run(serving.serve(settings, listeners, loop_name=name))
 
 
 def check(path: Path) -> int:
@@ -94,7 +97,8 @@ def loop_factory(wanted: Loop) -> tuple[Callable[[], asyncio.AbstractEventLoop],
         import uvloop  # noqa: PLC0415  optional
 
         return uvloop.new_event_loop, "uvloop"
-    return asyncio.new_event_loop, "asyncio"
+    # On Windows the default loop has no readiness callbacks, which the relays live on.
+    return asyncio.SelectorEventLoop, "asyncio"
 
 
 def _require(settings: Settings) -> None:
@@ -116,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"pyztunnel {VERSION}")
+    parser.add_argument("--mode", choices=[mode.value for mode in Mode], help="as PROXY_MODE, and before it")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     checking = commands.add_parser("check", help="read a mesh document and say what is wrong with it")
     checking.add_argument("document", type=Path, metavar="CONFIG")

@@ -8,8 +8,11 @@ Invariants, whose names the tests bear:
   as it will carry; when the opener fails, those who waited fail with it, at once.
 - connection limits: no tunnel carries more streams than min(ours, the peer's SETTINGS); one that is
   full is used again when streams end.
-- dead, draining and retired tunnels are never used; neither is one of an older certificate.
+- dead, draining and retired tunnels are never used; neither is one of an older certificate, nor, by
+  whoever has just met a stale one, any that is as old.
 - idle eviction: a tunnel without streams is closed after `idle_s`.
+- without reuse each connection has a tunnel of its own; serialised, those of one key are opened one
+  after another, as ztunnel does it under its lock.
 
 Source: ztunnel src/proxy/pool.rs, whose key and numbers these are. Unlike there, waiters are woken when
 the opener fails, and a full tunnel comes back.
@@ -18,9 +21,11 @@ the opener fails, and a full tunnel comes back.
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from time import monotonic_ns
 from typing import NamedTuple, Protocol
 
 from proxy.config import Reuse
@@ -47,6 +52,7 @@ class PoolTunnel(Protocol):
     on_change: Callable[[], None]
     on_closed: Callable[[], None]
     close_reason: str | None
+    fault: str | None
     over: bool
 
     @property
@@ -133,6 +139,7 @@ def expired(idle_since: Sequence[float | None], *, now: float, idle_s: float) ->
 class _Pooled:
     tunnel: PoolTunnel
     context: ssl.SSLContext
+    opened_at: float
     idle_since: float | None = None
 
 
@@ -141,10 +148,14 @@ class _Entry:
     tunnels: list[_Pooled] = field(default_factory=list)
     opening: int = 0
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by the opener when tunnels are opened one after another."""
+    queued: int = 0
+    """Openers that hold the turn or wait for it."""
 
     @property
     def empty(self) -> bool:
-        return not (self.tunnels or self.opening or self.waiters)
+        return not (self.tunnels or self.opening or self.waiters or self.queued)
 
     def wake(self) -> None:
         """Let all who wait decide again."""
@@ -179,42 +190,77 @@ class Pool:
         entries = self._entries.values()
         waiting = sum(len(entry.waiters) for entry in entries)
         opening = sum(entry.opening for entry in entries)
-        live = sum(tunnel.live for tunnel in self._all)
-        return f"<pool: {len(self._all)} tunnels, {opening} opening, {live} streams, {waiting} waiting>"
+        return f"<pool: {len(self._all)} tunnels, {opening} opening, {self.live} streams, {waiting} waiting>"
 
     def __len__(self) -> int:
         """Tunnels that exist."""
         return len(self._all)
 
+    @property
+    def live(self) -> int:
+        """Streams on them."""
+        return sum(tunnel.live for tunnel in self._all)
+
     async def stream(
-        self, key: Key, context: ssl.SSLContext, headers: list[Header], opener: Opener, *, reuse: Reuse
+        self,
+        key: Key,
+        context: ssl.SSLContext,
+        headers: list[Header],
+        opener: Opener,
+        *,
+        reuse: Reuse,
+        opened_since: float = -math.inf,
     ) -> tuple[TunnelStream, bool]:
         """A stream that was just asked for, and whether its tunnel was there before.
 
         Args:
             context: What the key's source presents now; tunnels of an older certificate are retired.
             opener: Opens a tunnel with these headers' stream on it; called at most once.
+            opened_since: Loop time; tunnels opened before it are not used. One of them turned out stale,
+                so the others may be, too.
 
         Raises:
             TunnelLost: The pool is closed.
             Exception: Whatever the opener raised, ours or the one that we waited for.
         """
-        if reuse is Reuse.OFF:
-            tunnel, stream = await opener()
-            self._keep(tunnel, None)
-            tunnel.retire()
-            return stream, False
+        self._stats.streams_asked += 1
+        match reuse:
+            case Reuse.OFF:
+                return await self._alone(opener), False
+            case Reuse.OFF_SERIALISED:
+                return await self._alone_in_turn(key, opener), False
         while not self._closed:
+            self._retire_outdated(key, context)  # which may leave the key without an entry
             entry = self._entries.setdefault(key, _Entry())
-            self._retire_outdated(entry, context)
-            match self._decide(entry):
+            match self._decide(entry, opened_since):
                 case Use(index):
+                    self._stats.streams_on_pooled_tunnels += 1
                     return entry.tunnels[index].tunnel.connect(headers), True
                 case Open():
                     return await self._open(key, entry, context, opener), False
                 case Wait():
                     await self._wait(key, entry)
         raise TunnelLost("the pod's tunnels are closed")
+
+    async def _alone(self, opener: Opener) -> TunnelStream:
+        """A tunnel for one stream, which closes with it."""
+        tunnel, stream = await opener()
+        self._keep(tunnel, None)
+        tunnel.retire()
+        return stream
+
+    async def _alone_in_turn(self, key: Key, opener: Opener) -> TunnelStream:
+        entry = self._entries.setdefault(key, _Entry())
+        entry.queued += 1
+        begun_ns = monotonic_ns() if entry.queued > 1 else None
+        try:
+            async with entry.turn:
+                if begun_ns is not None:
+                    self._waited(begun_ns)
+                return await self._alone(opener)
+        finally:
+            entry.queued -= 1
+            self._forget_if_empty(key)
 
     def drop_tunnels(self) -> None:
         """Retire every tunnel: idle ones close now, others with their last stream."""
@@ -238,8 +284,11 @@ class Pool:
 
     _on_empty: Callable[[], None] = staticmethod(lambda: None)
 
-    def _decide(self, entry: _Entry) -> Use | Open | Wait:
-        views = [View(item.tunnel.live, self._room(item.tunnel)) for item in entry.tunnels]
+    def _decide(self, entry: _Entry, opened_since: float) -> Use | Open | Wait:
+        views = [
+            View(item.tunnel.live, self._room(item.tunnel) if item.opened_at >= opened_since else 0)
+            for item in entry.tunnels
+        ]
         unready = sum(item.tunnel.usable and not item.tunnel.ready for item in entry.tunnels)
         return decide(
             views,
@@ -253,8 +302,9 @@ class Pool:
             return 0
         return max(0, min(self._max_streams - tunnel.live, tunnel.capacity))
 
-    def _retire_outdated(self, entry: _Entry, context: ssl.SSLContext) -> None:
-        for item in list(entry.tunnels):
+    def _retire_outdated(self, key: Key, context: ssl.SSLContext) -> None:
+        entry = self._entries.get(key)
+        for item in list(entry.tunnels) if entry is not None else ():
             if item.context is not context and item.tunnel.usable:
                 item.tunnel.retire()
 
@@ -277,7 +327,7 @@ class Pool:
             self._forget_if_empty(key)
             raise
         entry.opening -= 1
-        item = _Pooled(tunnel, context)
+        item = _Pooled(tunnel, context, asyncio.get_running_loop().time())
         entry.tunnels.append(item)
         self._keep(tunnel, (key, entry, item))
         return stream
@@ -285,11 +335,17 @@ class Pool:
     async def _wait(self, key: Key, entry: _Entry) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry.waiters.append(waiter)
+        begun_ns = monotonic_ns()
         try:
             await waiter
         finally:
+            self._waited(begun_ns)
             entry.waiters.remove(waiter)
             self._forget_if_empty(key)
+
+    def _waited(self, begun_ns: int) -> None:
+        self._stats.pool_waits += 1
+        self._stats.pool_waits_ns += monotonic_ns() - begun_ns
 
     def _keep(self, tunnel: PoolTunnel, place: tuple[Key, _Entry, _Pooled] | None) -> None:
         self._all[tunnel] = None
@@ -322,6 +378,8 @@ class Pool:
         if self._all.pop(tunnel, self) is self:
             return
         self._stats.tunnels_closed += 1
+        if tunnel.fault is not None:
+            self._stats.faults[tunnel.fault] += 1
         self._stats.tunnels_outbound -= 1
         if place is not None:
             self._changed(*place)

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -16,19 +17,27 @@ from random import Random
 
 from proxy.admin import control, http, pages
 from proxy.admin.accept import accept, tcp_listener, unix_listener
-from proxy.config import Settings
+from proxy.admission import Admission
+from proxy.config import Mode, Settings
 from proxy.context import Context, Switches
 from proxy.identity.authority import AuthorityFailed, GrpcAuthority
 from proxy.identity.identities import Identities
-from proxy.inpod.api import PodListeners
+from proxy.inpod.api import PodInfo, PodListeners
 from proxy.inpod.client import ZdsClient
-from proxy.inpod.pods import Pods
+from proxy.inpod.pods import Pods, Refused
+from proxy.inpod.protocol import Add, SnapshotSent
+from proxy.net import Here
 from proxy.state.mesh import MeshState
 from proxy.state.store import FileSource, MeshStore
 from proxy.telemetry import Stats, Telemetry
+from proxy.telemetry.stalls import StallWatch
 from proxy.version import VERSION
 
 log = logging.getLogger("proxy")
+
+SWITCH_S = 0.0001
+"""How long a thread that computes may keep the interpreter from the one that carries traffic: a large mesh
+document is read and compiled beside it. Python's default is 5 ms, many times what a request takes."""
 
 Serve = Callable[[socket.socket], Awaitable[None]]
 
@@ -50,6 +59,7 @@ async def serve(settings: Settings, listeners: Callable[[Context], PodListeners]
     except AuthorityFailed as exc:
         log.error("cannot start error=%s", exc)  # noqa: TRY400  the message is the whole story
         return 1
+    sys.setswitchinterval(SWITCH_S)
     async with authority, asyncio.TaskGroup() as tasks:
         running = _Running(settings, authority, tasks, listeners, loop_name=loop_name)
         try:
@@ -57,6 +67,15 @@ async def serve(settings: Settings, listeners: Callable[[Context], PodListeners]
         except OSError as exc:
             log.error("cannot start error=%s", exc.strerror)  # noqa: TRY400  the message is the whole story
             return 1
+        if settings.workload is not None and settings.mode is Mode.EXPLICIT:
+            try:
+                await running.stand_for(settings.workload)
+            except Refused as exc:
+                log.error("cannot start error=%s", exc)  # noqa: TRY400  the message is the whole story
+                for _, listener, _ in servers:
+                    listener.close()
+                await running.pods.drain(0)
+                return 1
         await running.until_drained(servers)
     return 0
 
@@ -74,11 +93,15 @@ class _Running:
         loop_name: str,
     ) -> None:
         self.settings = settings
+        explicit = settings.mode is Mode.EXPLICIT
+        self.agent_socket = None if explicit else settings.zds_socket
+        self.has_pods = explicit or self.agent_socket is not None
         self.loop_name = loop_name
         self.tasks = tasks
         self.stop = asyncio.Event()
         self.started = time.monotonic()
         telemetry = Telemetry(Stats())
+        StallWatch(asyncio.get_running_loop(), telemetry.stats)
         self.context = Context(
             settings=settings,
             store=MeshStore(),
@@ -93,8 +116,21 @@ class _Running:
             switches=Switches(settings.reuse, settings.same_node),
             random=Random(settings.seed),  # noqa: S311  spreads load, keeps no secret
             tasks=tasks,
+            admission=Admission.of(settings),
         )
         self.pods = Pods(listeners(self.context), self.context.identities, trust_domain=settings.trust_domain)
+
+    async def stand_for(self, workload: tuple[str, str, str]) -> None:
+        """Take this process for the only pod: namespace, name, service account.
+
+        Raises:
+            Refused: Its listener cannot be made.
+        """
+        namespace, name, service_account = workload
+        pod = PodInfo(uid="explicit", namespace=namespace, name=name, service_account=service_account)
+        self.pods.connected()
+        await self.pods.handle(Add(pod, Here()))
+        await self.pods.handle(SnapshotSent())
 
     def servers(self) -> list[tuple[str, socket.socket, Serve]]:
         """Take every port and socket that is asked for: name, listener, and who answers there.
@@ -111,8 +147,10 @@ class _Running:
 
         try:
             page("admin", "127.0.0.1", settings.admin_port, pages.admin(self.dump, self.stop))
-            page("stats", "0.0.0.0", settings.stats_port, pages.stats(self._metrics()))  # noqa: S104  for scrapers
-            page("readiness", "0.0.0.0", settings.readiness_port, pages.readiness(self.waiting_for))  # noqa: S104  for probes
+            # On a node, scrapers and probes come from elsewhere.
+            anywhere = "127.0.0.1" if settings.mode is Mode.EXPLICIT else "0.0.0.0"  # noqa: S104
+            page("stats", anywhere, settings.stats_port, pages.stats(self._metrics()))
+            page("readiness", anywhere, settings.readiness_port, pages.readiness(self.waiting_for))
             for name, path, ops in (
                 ("control", settings.control_socket, control.control_ops(self.context, self.loop_name)),
                 ("bench", settings.bench_socket, control.bench_ops(self.context)),
@@ -129,17 +167,18 @@ class _Running:
         """Serve, wait for the end, drain."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled, number)
+            _on_signal(loop, number, self._signalled)
         background = [
             self.tasks.create_task(accept(listener, serve_one), name=f"serve {name}")
             for name, listener, serve_one in servers
         ]
         agent = []
-        if self.settings.mesh_document is not None:
-            source = FileSource(self.settings.mesh_document, poll_s=self.settings.mesh_poll_s)
+        settings = self.settings
+        if settings.mesh_document is not None:
+            source = FileSource(settings.mesh_document, poll_s=settings.mesh_poll_s, node=settings.node)
             background.append(self.tasks.create_task(source.run(self.context.store), name="mesh document"))
-        if self.settings.zds_socket is not None:
-            client = ZdsClient(self.settings.zds_socket, self.pods)
+        if self.agent_socket is not None:
+            client = ZdsClient(self.agent_socket, self.pods)
             agent.append(self.tasks.create_task(client.run(), name="zds"))
             agent.append(self.tasks.create_task(self.pods.run(), name="pods that failed"))
         background.append(self.tasks.create_task(self._settle(), name="settle"))
@@ -166,7 +205,7 @@ class _Running:
     async def _settle(self) -> None:
         """Say when the proxy is ready for the first time, and take what exists by then out of collection."""
         await self.context.store.ready(None)
-        if self.settings.zds_socket is not None:
+        if self.has_pods:
             await self.pods.settled.wait()
         gc.collect()
         gc.freeze()
@@ -179,8 +218,10 @@ class _Running:
             missing.append("the end of the drain")
         if not self.context.store.has_state:
             missing.append("mesh state")
-        if self.settings.zds_socket is not None and not self.pods.ready:
+        if self.has_pods and not self.pods.ready:
             missing.append("pods")
+        if self.context.identities.waiting:
+            missing.append("certificates")
         return missing
 
     def dump(self) -> dict[str, object]:
@@ -199,6 +240,8 @@ class _Running:
 
         def gauges() -> dict[str, int]:
             return {
+                "pyztunnel_connections_refused_total": self.context.admission.refused,
+                "pyztunnel_streams_outbound": self.context.tunnels.live,
                 "workload_manager_active_proxy_count": self.pods.running,
                 "workload_manager_pending_proxy_count": self.pods.pending,
                 "workload_manager_proxies_started_total": self.pods.started,
@@ -212,6 +255,15 @@ class _Running:
             return metrics.render(), metrics.content_type
 
         return render
+
+
+def _on_signal(
+    loop: asyncio.AbstractEventLoop, number: signal.Signals, handler: Callable[[int], None]
+) -> None:
+    try:
+        loop.add_signal_handler(number, handler, number)
+    except NotImplementedError:  # Windows
+        signal.signal(number, lambda number, _: loop.call_soon_threadsafe(handler, number))
 
 
 def _mesh(state: MeshState) -> dict[str, object]:

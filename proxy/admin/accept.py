@@ -18,10 +18,11 @@ PAUSE_S = 0.1
 
 def tcp_listener(address: str, port: int) -> socket.socket:
     """A listener in the proxy's own namespace; OSError names the address when it is taken."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((address, port))
+        sock.setblocking(False)
         sock.listen(LIMIT)
     except OSError as exc:
         sock.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
+import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -94,7 +94,8 @@ def control_ops(context: Context, loop_name: str) -> dict[str, Op]:
             reuse = Reuse(arguments.pop("reuse", reuse))
             same_node = SameNode(arguments.pop("same_node", same_node))
         except ValueError as exc:
-            raise Refused(f"{exc}; expected reuse on or off, same_node hbone or plaintext") from exc
+            allowed = f"reuse {', '.join(Reuse)}; same_node {', '.join(SameNode)}"
+            raise Refused(f"{exc}; expected {allowed}") from exc
         if arguments:
             raise Refused(f"unknown switch {min(arguments)!r}; known: reuse, same_node")
         context.switches.reuse, context.switches.same_node = reuse, same_node
@@ -136,4 +137,4 @@ def _tunnels(context: Context) -> dict[str, object]:
 
 def _resident_bytes() -> int:
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * resource.getpagesize()
+    return pages * os.sysconf("SC_PAGE_SIZE")

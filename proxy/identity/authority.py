@@ -49,6 +49,9 @@ class GrpcAuthority:
         options: list[tuple[str, object]] = [
             ("grpc.max_receive_message_length", 2 * MAX_BYTES),
             ("grpc.enable_http_proxy", 0),
+            # Backing off is done per identity; the channel's own, of up to 2 min, would come on top.
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 1000),
         ]
         if self.address.startswith("unix:///"):
             # A unix socket's peer is known by the file system; the CA signs by socket.

@@ -32,7 +32,7 @@ class Certificate:
     identity: SpiffeId
     key_pem: bytes = field(repr=False)
     chain_pem: bytes = field(repr=False)
-    """Leaf first, then intermediates: what is sent to peers."""
+    """What is sent to peers: the leaf, then its intermediates; its root where there are none."""
     roots_pem: str = field(repr=False)
     """What peers' chains must end in."""
     serial: str
@@ -77,13 +77,15 @@ class Request:
         roots = _certificates(answer[-1])
         leaf = chain[0]
         self._check_leaf(leaf, now)
-        _check_path(chain, roots)
+        root = _check_path(chain, roots)
+        # OpenSSL finds out for itself, at each handshake, what to send behind a leaf that stands alone.
+        sent = chain if len(chain) > 1 else [leaf, root]
         return Certificate(
             identity=self.identity,
             key_pem=self._key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             ),
-            chain_pem=b"".join(item.public_bytes(serialization.Encoding.PEM) for item in chain),
+            chain_pem=b"".join(item.public_bytes(serialization.Encoding.PEM) for item in sent),
             roots_pem="".join(item.public_bytes(serialization.Encoding.PEM).decode() for item in roots),
             serial=f"{leaf.serial_number:x}",
             not_before=leaf.not_valid_before_utc.timestamp(),
@@ -125,13 +127,15 @@ def _certificates(text: str) -> list[x509.Certificate]:
         raise InvalidChain(f"unreadable certificate: {exc}") from exc
 
 
-def _check_path(chain: list[x509.Certificate], roots: list[x509.Certificate]) -> None:
-    """Each is signed by the next, the last by a root."""
+def _check_path(chain: list[x509.Certificate], roots: list[x509.Certificate]) -> x509.Certificate:
+    """Each is signed by the next, the last by a root, which is returned."""
     for issued, issuer in pairwise(chain):
         if not _issued_by(issued, issuer):
             raise InvalidChain("broken chain: an intermediate did not sign what comes before it")
-    if not any(_issued_by(chain[-1], root) for root in roots):
-        raise InvalidChain("chain does not end in a root of the answer")
+    for root in roots:
+        if _issued_by(chain[-1], root):
+            return root
+    raise InvalidChain("chain does not end in a root of the answer")
 
 
 def _issued_by(issued: x509.Certificate, issuer: x509.Certificate) -> bool:

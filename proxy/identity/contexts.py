@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import ssl
+import tempfile
+from pathlib import Path
 
 from proxy.identity.certificate import Certificate
 
@@ -50,7 +52,17 @@ def _finish(context: ssl.SSLContext, certificate: Certificate) -> ssl.SSLContext
 
 
 def _load_key(context: ssl.SSLContext, certificate: Certificate) -> None:
-    """The ssl module reads keys from files only; this file is memory and has no name on any disk."""
+    """The ssl module reads keys from files only; this file is memory and has no name on any disk.
+
+    Where there are no such files, it is one of the user's own, there while it is read.
+    """
+    if not hasattr(os, "memfd_create"):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "certificate.pem"
+            path.touch(mode=0o600)
+            path.write_bytes(certificate.key_pem + certificate.chain_pem)
+            context.load_cert_chain(path)
+        return
     fd = os.memfd_create("certificate", os.MFD_CLOEXEC)
     try:
         with os.fdopen(os.dup(fd), "wb") as file:

@@ -27,6 +27,8 @@ CONCURRENCY = 8
 BACKOFF_FIRST_S = 0.5
 BACKOFF_CAP_S = 150.0
 """As ztunnel."""
+RENEWAL_FLOOR_S = 1.0
+"""Shortest time between renewals: a CA whose clock is behind issues what is past its half life already."""
 NAP_S = 60.0
 """Longest sleep towards half life, so that a stepped wall clock is noticed."""
 
@@ -124,6 +126,16 @@ class Identities:
         """The context with which `workload`'s tunnels are accepted; see `client_context`."""
         return (await self._valid(workload)).server
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there are identities and none has a valid certificate: the authority is not there.
+
+        One identity's trouble is its own; the others' connections work.
+        """
+        now = self._now()
+        held = [entry.held for entry in self._entries.values()]
+        return bool(held) and not any(each and now < each.certificate.not_after for each in held)
+
     def describe(self) -> list[dict[str, object]]:
         """What a config dump may show: everything but keys."""
         now = self._now()
@@ -186,6 +198,7 @@ class Identities:
                 else:
                     backoff_s = BACKOFF_FIRST_S
                     self._take(entry, held)
+                    await self._sleep(RENEWAL_FLOOR_S)
                     await self._sleep_until(held.certificate.half_life)
         finally:
             entry.ended = True

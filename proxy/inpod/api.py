@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from proxy.net.namespace import Netns
+from proxy.net.namespace import Here, Netns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class PodHandle(Protocol):
 class PodListeners(Protocol):
     """Starts the listeners of one pod."""
 
-    async def start(self, pod: PodInfo, netns: Netns) -> PodHandle:
+    async def start(self, pod: PodInfo, netns: Netns | Here) -> PodHandle:
         """Listen inside `netns`; raises when a listener cannot be made, with none of them left.
 
         `netns` stays open until the handle's `drain` or `close` has returned; the pod manager closes it.

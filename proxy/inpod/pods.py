@@ -17,7 +17,7 @@ from proxy.identity.identities import Identities
 from proxy.identity.spiffe import InvalidSpiffeId, SpiffeId
 from proxy.inpod.api import PodHandle, PodInfo, PodListeners
 from proxy.inpod.protocol import Add, Delete, Keep, Request, SnapshotSent
-from proxy.net.namespace import Netns
+from proxy.net.namespace import Here, Netns
 
 log = logging.getLogger("proxy.inpod")
 
@@ -36,7 +36,7 @@ class _Served:
     """A pod, running or (without handle) waiting for its next attempt."""
 
     pod: PodInfo
-    netns: Netns
+    netns: Netns | Here
     identity: SpiffeId
     handle: PodHandle | None = None
 

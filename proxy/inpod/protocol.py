@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from proxy.inpod.api import PodInfo
-from proxy.net.namespace import NamespaceError, Netns
+from proxy.net.namespace import Here, NamespaceError, Netns
 from proxy.proto import zds_pb2
 
 MAX_BYTES = 64 * 1024
@@ -35,7 +35,7 @@ class Add:
     """Serve a pod. Whoever takes the message owns the namespace."""
 
     pod: PodInfo
-    netns: Netns
+    netns: Netns | Here
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from proxy.admission import Admission
 from proxy.config import Settings
 from proxy.listeners.dial import tune
 from proxy.net import options
@@ -21,6 +22,8 @@ ACCEPTS_PER_TURN = 64
 PAUSE_S = 0.1
 """How long a listener rests after accept failed for want of descriptors or memory: they would not be
 there at once either, and asking again and again would take the loop from those that live."""
+COMPLAINT_S = 1.0
+"""How often a listener says that it turned connections away."""
 
 Handler = Callable[[socket.socket, SocketAddress], Awaitable[None]]
 
@@ -66,7 +69,14 @@ class Acceptor:
     """Accepts on one listener. Owns it."""
 
     def __init__(
-        self, listener: socket.socket, handler: Handler, tasks: Tasks, settings: Settings, *, name: str
+        self,
+        listener: socket.socket,
+        handler: Handler,
+        tasks: Tasks,
+        settings: Settings,
+        *,
+        name: str,
+        admission: Admission,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
@@ -74,6 +84,10 @@ class Acceptor:
         self._tasks = tasks
         self._settings = settings
         self._name = name
+        self._admission = admission
+        self._refused = 0
+        """Turned away since the last line about it."""
+        self._complaining: asyncio.TimerHandle | None = None
         self._resting: asyncio.TimerHandle | None = None
         self._loop.add_reader(listener.fileno(), self._accept)
 
@@ -84,6 +98,8 @@ class Acceptor:
         self._loop.remove_reader(self._listener.fileno())
         if self._resting is not None:
             self._resting.cancel()
+        if self._complaining is not None:
+            self._complaining.cancel()
         self._listener.close()
 
     def _accept(self) -> None:
@@ -106,12 +122,31 @@ class Acceptor:
         except OSError:
             sock.close()  # reset by the peer already
             return
+        forbidden = self._admission.take(peer[0])
+        if forbidden is not None:
+            sock.close()
+            self._refuse(forbidden)
+            return
         self._tasks.start(self._serve(sock, peer), name=f"{self._name} {peer[0]}:{peer[1]}")
 
     async def _serve(self, sock: socket.socket, peer: SocketAddress) -> None:
-        # A relay that took the socket over has closed it, and closing twice does nothing.
-        with sock:
-            await self._handler(sock, peer)
+        try:
+            # A relay that took the socket over has closed it, and closing twice does nothing.
+            with sock:
+                await self._handler(sock, peer)
+        finally:
+            self._admission.release(peer[0])
+
+    def _refuse(self, forbidden: str) -> None:
+        """Say so, but not for each: the log is no way to fill a disk either."""
+        self._admission.refused += 1
+        self._refused += 1
+        if self._complaining is None:
+            self._complaining = self._loop.call_later(COMPLAINT_S, self._complain, forbidden)
+
+    def _complain(self, forbidden: str) -> None:
+        log.warning("connections refused listener=%s count=%d over=%r", self._name, self._refused, forbidden)
+        self._refused, self._complaining = 0, None
 
     def _rest(self, error: OSError) -> None:
         log.warning("accept failed listener=%s pause_s=%g error=%s", self._name, PAUSE_S, error.strerror)

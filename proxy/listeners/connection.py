@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import monotonic_ns
 
 from proxy.context import Context
 from proxy.inpod.api import PodInfo
@@ -12,7 +13,7 @@ from proxy.listeners.acceptor import Tasks
 from proxy.listeners.live import LiveConnections
 from proxy.listeners.verdict import EXPECTED, Denied, note
 from proxy.listeners.workload import OwnWorkload
-from proxy.net import Netns
+from proxy.net import Here, Netns
 from proxy.pool import Pool
 from proxy.rbac import Facts, evaluate
 from proxy.state.mesh import MeshState
@@ -25,7 +26,7 @@ class Pod:
     """One pod, as its listeners see it."""
 
     info: PodInfo
-    netns: Netns
+    netns: Netns | Here
     context: Context
     pool: Pool
     tasks: Tasks
@@ -33,6 +34,22 @@ class Pod:
     siblings: dict[tuple[str, str], Pod]
     """All pods of this node, by namespace and name; this one among them."""
     live: LiveConnections = field(default_factory=LiveConnections)
+
+
+def served_pod(
+    context: Context, info: PodInfo, netns: Netns | Here, *, siblings: dict[tuple[str, str], Pod]
+) -> Pod:
+    """A pod that is about to be served, with a pool and tasks of its own."""
+    settings = context.settings
+    return Pod(
+        info=info,
+        netns=netns,
+        context=context,
+        pool=Pool(max_streams=settings.max_streams, idle_s=settings.tunnel_idle_s, stats=context.stats),
+        tasks=Tasks(context.tasks),
+        own=OwnWorkload(context.store, info, wait_s=settings.readiness_wait_s),
+        siblings=siblings,
+    )
 
 
 @contextmanager
@@ -52,17 +69,20 @@ def recorded(context: Context, record: ConnectionRecord) -> Iterator[None]:
         context.telemetry.complete(record)
 
 
-def assert_allowed(context: Context, state: MeshState, workload: Workload, facts: Facts) -> str | None:
-    """The policy that allows a connection to one of our pods, None where none had to.
+def assert_allowed(
+    context: Context, state: MeshState, workload: Workload, facts: Facts, record: ConnectionRecord
+) -> None:
+    """Judge a connection to one of our pods, and note who decided.
 
     Raises:
         Denied: None does, or one forbids it.
     """
     context.stats.policy_evaluations += 1
     decision = evaluate(state.policies_for(workload), facts)
+    record.policy, record.dry_run = decision.policy, decision.dry_run
+    record.phases.policy_ns = monotonic_ns()
     if not decision.allowed:
         raise Denied(decision)
-    return decision.policy
 
 
 def source_of(state: MeshState, workload: Workload, address: IPAddress) -> Workload | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from ipaddress import IPv4Address
 
 from proxy.config import Settings
-from proxy.net import connect_socket, freebind, options
+from proxy.net import connect, connect_socket, freebind, options
 from proxy.routing import HBONE_PORT
 from proxy.state.model import IPAddress, SocketAddress, authority
 
@@ -36,12 +35,13 @@ def tune(sock: socket.socket, settings: Settings) -> None:
 
 
 async def dial(
-    netns_fd: int, destination: SocketAddress, settings: Settings, *, source: IPAddress | None = None
+    netns_fd: int | None, destination: SocketAddress, settings: Settings, *, source: IPAddress | None = None
 ) -> socket.socket:
     """A connected socket.
 
     Args:
-        source: Whom the other side shall see; None: the pod itself.
+        source: Whom the other side shall see; None: the pod itself. So is one of the other family, as
+            after an IPv6 service address led to a workload that has IPv4 alone: no packet could say it.
 
     Raises:
         Unreachable: Refused, no route, no port left, or no answer in time.
@@ -52,10 +52,9 @@ async def dial(
     try:
         sock = connect_socket(netns_fd, family, mark=settings.packet_mark)
         tune(sock, settings)
-        if source is not None:
+        if source is not None and source.version == address.version:
             freebind(sock, source)
-        async with asyncio.timeout(settings.connect_timeout_s):
-            await asyncio.get_running_loop().sock_connect(sock, (str(address), port))
+        await connect(sock, (str(address), port), timeout_s=settings.connect_timeout_s)
     except BaseException as exc:
         if sock is not None:
             sock.close()

@@ -11,6 +11,7 @@ from h2.errors import ErrorCodes
 from proxy.hbone.authority import Authority
 from proxy.hbone.events import Header
 from proxy.hbone.headers import parse_request
+from proxy.identity.spiffe import SpiffeId
 from proxy.listeners.baggage import baggage
 from proxy.listeners.connection import Pod, assert_allowed, recorded, source_of
 from proxy.listeners.dial import dial
@@ -22,6 +23,7 @@ from proxy.relay.stream import StreamRelay
 from proxy.routing import ILLEGAL_PORTS
 from proxy.state.model import IPAddress, SocketAddress
 from proxy.telemetry import ConnectionRecord, Direction, Outcome
+from proxy.tunnel.errors import TunnelLost
 from proxy.tunnel.server import ServerTunnel
 from proxy.tunnel.stream import TunnelStream
 
@@ -35,6 +37,7 @@ class Inbound:
         self._limits = server_limits(pod.context.settings)
         self._timing = timing(pod.context.settings)
         self._tunnels: dict[ServerTunnel, None] = {}
+        self._draining = False
 
     async def serve(self, sock: socket.socket, peer: SocketAddress) -> None:
         """Accept one tunnel and wait for its end; its requests are tasks of their own."""
@@ -44,10 +47,7 @@ class Inbound:
         try:
             tunnel = await self._accept(sock)
         except EXPECTED as exc:
-            record = ConnectionRecord(direction=Direction.INBOUND, source_address=peer)
-            record.destination_address = (pod_address, local[1])
-            note(record, exc)
-            self._context.telemetry.complete(record)
+            self._record_failure(exc, peer, (pod_address, local[1]), None)
             return
         over = asyncio.Event()
         tunnel.on_closed = over.set
@@ -56,14 +56,34 @@ class Inbound:
         self._context.stats.tunnels_inbound += 1
         try:
             tunnel.start()
+            if self._draining:
+                tunnel.drain()  # it was shaking hands when the others were told
             await over.wait()
         finally:
             self._context.stats.tunnels_inbound -= 1
             del self._tunnels[tunnel]
             tunnel.abort("proxy is shutting down")
+        if tunnel.fault is not None:
+            self._context.stats.faults[tunnel.fault] += 1
+            lost = TunnelLost(tunnel.close_reason)
+            self._record_failure(lost, peer, (pod_address, local[1]), tunnel.peer)
+
+    def _record_failure(
+        self, error: Exception, peer: SocketAddress, local: SocketAddress, identity: SpiffeId | None
+    ) -> None:
+        """The tunnel as such has a line of its own only when it failed."""
+        record = ConnectionRecord(
+            direction=Direction.INBOUND,
+            source_address=peer,
+            source_identity=identity,
+            destination_address=local,
+        )
+        note(record, error)
+        self._context.telemetry.complete(record)
 
     def drain(self) -> None:
-        """Tell all peers to open no more streams here."""
+        """Tell all peers to open no more streams here, those whose tunnel is yet to come included."""
+        self._draining = True
         for tunnel in list(self._tunnels):
             tunnel.drain()
 
@@ -127,9 +147,8 @@ class Inbound:
         peer_address = record.source_address[0]
         record.source = source_of(state, own, peer_address)
         facts = Facts(peer_address, record.source_identity, *target)
-        with self._pod.live.registered(facts) as live:
-            record.policy = assert_allowed(context, state, own, facts)
-            record.phases.policy_ns = monotonic_ns()
+        with self._pod.live.registered(facts, record) as live:
+            assert_allowed(context, state, own, facts, record)
             seen_as = peer_address if context.settings.original_source else None
             app = await dial(self._pod.netns.fd, target, context.settings, source=seen_as)
             with app:

@@ -7,7 +7,6 @@ policies hold all the same, with the identity that this proxy itself vouches for
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from time import monotonic_ns
 
@@ -15,7 +14,7 @@ from proxy.listeners.connection import Pod, assert_allowed
 from proxy.listeners.dial import dial
 from proxy.listeners.verdict import note_end
 from proxy.rbac import Facts
-from proxy.relay.copy import CopyRelay
+from proxy.relay.plain import plain_relay
 from proxy.routing import Plaintext
 from proxy.state.mesh import MeshState
 from proxy.state.model import Workload
@@ -51,15 +50,14 @@ class Local:
             raise LookupError(f"{way.address} is no pod of this node")
         context, address = self._pod.context, record.source_address[0]
         facts = Facts(address, source.identity, *way.address)
-        with sibling.live.registered(facts) as live:
-            record.policy = assert_allowed(context, state, workload, facts)
-            record.phases.policy_ns = monotonic_ns()
+        with sibling.live.registered(facts, record) as live:
+            assert_allowed(context, state, workload, facts, record)
             seen_as = address if context.settings.original_source else None
             far = await dial(sibling.netns.fd, way.address, context.settings, source=seen_as)
             record.phases.app_connect_ns = monotonic_ns()
             record.outcome = Outcome.PASSTHROUGH
             context.telemetry.opened(record)
-            relay = CopyRelay(asyncio.get_running_loop(), sock, far)
+            relay = plain_relay(context.settings.relay, sock, far)
             try:
                 note_end(record, await live.run(relay))
             finally:

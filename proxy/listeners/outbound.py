@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
+from math import inf
 from time import monotonic_ns
 
 from h2.errors import ErrorCodes
@@ -18,7 +20,7 @@ from proxy.listeners.local import Local
 from proxy.listeners.verdict import Refused, note_end
 from proxy.net import original_destination
 from proxy.pool import Key, PoolTunnel
-from proxy.relay.copy import CopyRelay
+from proxy.relay.plain import plain_relay
 from proxy.relay.stream import StreamRelay
 from proxy.routing import OUTBOUND_PORT, Hbone, Plaintext, Refuse, route
 from proxy.state.model import SocketAddress, Workload
@@ -44,11 +46,18 @@ class Outbound:
         self._context.stats.accepted_outbound += 1
         record = ConnectionRecord(direction=Direction.OUTBOUND, source_address=peer)
         with recorded(self._context, record):
-            await self._carry(sock, record)
+            await self.carry(sock, record, original_destination(sock, OUTBOUND_PORT), reached=_silently)
 
-    async def _carry(self, sock: socket.socket, record: ConnectionRecord) -> None:
+    async def carry(
+        self,
+        sock: socket.socket,
+        record: ConnectionRecord,
+        destination: SocketAddress,
+        *,
+        reached: Callable[[], None],
+    ) -> None:
+        """Route, connect and carry; `reached` is called when the far end answered, before any byte."""
         context = self._context
-        destination = original_destination(sock, OUTBOUND_PORT)
         record.destination_address = destination
         record.phases.original_destination_ns = monotonic_ns()
         state, source = await self._pod.own.wait()
@@ -67,18 +76,21 @@ class Outbound:
             raise Refused(f"{way.reason.value}: {way.detail}")
         record.destination, record.service = way.workload, way.service
         if isinstance(way, Hbone):
-            await self._through_tunnel(sock, record, source, way)
+            await self._through_tunnel(sock, record, source, way, reached)
         elif way.local and self._local.serves(way):
             await self._local.carry(sock, record, state, source, way)
         else:
-            await self._plainly(sock, record, way)
+            await self._plainly(sock, record, way, reached)
 
-    async def _plainly(self, sock: socket.socket, record: ConnectionRecord, way: Plaintext) -> None:
+    async def _plainly(
+        self, sock: socket.socket, record: ConnectionRecord, way: Plaintext, reached: Callable[[], None]
+    ) -> None:
         far = await dial(self._pod.netns.fd, way.address, self._context.settings)
         record.phases.tcp_ns = monotonic_ns()
         record.outcome = Outcome.PASSTHROUGH
         self._context.telemetry.opened(record)
-        relay = CopyRelay(asyncio.get_running_loop(), sock, far)
+        reached()
+        relay = plain_relay(self._context.settings.relay, sock, far)
         try:
             note_end(record, await relay.run())
         finally:
@@ -87,13 +99,19 @@ class Outbound:
             record.phases.first_received_ns = relay.first_received_ns
 
     async def _through_tunnel(
-        self, sock: socket.socket, record: ConnectionRecord, source: Workload, way: Hbone
+        self,
+        sock: socket.socket,
+        record: ConnectionRecord,
+        source: Workload,
+        way: Hbone,
+        reached: Callable[[], None],
     ) -> None:
         record.destination_address = way.gateway
         stream = await self._connected(record, source, way)
         record.outcome = Outcome.HBONE
         self._context.stats.streams_opened += 1
         self._context.telemetry.opened(record)
+        reached()
         relay = StreamRelay(asyncio.get_running_loop(), sock, stream, reset_code=ErrorCodes.CANCEL)
         try:
             note_end(record, await relay.run())
@@ -106,21 +124,24 @@ class Outbound:
         """A stream that was answered with 200.
 
         A tunnel from the pool may turn out to be dead or draining just now. As no byte of the app
-        has left yet, another is tried, once.
+        has left yet, a younger tunnel is tried, once: others of the same age may be as dead.
         """
         stream, was_there = await self._ask(record, source, way)
         try:
             await stream.answered()
         except StreamLost as exc:
-            if not was_there or not (stream.tunnel.over or exc.code == ErrorCodes.REFUSED_STREAM):
+            if not was_there or (stream.tunnel.usable and exc.code != ErrorCodes.REFUSED_STREAM):
                 raise
-            stream, _ = await self._ask(record, source, way)
+            now = asyncio.get_running_loop().time()
+            stream, _ = await self._ask(record, source, way, opened_since=now)
             await stream.answered()
         record.phases.connect_ns = monotonic_ns()
         record.destination_identity = stream.tunnel.peer
         return stream
 
-    async def _ask(self, record: ConnectionRecord, source: Workload, way: Hbone) -> tuple[TunnelStream, bool]:
+    async def _ask(
+        self, record: ConnectionRecord, source: Workload, way: Hbone, *, opened_since: float = -inf
+    ) -> tuple[TunnelStream, bool]:
         context, settings = self._context, self._context.settings
         traceparent = new_traceparent()
         record.hbone_address, record.trace_id = way.authority, traceparent[3:35]
@@ -149,6 +170,12 @@ class Outbound:
             return opened
 
         key = Key(source.identity, way.expected_ids, record.source_address[0], way.gateway)
-        answer = await self._pod.pool.stream(key, tls, headers, opener, reuse=context.switches.reuse)
+        answer = await self._pod.pool.stream(
+            key, tls, headers, opener, reuse=context.switches.reuse, opened_since=opened_since
+        )
         record.phases.pool_ns = monotonic_ns()
         return answer
+
+
+def _silently() -> None:
+    """A captured connection was accepted long before: nobody waits for a word."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from time import monotonic_ns
 
@@ -11,7 +10,7 @@ from proxy.listeners.dial import dial
 from proxy.listeners.verdict import Refused, note_end
 from proxy.net import original_destination
 from proxy.rbac import Facts
-from proxy.relay.copy import CopyRelay
+from proxy.relay.plain import plain_relay
 from proxy.routing import ILLEGAL_PORTS, INBOUND_PORT
 from proxy.state.model import SocketAddress, Workload, authority
 from proxy.telemetry import ConnectionRecord, Direction, Outcome
@@ -42,15 +41,14 @@ class Passthrough:
         peer_address = record.source_address[0]
         record.source = source_of(state, own, peer_address)
         facts = Facts(peer_address, None, *target)
-        with self._pod.live.registered(facts) as live:
-            record.policy = assert_allowed(context, state, own, facts)
-            record.phases.policy_ns = monotonic_ns()
+        with self._pod.live.registered(facts, record) as live:
+            assert_allowed(context, state, own, facts, record)
             seen_as = peer_address if context.settings.original_source else None
             app = await dial(self._pod.netns.fd, target, context.settings, source=seen_as)
             record.phases.app_connect_ns = monotonic_ns()
             record.outcome = Outcome.PASSTHROUGH
             context.telemetry.opened(record)
-            relay = CopyRelay(asyncio.get_running_loop(), sock, app)
+            relay = plain_relay(context.settings.relay, sock, app)
             try:
                 note_end(record, await live.run(relay))
             finally:

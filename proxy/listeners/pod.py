@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Iterable
 from contextlib import ExitStack
-from functools import partial
 
 from proxy.context import Context
 from proxy.inpod.api import PodInfo
-from proxy.listeners.acceptor import Acceptor, Handler, Tasks
-from proxy.listeners.connection import Pod
+from proxy.listeners.acceptor import Acceptor, Handler
+from proxy.listeners.connection import Pod, served_pod
 from proxy.listeners.inbound import Inbound
+from proxy.listeners.live import Review
 from proxy.listeners.outbound import Outbound
 from proxy.listeners.passthrough import Passthrough
-from proxy.listeners.workload import OwnWorkload
-from proxy.net import Netns, listen
-from proxy.pool import Pool
+from proxy.net import Here, Netns, listen
 from proxy.routing import HBONE_PORT, INBOUND_PORT, OUTBOUND_PORT
-from proxy.state.mesh import MeshState
 
 log = logging.getLogger("proxy.listeners")
 
@@ -30,32 +28,23 @@ class Listeners:
         self._context = context
         self._pods: dict[tuple[str, str], Pod] = {}
 
-    async def start(self, pod: PodInfo, netns: Netns) -> PodHandle:
+    async def start(self, pod: PodInfo, netns: Netns | Here) -> PodHandle:
         """Listen inside `netns`.
 
         Raises:
             OSError: One of the ports cannot be had; none is held then.
         """
-        context, settings = self._context, self._context.settings
         with ExitStack() as made:
             sockets = [
                 made.enter_context(self._listen(netns, port))
                 for port in (OUTBOUND_PORT, HBONE_PORT, INBOUND_PORT)
             ]
             made.pop_all()
-        served = Pod(
-            info=pod,
-            netns=netns,
-            context=context,
-            pool=Pool(max_streams=settings.max_streams, idle_s=settings.tunnel_idle_s, stats=context.stats),
-            tasks=Tasks(context.tasks),
-            own=OwnWorkload(context.store, pod, wait_s=settings.readiness_wait_s),
-            siblings=self._pods,
-        )
+        served = served_pod(self._context, pod, netns, siblings=self._pods)
         self._pods[pod.namespace, pod.name] = served
         return PodHandle(served, sockets)
 
-    def _listen(self, netns: Netns, port: int) -> socket.socket:
+    def _listen(self, netns: Netns | Here, port: int) -> socket.socket:
         settings = self._context.settings
         return listen(
             netns.fd,
@@ -67,31 +56,32 @@ class Listeners:
         )
 
 
-class PodHandle:
-    """A pod's running listeners."""
+class Serving:
+    """Listeners that run for one pod."""
 
-    def __init__(self, pod: Pod, sockets: list[socket.socket]) -> None:
-        """Begin to accept. `sockets` are the outbound, the HBONE and the plaintext listener."""
+    def __init__(self, pod: Pod, listeners: Iterable[tuple[str, socket.socket, Handler]]) -> None:
+        """Begin to accept on each socket."""
         self._pod = pod
-        self._inbound = Inbound(pod)
-        handlers: list[tuple[str, Handler]] = [
-            ("outbound", Outbound(pod).serve),
-            ("inbound", self._inbound.serve),
-            ("passthrough", Passthrough(pod).serve),
-        ]
         context = pod.context
         self._acceptors = [
-            Acceptor(sock, handler, pod.tasks, context.settings, name=f"{name} {pod.info}")
-            for (name, handler), sock in zip(handlers, sockets, strict=True)
+            Acceptor(
+                sock,
+                handler,
+                pod.tasks,
+                context.settings,
+                name=f"{name} {pod.info}",
+                admission=context.admission,
+            )
+            for name, sock, handler in listeners
         ]
         context.tunnels.add(pod.pool)
-        self._unsubscribe = context.store.subscribe(partial(_recheck, pod))
+        review = Review(pod.live, pod.tasks, pod.own.policies, name=str(pod.info))
+        self._unsubscribe = context.store.subscribe(lambda _: review.changed())
         self._closed = False
 
     async def drain(self, deadline_s: float) -> None:
         """Stop to accept, let live connections finish, cut them at the deadline; then as `close`."""
         self._stop_accepting()
-        self._inbound.drain()
         self._pod.pool.drop_tunnels()
         if not await self._pod.tasks.wait(deadline_s):
             log.info("drain incomplete pod=%s connections=%d", self._pod.info, len(self._pod.tasks))
@@ -116,15 +106,20 @@ class PodHandle:
             acceptor.close()
 
 
+class PodHandle(Serving):
+    """A captured pod's three listeners."""
+
+    def __init__(self, pod: Pod, sockets: list[socket.socket]) -> None:
+        """Begin to accept. `sockets` are the outbound, the HBONE and the plaintext listener."""
+        self._inbound = Inbound(pod)
+        handlers = (Outbound(pod).serve, self._inbound.serve, Passthrough(pod).serve)
+        super().__init__(pod, zip(("outbound", "inbound", "passthrough"), sockets, handlers, strict=True))
+
+    async def drain(self, deadline_s: float) -> None:
+        """As above, with the peers told to open no more streams here."""
+        self._inbound.drain()
+        await super().drain(deadline_s)
+
+
 CLOSE_S = 1.0
 """How long closed tunnels may take to say so."""
-
-
-def _recheck(pod: Pod, state: MeshState) -> None:
-    """Cut the pod's live connections that its policies forbid by now."""
-    known = pod.own.known()
-    if known is None or not len(pod.live):
-        return
-    denied = pod.live.recheck(state.policies_for(known[1]))
-    if denied:
-        log.info("policy change pod=%s cut=%d live=%d", pod.info, len(denied), len(pod.live))

@@ -14,7 +14,7 @@ from proxy.relay.outcome import Outcome as RelayOutcome
 from proxy.routing import HBONE_PORT
 from proxy.state.store import NotReady
 from proxy.telemetry import ConnectionRecord, Flag, Outcome
-from proxy.tunnel.errors import ConnectRefused, StreamLost, TlsFailed, TunnelError
+from proxy.tunnel.errors import ConnectRefused, StreamLost, TlsFailed, TunnelError, TunnelLost
 
 
 class Refused(Exception):
@@ -78,7 +78,7 @@ def note(record: ConnectionRecord, error: Exception) -> None:
             record.flag = Flag.TLS_FAILURE
         case IdentityMismatch() | IdentityUnavailable():
             record.flag = Flag.IDENTITY_ERROR
-        case StreamLost(code=ErrorCodes.CONNECT_ERROR):
+        case TunnelLost() | StreamLost(code=ErrorCodes.CONNECT_ERROR):
             record.flag = Flag.H2_HANDSHAKE_FAILURE
 
 

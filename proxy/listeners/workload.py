@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from proxy.inpod.api import PodInfo
+from proxy.rbac import Compiled
 from proxy.state.mesh import MeshState
 from proxy.state.model import Workload
 from proxy.state.store import MeshStore
@@ -24,6 +25,11 @@ class OwnWorkload:
             namespace=pod.namespace, name=pod.name, service_account=pod.service_account
         )
         return None if found is None else (state, found)
+
+    def policies(self) -> Compiled | None:
+        """What decides who may connect to the workload, if that is known."""
+        known = self.known()
+        return None if known is None else known[0].policies_for(known[1])
 
     async def wait(self) -> tuple[MeshState, Workload]:
         """As `known`, as soon as there is something to know.

@@ -6,13 +6,15 @@ sockets: the three kinds of socket that the proxy uses, with their options set.
 original: where an intercepted connection was going.
 """
 
-from proxy.net.namespace import NamespaceError, Netns, inside
+from proxy.net.namespace import Here, NamespaceError, Netns, inside
 from proxy.net.original import original_destination
-from proxy.net.sockets import connect_socket, freebind, listen, socket_in
+from proxy.net.sockets import connect, connect_socket, freebind, listen, socket_in
 
 __all__ = [
+    "Here",
     "NamespaceError",
     "Netns",
+    "connect",
     "connect_socket",
     "freebind",
     "inside",

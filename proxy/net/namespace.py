@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import logging
 import os
 from collections.abc import Iterator
@@ -25,8 +24,6 @@ CLONE_NEWNET: Final = 0x40000000
 """linux/sched.h"""
 NS_GET_NSTYPE: Final = 0xB703
 """linux/nsfs.h: _IO(0xb7, 3); answers with the CLONE_ constant of the namespace's type."""
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class NamespaceError(OSError):
@@ -44,6 +41,8 @@ class Netns:
         Raises:
             NamespaceError: `fd` is not a network namespace.
         """
+        import fcntl  # noqa: PLC0415  absent where there are no namespaces, on Windows
+
         try:
             kind = fcntl.ioctl(fd, NS_GET_NSTYPE)
         except OSError as exc:
@@ -89,10 +88,27 @@ class Netns:
         self.close()
 
 
+class Here:
+    """The process's own network, in a `Netns`'s place: nothing to enter, no rules, no rights."""
+
+    __slots__ = ()
+
+    fd: None = None
+    inode = (0, 0)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def _setns(fd: int) -> None:
     if hasattr(os, "setns"):  # Python 3.12
         os.setns(fd, CLONE_NEWNET)
-    elif _libc.setns(fd, CLONE_NEWNET) != 0:
+    elif _libc().setns(fd, CLONE_NEWNET) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from typing import Final
 
 SO_MARK: Final = 36
@@ -19,7 +20,11 @@ IPV6_FREEBIND: Final = 78
 IP_BIND_ADDRESS_NO_PORT: Final = 24
 """linux/in.h; for IPv6 sockets too, at level IPPROTO_IP"""
 
-_LINGER = struct.Struct("ii")
+_TCP_KEEPIDLE: Final = getattr(socket, "TCP_KEEPIDLE", 0x10)
+"""netinet/tcp.h of macOS, which calls it TCP_KEEPALIVE"""
+
+_LINGER = struct.Struct("hh" if sys.platform == "win32" else "ii")
+"""linux/socket.h; two unsigned shorts in winsock2.h"""
 
 
 def mark(sock: socket.socket, value: int) -> None:
@@ -56,7 +61,7 @@ def no_delay(sock: socket.socket) -> None:
 def keep_alive(sock: socket.socket, *, idle_s: int, interval_s: int, probes: int) -> None:
     """Notice a peer that vanished without a word."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle_s)
+    sock.setsockopt(socket.IPPROTO_TCP, _TCP_KEEPIDLE, idle_s)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval_s)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, probes)
 

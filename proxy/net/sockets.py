@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import os
 import socket
 from ipaddress import IPv4Address, IPv6Address
 
@@ -12,14 +15,18 @@ BACKLOG = 128
 """Connections that may wait for accept; ztunnel's value."""
 
 
-def socket_in(netns_fd: int, family: socket.AddressFamily) -> socket.socket:
-    """A non-blocking TCP socket that belongs to the namespace."""
+def socket_in(netns_fd: int | None, family: socket.AddressFamily) -> socket.socket:
+    """A non-blocking TCP socket that belongs to the namespace; None: to the process's own network."""
+    if netns_fd is None:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        return sock
     with inside(netns_fd):
         return socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
 
 
 def listen(
-    netns_fd: int,
+    netns_fd: int | None,
     address: str,
     port: int,
     *,
@@ -31,7 +38,7 @@ def listen(
     """A non-blocking listener inside the namespace.
 
     Args:
-        netns_fd: The namespace.
+        netns_fd: The namespace; None is the process's own network.
         address: `::` listens on IPv4 as well; `0.0.0.0` on IPv4 alone.
         port: 0 takes a free one.
         mark: SO_MARK, which accepted sockets inherit; None leaves it out.
@@ -61,17 +68,20 @@ def listen(
         sock.listen(backlog)
     except OSError as exc:
         sock.close()
-        raise OSError(
-            exc.errno, f"listen on [{address}]:{port} in the pod's namespace: {exc.strerror}"
-        ) from exc
+        where = "" if netns_fd is None else " in the pod's namespace"
+        raise OSError(exc.errno, f"listen on [{address}]:{port}{where}: {exc.strerror}") from exc
     return sock
 
 
-def connect_socket(netns_fd: int, family: socket.AddressFamily, *, mark: int) -> socket.socket:
-    """A non-blocking outgoing socket of the namespace, marked so that the pod's rules let it pass."""
+def connect_socket(netns_fd: int | None, family: socket.AddressFamily, *, mark: int) -> socket.socket:
+    """A non-blocking outgoing socket of the namespace, marked so that the pod's rules let it pass.
+
+    In the process's own network (None) no rules wait, and a mark would need a right.
+    """
     sock = socket_in(netns_fd, family)
     try:
-        options.mark(sock, mark)
+        if netns_fd is not None:
+            options.mark(sock, mark)
         options.no_delay(sock)
     except OSError:
         sock.close()
@@ -88,3 +98,33 @@ def freebind(sock: socket.socket, client: IPv4Address | IPv6Address) -> None:
     options.free_bind(sock)
     options.bind_without_port(sock)
     sock.bind((str(client), 0))
+
+
+async def connect(sock: socket.socket, address: tuple[str, int], *, timeout_s: float) -> None:
+    """Connect a non-blocking socket to a numeric address.
+
+    Within one machine the handshake is mostly over when the system call returns, and then nothing is
+    waited for. The loop's own `sock_connect` always waits, with uvloop for a thread that resolves names.
+
+    Raises:
+        TimeoutError: No answer in time.
+        OSError: Refused, no route, no port left.
+    """
+    error = sock.connect_ex(address)
+    if error == errno.EINPROGRESS:
+        loop, fd = asyncio.get_running_loop(), sock.fileno()
+        answered = loop.create_future()
+        loop.add_writer(fd, _settle, answered)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await answered
+        finally:
+            loop.remove_writer(fd)
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, os.strerror(error))
+
+
+def _settle(answered: asyncio.Future[None]) -> None:
+    if not answered.done():
+        answered.set_result(None)

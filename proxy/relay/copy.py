@@ -30,6 +30,11 @@ class CopyRelay:
         self._buffer = Buffers.of(loop).socket
         self._over: asyncio.Future[Outcome] = loop.create_future()
 
+    @property
+    def queued(self) -> int:
+        """Bytes that were read and not written yet."""
+        return self._near.queued + self._far.queued
+
     async def run(self) -> Outcome:
         """Relay until it is over; cancelled, both sides are reset."""
         self._near.resume()

@@ -83,9 +83,10 @@ class StreamRelay:
             self.uploaded += length
             if self.first_uploaded_ns is None:
                 self.first_uploaded_ns = monotonic_ns()
-            self._stream.send(self._frame, length)
-            if length < room:
-                return  # the socket is empty; asking again would cost a system call
+            empty = length < room
+            self._stream.send(self._frame, length, last=empty)
+            if empty:
+                return  # asking the socket again would cost a system call
 
     def on_sendable(self) -> None:
         """There is room again."""

@@ -1,7 +1,7 @@
 """The access line: one per connection, with ztunnel's fields in ztunnel's order.
 
 Source: ztunnel proxy/metrics.rs. Ours are at the end: the flag where it is set, the policy that
-decided, the trace that joins the two proxies' lines.
+decided, what a dry run would have decided, the trace that joins the two proxies' lines.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ def fields(record: ConnectionRecord) -> dict[str, Value]:
         "error": record.error,
         "flag": record.flag.value if record.flag is not Flag.NONE else None,
         "policy": record.policy,
+        "dry_run": record.dry_run,
         "trace": record.trace_id,
     }
     return {name: value for name, value in found.items() if value is not None and value != ""}

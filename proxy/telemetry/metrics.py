@@ -50,7 +50,11 @@ class _Counters(Collector):
         yield from self._traffic()
         yield self._sockets()
         for name, value in self._telemetry.stats.snapshot().items():
-            yield _single(f"pyztunnel_{name}" + ("" if name in stats.GAUGES else "_total"), value)
+            if name.endswith("_ns"):
+                yield _single(f"pyztunnel_{name.removesuffix('_ns')}_seconds_total", value / 1e9)
+            else:
+                yield _single(f"pyztunnel_{name}" + ("" if name in stats.GAUGES else "_total"), value)
+        yield self._faults()
         for name, value in self._gauges().items():
             yield _single(name, value)
 
@@ -66,6 +70,13 @@ class _Counters(Collector):
                 family.add_metric(sums.labels, value(sums))
             yield family
 
+    def _faults(self) -> Metric:
+        text = "Tunnels that ended because of what their peer did or failed to do"
+        family = CounterMetricFamily("pyztunnel_tunnel_faults", text, labels=["kind"])
+        for kind, count in self._telemetry.stats.faults.items():
+            family.add_metric([kind], count)
+        return family
+
     def _sockets(self) -> Metric:
         family = GaugeMetricFamily("istio_tcp_sockets_open", "Connections open now", labels=["reporter"])
         for direction, live in self._telemetry.live.items():
@@ -73,7 +84,7 @@ class _Counters(Collector):
         return family
 
 
-def _single(name: str, value: int) -> Metric:
+def _single(name: str, value: float) -> Metric:
     if name.endswith("_total"):
         counter = CounterMetricFamily(name.removesuffix("_total"), name.replace("_", " "))
         counter.add_metric([], value)

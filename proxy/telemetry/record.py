@@ -82,6 +82,8 @@ class ConnectionRecord:
     error: str | None = None
     policy: str | None = None
     """The policy that decided, `namespace/name`."""
+    dry_run: str | None = None
+    """What would have been decided with the policies of a dry run in force, where that differs."""
     trace_id: str | None = None
     """32 hex digits of the CONNECT's traceparent: joins the records of two proxies."""
     bytes_sent: int = 0

@@ -23,6 +23,13 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
     return client, accepted
 
 
+def free_port() -> int:
+    """A port of the loopback that nobody had a moment ago."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
 async def receive_all(sock: socket.socket) -> bytes:
     """Everything until FIN; ConnectionResetError after a reset."""
     loop = asyncio.get_running_loop()

@@ -71,12 +71,27 @@ def test_every_kind_of_value() -> None:
         ("RUST_LOG", "=info"),
         ("CA_ADDRESS", "ca.example:15012"),
         ("PROXY_MODE", "dedicated"),
+        ("PROXY_WORKLOAD_INFO", "ns/name"),
+        ("PYZTUNNEL_SOCKS_LISTEN", "localhost:1080"),
+        ("PYZTUNNEL_SOCKS_LISTEN", "127.0.0.1"),
         ("TERMINATION_GRACE_PERIOD_SECONDS", "soon"),
     ],
 )
 def test_a_malformed_value_names_its_variable(name: str, value: str) -> None:
     with pytest.raises(InvalidSetting, match=name):
         Settings.from_env({name: value})
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({}, "PROXY_WORKLOAD_INFO is not set"),
+        ({"PROXY_WORKLOAD_INFO": "ns/me/me", "PYZTUNNEL_SAME_NODE": "plaintext"}, "PYZTUNNEL_SAME_NODE"),
+    ],
+)
+def test_explicit_mode_says_what_it_needs(env: dict[str, str], said: str) -> None:
+    with pytest.raises(InvalidSetting, match=said):
+        Settings.from_env({"PROXY_MODE": "explicit", **env})
 
 
 def test_a_misspelt_name_of_ours_is_refused() -> None:

@@ -21,6 +21,7 @@ import pytest
 from proxy.main import EXIT_FAILED, EXIT_USAGE, run
 from proxy.tests.inpod.agent import add
 from proxy.tests.inpod.fakes import POD
+from proxy.tests.sockets import free_port
 from proxy.tests.state.test_document import POLICY, WORKLOAD
 
 SERVE = """
@@ -111,12 +112,6 @@ def test_settings_that_cannot_work_are_usage_errors(
 
     assert run([]) == EXIT_USAGE
     assert said in capsys.readouterr().err
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Proxy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -90,6 +91,7 @@ class FakeTunnel:
         self.draining = False
         self.retired = False
         self.close_reason: str | None = None
+        self.fault: str | None = None
         self.on_change: Callable[[], None] = lambda: None
         self.on_closed: Callable[[], None] = lambda: None
 
@@ -174,9 +176,16 @@ class Bench:
         return tunnel, tunnel.first()
 
     async def stream(
-        self, number: int = 0, *, reuse: Reuse = Reuse.ON, context: ssl.SSLContext = CONTEXT
+        self,
+        number: int = 0,
+        *,
+        reuse: Reuse = Reuse.ON,
+        context: ssl.SSLContext = CONTEXT,
+        opened_since: float = -math.inf,
     ) -> tuple[TunnelStream, bool]:
-        return await self.pool.stream(key(number), context, HEADERS, self.open, reuse=reuse)
+        return await self.pool.stream(
+            key(number), context, HEADERS, self.open, reuse=reuse, opened_since=opened_since
+        )
 
     def tunnel_of(self, stream: TunnelStream) -> FakeTunnel:
         return cast(FakeTunnel, stream.tunnel)
@@ -426,6 +435,89 @@ def test_without_reuse_nobody_waits_for_anybody() -> None:
     run(test())
 
 
+def test_serialised_tunnels_of_one_key_are_opened_one_after_another() -> None:
+    """`off-serialised`, as ztunnel with one stream per tunnel; other keys do not wait."""
+
+    async def test() -> None:
+        bench = Bench()
+        bench.gate.clear()
+        tasks = [
+            asyncio.ensure_future(bench.stream(number, reuse=Reuse.OFF_SERIALISED))
+            for number in (0, 0, 0, 0, 1)
+        ]
+        await until(lambda: bench.attempts == 2)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert bench.attempts == 2
+        bench.gate.set()
+        await asyncio.wait(tasks)
+
+        assert len({id(task.result()[0].tunnel) for task in tasks}) == 5
+        assert (bench.stats.pool_waits, bench.stats.streams_on_pooled_tunnels) == (3, 0)
+        assert bench.pool._entries == {}
+
+    run(test())
+
+
+def test_serialised_openers_are_not_held_up_by_one_that_failed_or_left() -> None:
+    async def test() -> None:
+        bench = Bench()
+        bench.gate.clear()
+        leaves, *fail = (asyncio.ensure_future(bench.stream(reuse=Reuse.OFF_SERIALISED)) for _ in range(3))
+        await until(lambda: bench.attempts == 1)
+        leaves.cancel()
+        await until(lambda: bench.attempts == 2)
+        bench.error = ConnectionRefusedError(111, "refused")
+        bench.gate.set()
+        await asyncio.wait(fail)
+        bench.error = None
+        await bench.stream(reuse=Reuse.OFF_SERIALISED)
+
+        assert [type(task.exception()) for task in fail] == [ConnectionRefusedError] * 2
+        assert (bench.attempts, len(bench.pool)) == (4, 1)
+        assert bench.pool._entries == {}
+
+    run(test())
+
+
+def test_whoever_met_a_stale_tunnel_takes_none_of_its_age() -> None:
+    """F05: two tunnels died together; the retry must not meet the second."""
+
+    async def test() -> None:
+        bench = Bench(limit=1)
+        await together(bench, 2)
+        for tunnel in bench.tunnels:
+            tunnel.stream_over()
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(1e-6)
+        _, was_there = await bench.stream(opened_since=loop.time())
+        assert not was_there
+        bench.tunnels[2].stream_over()
+        _, was_there = await bench.stream(opened_since=bench.pool._pooled()[2].opened_at)
+
+        assert was_there
+        assert bench.tunnels[2].live == 1
+
+    run(test())
+
+
+def test_what_is_counted_of_reuse_and_of_waiting() -> None:
+    async def test() -> None:
+        bench = Bench()
+        bench.gate.clear()
+        tasks = [asyncio.ensure_future(bench.stream()) for _ in range(5)]
+        await until(lambda: "4 waiting" in repr(bench.pool))
+        bench.gate.set()
+        await asyncio.wait(tasks)
+        stats = bench.stats
+
+        assert (stats.streams_asked, stats.streams_on_pooled_tunnels, stats.pool_waits) == (5, 4, 4)
+        assert stats.pool_waits_ns > 0
+        assert bench.pool.live == 5
+
+    run(test())
+
+
 def test_idle_eviction() -> None:
     async def test() -> None:
         bench = Bench(idle_s=0.02)
@@ -480,6 +572,25 @@ def test_renewed_certificate_retires_older_tunnels() -> None:
 
         assert bench.attempts == 2
         assert bench.tunnels[0].retired
+
+    run(test())
+
+
+def test_what_replaces_an_idle_tunnel_of_an_older_certificate_is_pooled() -> None:
+    """T39: the last tunnel of the key goes at once, and the key's entry with it."""
+
+    async def test() -> None:
+        bench = Bench(idle_s=0.02)
+        renewed = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        await bench.stream()
+        bench.tunnels[0].stream_over()
+        await bench.stream(context=renewed)
+        _, was_there = await bench.stream(context=renewed)
+
+        assert (was_there, bench.attempts) == (True, 2)
+        for _ in range(2):
+            bench.tunnels[1].stream_over()
+        await until(lambda: not len(bench.pool))
 
     run(test())
 

@@ -97,6 +97,8 @@ def test_bad_requests_get_an_error_of_their_kind(request_: object, kind: str) ->
 class Pool:
     """Closes its tunnels some turns of the loop after it was told to."""
 
+    live = 0
+
     def __init__(self, stats: Stats) -> None:
         self.stats = stats
 

@@ -52,6 +52,16 @@ def test_an_intermediate_is_part_of_the_chain() -> None:
     assert found.chain_pem.count(b"BEGIN CERTIFICATE") == 2
 
 
+def test_a_leaf_that_stands_alone_has_its_root_behind_it() -> None:
+    """OpenSSL would look for it anew in each handshake, and send it all the same."""
+    other = pem(Ca("other").root)
+
+    found = REQUEST.accept([GOOD[0], other + GOOD[1]], now=time.time())
+
+    leaf, root = x509.load_pem_x509_certificates(found.chain_pem)
+    assert (leaf.issuer, root) == (root.subject, CA.root)
+
+
 def test_several_roots_are_all_taken() -> None:
     """F44: both roots in the overlap of a rotation."""
     found = REQUEST.accept([GOOD[0], pem(OTHER.root) + GOOD[1]], now=time.time())

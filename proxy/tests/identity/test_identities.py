@@ -59,6 +59,7 @@ class FakeAuthority:
         self.clock = clock
         self.asked: list[SpiffeId] = []
         self.failing = False
+        self.behind_s = 0.0
         self.at_once = 0
         self.peak = 0
         self.gate: asyncio.Event | None = None
@@ -75,7 +76,7 @@ class FakeAuthority:
                 raise AuthorityFailed("UNAVAILABLE: down")
             if identity == self.wrong:
                 return ["garbage", "garbage"]
-            drift = timedelta(seconds=self.clock.now_s - time.time())
+            drift = timedelta(seconds=self.clock.now_s - time.time() - self.behind_s)
             return self.ca.answer(csr_pem, starts=drift, life=timedelta(seconds=ttl_s))
         finally:
             self.at_once -= 1
@@ -195,6 +196,19 @@ def test_renewal_at_half_life_gives_a_new_context() -> None:
             await made.clock.until(start + LIFE_S / 2 + 5)
             assert await made.identities.client_context(CLIENT) is not first
             assert made.stats.certificates_fetched == 2
+
+    asyncio.run(scenario())
+
+
+def test_what_is_past_its_half_life_when_it_comes_is_not_renewed_without_pause() -> None:
+    """T41: the CA's clock is far behind."""
+
+    async def scenario() -> None:
+        async with setup() as made:
+            made.authority.behind_s = LIFE_S * 0.6
+            made.identities.enrol(CLIENT)
+            await made.clock.until(made.clock.now_s + 10)
+            assert made.stats.certificates_fetched <= 11
 
     asyncio.run(scenario())
 

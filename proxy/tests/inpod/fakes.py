@@ -6,7 +6,7 @@ import asyncio
 
 from proxy.identity.spiffe import SpiffeId
 from proxy.inpod.api import PodInfo
-from proxy.net.namespace import Netns
+from proxy.net.namespace import Here, Netns
 
 POD = PodInfo(uid="u1", name="client", namespace="bench", service_account="client")
 OTHER = PodInfo(uid="u2", name="server", namespace="bench", service_account="server")
@@ -39,7 +39,8 @@ class FakeListeners:
         self.running: list[FakeHandle] = []
         self.failing: str | None = None
 
-    async def start(self, pod: PodInfo, netns: Netns) -> FakeHandle:
+    async def start(self, pod: PodInfo, netns: Netns | Here) -> FakeHandle:
+        assert netns.fd is not None
         assert netns.fd >= 0
         if self.failing is not None:
             raise OSError(98, self.failing)

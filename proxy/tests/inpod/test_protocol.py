@@ -37,6 +37,7 @@ def test_an_add_brings_its_namespace() -> None:
 
     assert isinstance(request, Add)
     assert request.pod == POD
+    assert isinstance(request.netns, Netns)
     with request.netns as netns, Netns.open(OWN) as own:
         assert netns.inode == own.inode
 

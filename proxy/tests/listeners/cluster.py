@@ -1,8 +1,8 @@
 """Nodes with real listeners in real namespaces, all in one process: apps, rules, proxies, certificates.
 
-Three namespaces on one bridge: `client` and `server` are pods, `outside` is not of the mesh. The rules
-are istio-cni's redirection (REDIRECT, CONNMARK). Each node has a proxy of its own, as in life; with one
-node, both pods are on it.
+Namespaces on one bridge: `client` and `server` are pods, `outside` is not of the mesh; a test may ask for
+more pods. The rules are istio-cni's redirection (REDIRECT, CONNMARK). Each node has a proxy of its own, as
+in life.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv4Address, ip_address
 from random import Random
 from typing import Any
 
 from proxy.config import Reuse, SameNode, Settings
 from proxy.context import Context, Switches
+from proxy.identity.authority import Authority
 from proxy.identity.identities import Identities
 from proxy.identity.spiffe import SpiffeId
 from proxy.inpod.api import PodInfo
@@ -26,7 +29,7 @@ from proxy.listeners.pod import Listeners, PodHandle
 from proxy.net.namespace import Netns, inside
 from proxy.rbac import Policy
 from proxy.state.mesh import MeshState
-from proxy.state.model import Workload
+from proxy.state.model import Service, Workload
 from proxy.state.store import MeshStore
 from proxy.telemetry import ConnectionRecord, Stats, Telemetry
 from proxy.tests.ca import Ca
@@ -34,7 +37,16 @@ from proxy.tests.mesh import workload
 from proxy.tests.namespaces import new_netns, run_in
 from proxy.tests.sockets import PATIENCE_S
 
-ADDRESSES = {"client": "10.99.0.1", "server": "10.99.0.2", "outside": "10.99.0.3"}
+ADDRESSES = {
+    "client": "10.99.0.1",
+    "server": "10.99.0.2",
+    "outside": "10.99.0.3",
+    "near": "10.99.0.4",
+    "far": "10.99.0.5",
+}
+ONE_NODE = {"client": "node-one", "server": "node-one"}
+TWO_NODES = {"client": "node-client", "server": "node-server"}
+"""Pods by node."""
 PORT = 8080
 
 RULES = """\
@@ -53,13 +65,13 @@ COMMIT
 
 
 @contextmanager
-def wired() -> Iterator[dict[str, Netns]]:
-    """The namespaces, with links, addresses, rules and routes."""
+def wired(pods: Iterable[str]) -> Iterator[dict[str, Netns]]:
+    """The namespaces of these pods and of the outside, with links, addresses, rules and routes."""
     with ExitStack() as stack:
         bridge = stack.enter_context(new_netns())
         run_in(bridge, "ip", "link", "add", "br0", "type", "bridge")
         run_in(bridge, "ip", "link", "set", "br0", "up")
-        made = {name: stack.enter_context(new_netns()) for name in ADDRESSES}
+        made = {name: stack.enter_context(new_netns()) for name in (*pods, "outside")}
         for name, netns in made.items():
             _join(bridge, netns, name)
             if name != "outside":
@@ -127,7 +139,10 @@ class Cluster:
     nodes: dict[str, Node]
     """By pod."""
     workloads: tuple[Workload, ...]
+    services: tuple[Service, ...] = ()
     servers: list[asyncio.Server] = field(default_factory=list)
+    guests: list[tuple[Node, SpiffeId]] = field(default_factory=list)
+    """Identities of pods that came later."""
     version: int = 1
 
     @property
@@ -143,7 +158,12 @@ class Cluster:
         self.version += 1
         for node in {id(node): node for node in self.nodes.values()}.values():
             node.context.store.replace(
-                MeshState(version=self.version, workloads=self.workloads, policies=policies)
+                MeshState(
+                    version=self.version,
+                    workloads=self.workloads,
+                    services=self.services,
+                    policies=policies,
+                )
             )
 
     async def listen(self, name: str, handle: Handle, port: int = PORT) -> None:
@@ -185,22 +205,24 @@ class Cluster:
 async def cluster(
     *,
     nodes: int = 2,
+    pods: Mapping[str, str] | None = None,
     policies: Iterable[Policy] = (),
     reuse: Reuse = Reuse.ON,
     same_node: SameNode = SameNode.HBONE,
     with_state: bool = True,
+    authority: Authority = AUTHORITY,
+    now: Callable[[], float] = time.time,
     **settings: Any,
 ) -> AsyncIterator[Cluster]:
-    """Bring everything up, and all of it down after the block."""
-    with wired() as namespaces:
+    """Bring everything up, and all of it down after the block. `pods` by node, where two are not enough."""
+    placed = pods or (ONE_NODE if nodes == 1 else TWO_NODES)
+    with wired(placed) as namespaces:
         async with asyncio.TaskGroup() as tasks:
-            workloads = tuple(
-                workload(name, ADDRESSES[name], node=f"node-{name if nodes == 2 else 'one'}")
-                for name in ("client", "server")
-            )
-            first = _node(tasks, reuse, same_node, settings)
-            second = first if nodes == 1 else _node(tasks, reuse, same_node, settings)
-            running = Cluster(namespaces, {"client": first, "server": second}, workloads)
+            workloads = tuple(workload(name, ADDRESSES[name], node=node) for name, node in placed.items())
+            identities = partial(Identities, authority, ttl_s=3600, now=now)
+            switches = {node: Switches(reuse, same_node) for node in placed.values()}
+            proxies = {node: _node(tasks, identities, switches[node], settings) for node in switches}
+            running = Cluster(namespaces, {name: proxies[node] for name, node in placed.items()}, workloads)
             if with_state:
                 running.apply(*policies)
             for name, node in running.nodes.items():
@@ -217,17 +239,24 @@ async def cluster(
                 for name, node in running.nodes.items():
                     await node.pods[name].close()
                     node.context.identities.withdraw(SpiffeId("cluster.local", "ns", name))
+                for node, identity in running.guests:
+                    node.context.identities.withdraw(identity)
 
 
-def _node(tasks: asyncio.TaskGroup, reuse: Reuse, same_node: SameNode, settings: dict[str, Any]) -> Node:
+def _node(
+    tasks: asyncio.TaskGroup,
+    identities: Callable[..., Identities],
+    switches: Switches,
+    settings: dict[str, Any],
+) -> Node:
     telemetry = RecordingTelemetry()
     given: dict[str, Any] = {"ipv6": False, "readiness_wait_s": 5.0, **settings}
     context = Context(
         settings=Settings(**given),
         store=MeshStore(),
-        identities=Identities(AUTHORITY, tasks=tasks, stats=telemetry.stats, ttl_s=3600, wait_s=5),
+        identities=identities(tasks=tasks, stats=telemetry.stats, wait_s=given["readiness_wait_s"]),
         telemetry=telemetry,
-        switches=Switches(reuse, same_node),
+        switches=switches,
         random=Random(0),
         tasks=tasks,
     )

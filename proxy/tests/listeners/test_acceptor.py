@@ -9,6 +9,7 @@ import socket
 
 import pytest
 
+from proxy.admission import Admission
 from proxy.config import Settings
 from proxy.listeners.acceptor import Acceptor, Tasks
 from proxy.state.model import SocketAddress
@@ -60,7 +61,9 @@ def test_peer_is_told_and_the_socket_is_closed() -> None:
 
         async with asyncio.TaskGroup() as group:
             listening = listener()
-            acceptor = Acceptor(listening, handle, Tasks(group), Settings(), name="test")
+            acceptor = Acceptor(
+                listening, handle, Tasks(group), Settings(), name="test", admission=Admission()
+            )
             with socket.create_connection(listening.getsockname()) as client:
                 client.setblocking(False)
                 assert await receive_all(client) == b"hello"
@@ -75,7 +78,7 @@ def test_bug_in_one_connection_resets_it_and_no_other(caplog: pytest.LogCaptureF
         async with asyncio.TaskGroup() as group:
             listening = listener()
             tasks = Tasks(group)
-            acceptor = Acceptor(listening, fail, tasks, Settings(), name="test")
+            acceptor = Acceptor(listening, fail, tasks, Settings(), name="test", admission=Admission())
             for _ in range(2):
                 with socket.create_connection(listening.getsockname()) as client:
                     client.setblocking(False)
@@ -101,6 +104,7 @@ def test_accept_rests_without_descriptors_and_goes_on(caplog: pytest.LogCaptureF
                 Tasks(group),
                 Settings(),
                 name="test",
+                admission=Admission(),
             )
             with socket.create_connection(listening._sock.getsockname()) as client:
                 client.setblocking(False)
@@ -112,3 +116,40 @@ def test_accept_rests_without_descriptors_and_goes_on(caplog: pytest.LogCaptureF
         run(test())
 
     assert len([record for record in caplog.records if "accept failed" in record.message]) == 2
+
+
+def test_hoard_is_turned_away_and_its_place_is_free_again(caplog: pytest.LogCaptureFixture) -> None:
+    """T16: over the limit of its source a connection is reset at once; where one has ended, one is taken."""
+
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        release = asyncio.Event()
+
+        async def hold(sock: socket.socket, _peer: SocketAddress) -> None:
+            await send(sock, b"in")
+            await release.wait()
+
+        async with asyncio.TaskGroup() as group:
+            listening, tasks = listener(), Tasks(group)
+            admission = Admission(per_source=2)
+            acceptor = Acceptor(listening, hold, tasks, Settings(), name="test", admission=admission)
+            clients = [socket.create_connection(listening.getsockname()) for _ in range(3)]
+            for client in clients:
+                client.setblocking(False)
+            assert [await loop.sock_recv(client, 2) for client in clients[:2]] == [b"in", b"in"]
+            with pytest.raises(ConnectionResetError):
+                await receive_all(clients[2])
+            assert (admission.live, admission.refused) == (2, 1)
+            release.set()
+            await until(lambda: not tasks)
+            assert (admission.live, len(admission.sources)) == (0, 0)
+            with socket.create_connection(listening.getsockname()) as late:
+                late.setblocking(False)
+                assert await loop.sock_recv(late, 2) == b"in"
+                await until(lambda: any("refused" in record.message for record in caplog.records))
+            acceptor.close()
+            for client in clients:
+                client.close()
+
+    with caplog.at_level(logging.WARNING):
+        run(test())

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
+from ipaddress import ip_network
 
 import pytest
 from h2.errors import ErrorCodes
 
-from proxy.config import Reuse, SameNode
+from proxy.config import Reuse, SameNode, Settings
+from proxy.hbone.events import Header
 from proxy.hbone.headers import request_headers
 from proxy.hbone.limits import CLIENT_LIMITS
 from proxy.identity.spiffe import SpiffeId
@@ -19,7 +23,8 @@ from proxy.net import connect_socket
 from proxy.rbac import Action, Match, Policy, Scope, StringKind, StringMatch
 from proxy.telemetry import Direction, Flag, Outcome, Stats
 from proxy.tests.listeners.cluster import ADDRESSES, PORT, Cluster, address, cluster
-from proxy.tests.sockets import receive_all, receive_exactly, reset, run, send, until
+from proxy.tests.namespaces import run_in
+from proxy.tests.sockets import PATIENCE_S, receive_all, receive_exactly, reset, run, send, until
 from proxy.tunnel.client import ClientTunnel
 from proxy.tunnel.errors import ConnectRefused
 from proxy.tunnel.tunnel import Timing
@@ -67,8 +72,9 @@ async def greeted(sock: socket.socket) -> str:
 
 
 async def expect_reset(sock: socket.socket) -> None:
-    with sock, pytest.raises(ConnectionResetError):
-        await receive_all(sock)
+    async with asyncio.timeout(PATIENCE_S):
+        with sock, pytest.raises(ConnectionResetError):
+            await receive_all(sock)
 
 
 async def exchange(c: Cluster, source: str, destination: str, payload: bytes = b"hello") -> str:
@@ -162,7 +168,7 @@ def test_client_uncaptured_inpod() -> None:
     run(test())
 
 
-@pytest.mark.parametrize(("reuse", "tunnels"), [(Reuse.ON, 1), (Reuse.OFF, 5)])
+@pytest.mark.parametrize(("reuse", "tunnels"), [(Reuse.ON, 1), (Reuse.OFF, 5), (Reuse.OFF_SERIALISED, 5)])
 def test_reuse_decides_how_many_tunnels_there_are(reuse: Reuse, tunnels: int) -> None:
     async def test() -> None:
         async with cluster(reuse=reuse) as c:
@@ -173,7 +179,7 @@ def test_reuse_decides_how_many_tunnels_there_are(reuse: Reuse, tunnels: int) ->
             assert c.client.stats.tunnels_opened == tunnels
             assert c.client.stats.tls_handshakes_client == c.server.stats.tls_handshakes_server == tunnels
             assert c.server.stats.connects_accepted == 5
-            if reuse is Reuse.OFF:
+            if reuse is not Reuse.ON:
                 await until(lambda: c.client.stats.tunnels_outbound == c.server.stats.tunnels_inbound == 0)
 
     run(test())
@@ -248,6 +254,26 @@ def test_change_of_policy_cuts_who_is_denied_now() -> None:
     run(test())
 
 
+def test_change_of_trust_domain_cuts_those_of_the_old_one() -> None:
+    """T33, T55: what was proved on the tunnel is not enough any more. Plaintext proves nothing anyway."""
+
+    async def test() -> None:
+        async with cluster() as c:
+            await c.listen("server", echo)
+            through_tunnel, plain = await c.dial("client", "server"), await c.dial("outside", "server")
+            await greeted(through_tunnel)
+            await greeted(plain)
+            moved = [replace(each, trust_domain="elsewhere") for each in c.workloads if each.name == "server"]
+            c.workloads = (c.workloads[0], *moved)
+            c.apply()
+            await expect_reset(through_tunnel)
+            await send(plain, b"still here")
+            assert await receive_exactly(plain, 10) == b"still here"
+            plain.close()
+
+    run(test())
+
+
 def test_refusing_backend_is_a_reset_soon() -> None:
     """F07: 503, and the other streams of the tunnel do not notice."""
 
@@ -268,6 +294,30 @@ def test_refusing_backend_is_a_reset_soon() -> None:
                 "CONNECT was answered with 503",
             )
             assert c.server.stats.connects_failed == 1
+
+    run(test())
+
+
+def test_silent_backend_is_a_reset_at_the_dials_limit() -> None:
+    """F08: SYNs vanish; 503 when the limit has passed, and other streams of the tunnel do not notice."""
+
+    async def test() -> None:
+        async with cluster(connect_timeout_s=0.5) as c:
+            await c.listen("server", echo)
+            drop = ("-p", "tcp", "-m", "tcp", "--dport", str(PORT + 1), "-j", "DROP")
+            run_in(c.namespaces["server"], "iptables-legacy", "-w", "-A", "INPUT", *drop)
+            with await c.dial("client", "server") as kept:
+                await greeted(kept)
+                lost = await c.dial("client", "server", port=PORT + 1)
+                await send(kept, b"meanwhile")
+                assert await receive_exactly(kept, 9) == b"meanwhile"
+                await expect_reset(lost)
+                (out,) = await c.records(c.client, 1)
+                (into,) = await c.records(c.server, 1)
+
+            assert (out.flag, out.error) == (Flag.CONNECT, "CONNECT was answered with 503")
+            assert "no answer in 0.5 s" in str(into.error)
+            assert c.client.stats.tunnels_opened == 1
 
     run(test())
 
@@ -381,7 +431,48 @@ def test_hbone_ip_mismatch() -> None:
     run(test())
 
 
-async def asked(c: Cluster, authority: str) -> int:
+def from_addresses(action: Action, network: str) -> Policy:
+    return policy(action, Match(source_ips=(ip_network(network),)))
+
+
+def test_headers_prove_nothing() -> None:
+    """T62: whoever a CONNECT says that it is for, policies see the certificate and the TCP peer."""
+    claims = [
+        (b"forwarded", b'for="192.0.2.7:1";host=server'),
+        (b"x-forwarded-for", b"192.0.2.7"),
+        (b"x-forwarded-network", b"other"),
+        (b"baggage", b"k8s.namespace.name=ns,service.name=other"),
+    ]
+
+    async def test() -> None:
+        async with cluster(policies=[from_addresses(Action.ALLOW, "192.0.2.7")]) as c:
+            await c.listen("server", echo)
+            authority = f"{ADDRESSES['server']}:{PORT}"
+            assert await asked(c, authority, claims) == 401
+            c.apply(ALLOW_OTHERS)
+            assert await asked(c, authority, claims) == 401
+            c.apply(from_addresses(Action.ALLOW, ADDRESSES["client"]))
+            assert await asked(c, authority, claims) == 200
+            assert all(record.source_identity == CLIENT for record in c.server.telemetry.completed)
+
+    run(test())
+
+
+@pytest.mark.parametrize("source", ["client", "outside"])
+def test_source_addresses_are_those_of_the_tcp_peer(source: str) -> None:
+    """T63: of plaintext that is what the network lets through; the app sees the same address."""
+
+    async def test() -> None:
+        async with cluster(policies=[from_addresses(Action.DENY, ADDRESSES[source])]) as c:
+            await c.listen("server", echo)
+            await expect_reset(await c.dial(source, "server"))
+            c.apply(from_addresses(Action.DENY, "192.0.2.7"))
+            assert await exchange(c, source, "server") == ADDRESSES[source]
+
+    run(test())
+
+
+async def asked(c: Cluster, authority: str, more: Sequence[Header] = ()) -> int:
     """What the server's proxy answers to a CONNECT."""
     sock = connect_socket(c.namespaces["client"].fd, socket.AF_INET, mark=0x539)
     await asyncio.get_running_loop().sock_connect(sock, (ADDRESSES["server"], 15008))
@@ -389,7 +480,7 @@ async def asked(c: Cluster, authority: str) -> int:
         sock,
         await c.client.context.identities.client_context(CLIENT),
         expected=frozenset({str(SERVER)}),
-        headers=request_headers(authority, source=(address("client"), 1)),
+        headers=[*request_headers(authority, source=(address("client"), 1)), *more],
         limits=CLIENT_LIMITS,
         timing=Timing(),
         stats=Stats(),
@@ -438,6 +529,7 @@ def test_malicious_calls_inpod(source: str, target: str, port: int) -> None:
 
 def test_nothing_is_guessed_before_the_first_state() -> None:
     """T64: held, then refused; and served when the state comes in time."""
+    assert Settings().readiness_wait_s == 5
 
     async def test() -> None:
         async with cluster(with_state=False, readiness_wait_s=0.2) as c:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
 
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from proxy.net import options
 from proxy.net.namespace import Netns
 from proxy.net.original import original_destination
-from proxy.net.sockets import connect_socket, freebind, listen
+from proxy.net.sockets import connect, connect_socket, freebind, listen
 from proxy.tests.namespaces import open_descriptors, run_in
 
 pytestmark = pytest.mark.netns
@@ -158,3 +161,110 @@ def test_original_destination_without_redirection_is_the_local_address(netns: Ne
                     for listener_port in (port, 15001):
                         expected = (ip_address(target), port)
                         assert original_destination(accepted, listener_port) == expected
+
+
+@contextmanager
+def deaf(netns: Netns) -> Iterator[tuple[str, int]]:
+    """A listener that answers no more: its queue is full."""
+    with (
+        listen(netns.fd, "127.0.0.1", 0, mark=None, transparent=False, backlog=0) as listener,
+        ExitStack() as held,
+    ):
+        target = listener.getsockname()
+        for _ in range(3):
+            sock = held.enter_context(connect_socket(netns.fd, socket.AF_INET, mark=MARK))
+            sock.connect_ex(target)
+        yield target
+
+
+def test_connecting_is_over_when_the_call_returns(netns: Netns) -> None:
+    async def run(target: tuple[str, int]) -> tuple[str, int]:
+        with connect_socket(netns.fd, socket.AF_INET, mark=MARK) as sock:
+            await connect(sock, target, timeout_s=5)
+            reached: tuple[str, int] = sock.getpeername()
+            return reached
+
+    with listen(netns.fd, "127.0.0.1", 0, mark=None, transparent=False) as listener:
+        target = listener.getsockname()
+
+        assert asyncio.run(run(target)) == target
+
+
+def test_nobody_listening_is_said(netns: Netns) -> None:
+    async def run() -> None:
+        with connect_socket(netns.fd, socket.AF_INET, mark=MARK) as sock:
+            await connect(sock, ("127.0.0.1", 1), timeout_s=5)
+
+    with pytest.raises(ConnectionRefusedError):
+        asyncio.run(run())
+
+
+def test_a_target_that_never_answers_times_out(netns: Netns) -> None:
+    async def run(target: tuple[str, int]) -> None:
+        with connect_socket(netns.fd, socket.AF_INET, mark=MARK) as sock:
+            await connect(sock, target, timeout_s=0.05)
+
+    with deaf(netns) as target, pytest.raises(TimeoutError):
+        asyncio.run(run(target))
+
+
+def test_an_answer_that_comes_later_connects(netns: Netns) -> None:
+    """The kernel asks again after a second, and finds room by then."""
+
+    async def run() -> None:
+        with (
+            listen(netns.fd, "127.0.0.1", 0, mark=None, transparent=False, backlog=0) as listener,
+            ExitStack() as held,
+        ):
+            target = listener.getsockname()
+            for _ in range(3):
+                held.enter_context(connect_socket(netns.fd, socket.AF_INET, mark=MARK)).connect_ex(target)
+            sock = held.enter_context(connect_socket(netns.fd, socket.AF_INET, mark=MARK))
+            async with asyncio.TaskGroup() as tasks:
+                waiting = tasks.create_task(connect(sock, target, timeout_s=30))
+                await asyncio.sleep(0)
+                assert not waiting.done()
+                while not waiting.done():
+                    try:
+                        held.enter_context(listener.accept()[0])
+                    except BlockingIOError:
+                        await asyncio.sleep(0.01)
+
+            assert sock.getpeername() == target
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("program", "network", "target"),
+    [("iptables", "198.51.100.0/24", "198.51.100.9"), ("ip6tables", "2001:db8:9::/64", "2001:db8:9::9")],
+)
+def test_a_dual_stack_listener_knows_the_original_destination_of_either_family(
+    netns: Netns, program: str, network: str, target: str
+) -> None:
+    """T72: IPv4 comes to it as a mapped address, and is told as the IPv4 that it is."""
+    rule = f"-t nat -A OUTPUT -p tcp -m mark ! --mark {MARK:#x} -j REDIRECT --to-ports 15001"
+    with listen(netns.fd, "::", 15001, mark=MARK, transparent=True) as listener:
+        run_in(netns, "ip", "route", "add", "local", network, "dev", "lo")
+        run_in(netns, f"{program}-legacy", *rule.split())
+        with connected(netns, (target, 8080), mark=1):
+            listener.setblocking(True)
+            accepted, _ = listener.accept()
+            with accepted:
+                assert original_destination(accepted, 15001) == (ip_address(target), 8080)
+
+
+def test_the_app_sees_the_clients_own_ipv6_address(netns: Netns) -> None:
+    with listen(netns.fd, "::1", 0, mark=None, transparent=False) as app:
+        with connect_socket(netns.fd, socket.AF_INET6, mark=MARK) as leg:
+            freebind(leg, ip_address("2001:db8:7::7"))
+            assert leg.getsockname()[:2] == ("2001:db8:7::7", 0)
+            run_in(netns, "ip", "route", "add", "local", "2001:db8:7::/64", "dev", "lo")
+            leg.setblocking(True)
+            leg.settimeout(5)
+            leg.connect(app.getsockname())
+            app.setblocking(True)
+            accepted, peer = app.accept()
+            accepted.close()
+
+        assert peer[0] == "2001:db8:7::7"

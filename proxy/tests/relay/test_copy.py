@@ -1,4 +1,4 @@
-"""Socket to socket over real sockets: ends, resets, back-pressure."""
+"""Both engines for plaintext over real sockets: ends, resets, back-pressure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from hashlib import sha256
 
 import pytest
 
-from proxy.relay.copy import CopyRelay
+from proxy.config import Relay
 from proxy.relay.outcome import End, Outcome
+from proxy.relay.plain import PlainRelay, plain_relay
+from proxy.tests.namespaces import open_descriptors
 from proxy.tests.sockets import (
     background,
     receive_all,
@@ -28,6 +31,16 @@ from proxy.tests.sockets import (
     until,
 )
 
+ENGINE = Relay.COPY
+
+
+@pytest.fixture(autouse=True, params=list(Relay))
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Relay:
+    """Every test of this file is about both."""
+    monkeypatch.setattr(sys.modules[__name__], "ENGINE", request.param)
+    chosen: Relay = request.param
+    return chosen
+
 
 @dataclass
 class Relayed:
@@ -35,7 +48,7 @@ class Relayed:
 
     client: socket.socket
     server: socket.socket
-    relay: CopyRelay
+    relay: PlainRelay
     task: asyncio.Task[Outcome]
 
 
@@ -43,7 +56,7 @@ class Relayed:
 async def relayed() -> AsyncIterator[Relayed]:
     client, near = tcp_pair()
     far, server = tcp_pair()
-    relay = CopyRelay(asyncio.get_running_loop(), near, far)
+    relay = plain_relay(ENGINE, near, far)
     with client, server:
         async with background(relay.run()) as task:
             yield Relayed(client, server, relay, task)
@@ -162,7 +175,7 @@ def test_slow_reader_stops_the_sender(direction: str) -> None:
                         await asyncio.sleep(0)
                     if moved == r.relay.sent + r.relay.received and not _writable(sender):
                         break
-            queued = r.relay._near.queued + r.relay._far.queued
+            queued = r.relay.queued
             assert queued <= 256 * 1024
 
             sender.shutdown(socket.SHUT_WR)
@@ -209,13 +222,44 @@ def test_killed_process_resets_both_sides() -> None:
 
 def _relay_for_ever(near: socket.socket, far: socket.socket) -> None:
     async def relay() -> None:
-        await CopyRelay(asyncio.get_running_loop(), near, far).run()
+        await plain_relay(ENGINE, near, far).run()
 
     asyncio.run(relay())
 
 
 def _writable(sock: socket.socket) -> bool:
     return bool(select.select([], [sock], [], 0)[1])
+
+
+def test_no_descriptor_is_left(engine: Relay) -> None:
+    async def test() -> None:
+        before = open_descriptors()
+        async with relayed() as r:
+            pipes = 4 if engine is Relay.SPLICE else 0
+            assert open_descriptors() == before + 4 + pipes
+            await send(r.client, b"x")
+            await receive_exactly(r.server, 1)
+            reset(r.client)
+            await r.task
+        assert open_descriptors() == before
+
+    run(test())
+
+
+def test_without_descriptors_for_pipes_bytes_are_copied(
+    engine: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(_flags: int) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async def test() -> None:
+        monkeypatch.setattr(os, "pipe2", exhausted)
+        async with relayed() as r:
+            await send(r.client, b"x")
+            assert await receive_exactly(r.server, 1) == b"x"
+
+    if engine is Relay.SPLICE:
+        run(test())
 
 
 def test_first_bytes_are_timed() -> None:

@@ -173,3 +173,13 @@ def test_the_plaintext_peer_is_nobody() -> None:
     assert fields(unknown)["src.addr"] == "[fd00::1]:1"
     assert "src.identity" not in fields(unknown)
     assert "dst.addr" not in fields(unknown)
+
+
+def test_the_line_says_who_decided_and_what_a_dry_run_would_have_decided() -> None:
+    judged = record(Direction.INBOUND)
+    judged.policy, judged.dry_run = "bench/allow", "explicitly denied by: bench/rehearsed"
+
+    found = fields(judged)
+
+    assert found["policy"] == "bench/allow"
+    assert found["dry_run"] == "explicitly denied by: bench/rehearsed"

@@ -1,0 +1,70 @@
+"""`make test-ids MUTATE=1`: switch guards off one by one; the tests of the id must fail.
+
+Each mutation runs in a pytest of its own, whose plugin (this module) applies it before anything is
+collected. A test that then waits for ever has noticed as well.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from time import monotonic
+
+import pytest
+
+from proxy.tests.ids.collect import ROOT, Test
+from proxy.tests.ids.mutations import http2, policy
+from proxy.tests.ids.mutations.mutation import Mutation
+
+MUTATIONS: dict[str, Mutation] = {m.name: m for m in (*http2.MUTATIONS, *policy.MUTATIONS)}
+PATIENCE_S = 90
+"""How long the tests of one id may take, many times what they need."""
+
+
+def survivors(tests: Mapping[str, Sequence[Test]], names: Iterable[str] = MUTATIONS) -> list[str]:
+    """Mutations that no test notices, and ids whose tests fail without any. Prints as it goes."""
+    ids = sorted({MUTATIONS[name].id for name in names} & tests.keys())
+    found = [
+        f"{each}: its tests do not pass as things are" for each in ids if _run(tests[each], None) != "passed"
+    ]
+    for name in names:
+        started, stands = monotonic(), tests.get(MUTATIONS[name].id, ())
+        result = _run(stands, name) if stands else "no test"
+        sys.stdout.write(f"{name:50} {'noticed' if result == 'failed' else result:10}")
+        sys.stdout.write(f" {monotonic() - started:5.1f} s\n")
+        sys.stdout.flush()
+        if result != "failed":
+            found.append(f"{name}: switched off, and the tests say: {result}")
+    return found
+
+
+def _run(tests: Sequence[Test], mutation: str | None) -> str:
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider"]
+    command += ["-p", __name__, "--mutation", mutation or "", *map(str, tests)]
+    try:
+        done = subprocess.run(
+            command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S
+        )
+    except subprocess.TimeoutExpired:
+        return "failed"
+    match done.returncode:
+        case 0 if " passed" in done.stdout:
+            return "passed"
+        case 1:
+            return "failed"
+        case _:
+            sys.stderr.write(done.stdout + done.stderr)
+            return "did not run"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """As a plugin of those runs."""
+    parser.addoption("--mutation", default="")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Switch the guard off."""
+    name = config.getoption("--mutation")
+    if name:
+        MUTATIONS[name].apply()
