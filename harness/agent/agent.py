@@ -15,10 +15,10 @@ from typing import Any, Self
 
 from harness.agent import netns, stray
 from harness.agent.appliers import Line, own
-from harness.agent.rules import MEMBER, UnfitFiller, captured
+from harness.agent.rules import MEMBER, UnfitFiller, captured, twinned
 from harness.agent.rules.counting import NODE, UPLINK
-from harness.agent.rules.levels import UnknownLevel, level
-from harness.agent.rules.model import RuleSet, merge
+from harness.agent.rules.levels import UnknownLevel
+from harness.agent.rules.model import RuleSet
 from harness.agent.sysctls import Kind
 from harness.agent.wanted import APPLIER_ENV, Carried, Probe, Wanted
 from harness.agent.wiring import MEMBER_LINK, UNDERLAY, Wiring, interface
@@ -125,7 +125,7 @@ class Agent:
         """
         begun = time.monotonic()
         probe = self._probed()
-        chosen, rules = captured(interception, filler_rules=filler_rules)
+        captured(interception, filler_rules=filler_rules)
         if probe.levels[interception]:
             raise Refused(
                 f"interception level {interception!r} does not work in this kernel with {probe.applier}: "
@@ -133,14 +133,12 @@ class Agent:
                 kind="unsupported",
             )
         self._interception, self._filler_rules = interception, filler_rules
-        there = Wanted(rules=rules, routes=chosen.routes, sysctls=chosen.sysctls)
         wanted: dict[str, Wanted] = {}
         for name, kind in self._wired().kinds.items():
             if kind is Kind.POD:
-                pod = self._pod_in(name)
-                wanted[name] = there if pod.captured and pod.name not in self._withdrawn else _uncaptured()
+                wanted[name] = self._of_pod(self._pod_in(name))
             elif name not in self._carried:
-                wanted[name] = _counting(kind)
+                wanted[name] = _counting(kind, ipv6=self._known().ipv6)
         self._bring(wanted)
         return {
             "seconds": time.monotonic() - begun,
@@ -160,10 +158,8 @@ class Agent:
         if not found.captured:
             raise Refused(f"enrol {pod}: the topology says that it is not captured")
         if pod in self._withdrawn:
-            chosen, rules = captured(self._interception, filler_rules=self._filler_rules)
-            there = Wanted(rules=rules, routes=chosen.routes, sysctls=chosen.sysctls)
-            self._bring({found.netns: there})
             self._withdrawn.discard(pod)
+            self._bring({found.netns: self._of_pod(found)})
         self._zds.enrol(
             Enrolled(
                 uid=found.uid,
@@ -181,7 +177,7 @@ class Agent:
         found = self._pod(pod)
         self._withdrawn.add(pod)
         if found.netns in self._carried:
-            self._bring({found.netns: _uncaptured()})
+            self._bring({found.netns: self._of_pod(found)})
         self._zds.withdraw(found.uid)
         return {"seconds": time.monotonic() - begun}
 
@@ -227,6 +223,13 @@ class Agent:
         results = self._workers.run([wiring.work(name, function) for name in wiring.kinds])
         return dict(zip(wiring.kinds, results, strict=True))
 
+    def _of_pod(self, pod: Pod) -> Wanted:
+        """What a pod has to carry now."""
+        ipv6 = pod.address6 is not None
+        if pod.captured and pod.name not in self._withdrawn:
+            return captured(self._interception, filler_rules=self._filler_rules, ipv6=ipv6)
+        return captured("none", ipv6=ipv6)
+
     def _bring(self, wanted: Mapping[str, Wanted]) -> None:
         applier, wiring = self._probed().applier, self._wired()
         works = [
@@ -247,18 +250,19 @@ class Agent:
             else:
                 links = [MEMBER_LINK]
             missing = [link for link in links if (name, link) not in self._watches]
-            opened = netns.inside(self._paths[name], partial(_watches, missing))
+            opened = netns.inside(self._paths[name], partial(_watches, missing, ipv6=self._known().ipv6))
             self._watches.update({(name, link): watch for link, watch in opened.items()})
 
     def _probed(self) -> Probe:
-        if self._probe is None:
+        ipv6 = self._topology is not None and self._topology.ipv6
+        if self._probe is None or self._probe.ipv6 is not ipv6:
             forced = os.environ.get(APPLIER_ENV, "")
             works = [
                 Work(
                     namespace="a fresh namespace",
                     path=FRESH,
                     function="harness.agent.capture:probe",
-                    arguments={"forced": forced},
+                    arguments={"forced": forced, "ipv6": ipv6},
                 )
             ]
             self._probe = self._workers.run(works)[0]
@@ -291,13 +295,9 @@ class Agent:
         return next(pod for pod in self._known().pods_on(self._name) if pod.netns == namespace)
 
 
-def _uncaptured() -> Wanted:
-    none = level("none")
-    return Wanted(rules=merge(MEMBER, none.rules), routes=none.routes, sysctls=none.sysctls)
-
-
-def _counting(kind: Kind) -> Wanted:
-    return Wanted(rules={Kind.NODE: NODE, Kind.HOST: MEMBER}.get(kind, EMPTY))
+def _counting(kind: Kind, *, ipv6: bool) -> Wanted:
+    wanted = Wanted(rules={Kind.NODE: NODE, Kind.HOST: MEMBER}.get(kind, EMPTY))
+    return twinned(wanted) if ipv6 else wanted
 
 
 def _named(rules: RuleSet, lines: list[Line]) -> list[dict[str, Any]]:
@@ -314,11 +314,11 @@ def _named(rules: RuleSet, lines: list[Line]) -> list[dict[str, Any]]:
     ]
 
 
-def _watches(links: list[str]) -> dict[str, stray.Watch]:
+def _watches(links: list[str], *, ipv6: bool) -> dict[str, stray.Watch]:
     with ExitStack() as undo:
         opened: dict[str, stray.Watch] = {}
         for link in links:
-            opened[link] = stray.open_watch(link)
+            opened[link] = stray.open_watch(link, ipv6=ipv6)
             undo.callback(opened[link].close)
         undo.pop_all()
         return opened

@@ -29,7 +29,7 @@ def bring(*, applier: str, wanted: Wanted) -> Carried:
     return Carried(digest=digest_of(lines), rules=len(lines))
 
 
-def probe(*, forced: str = "") -> Probe:
+def probe(*, forced: str = "", ipv6: bool = False) -> Probe:
     """Find the applier that takes most levels, by trying each of them; to be called in a fresh namespace.
 
     Raises:
@@ -43,10 +43,10 @@ def probe(*, forced: str = "") -> Probe:
         except ApplyError as exc:
             refusals.append(f"{name}: {exc}")
             continue
-        refused = {level: _refusal(chosen, level) for level in levels.names()}
+        refused = {level: _refusal(chosen, level, ipv6=ipv6) for level in levels.names()}
         refusals += [f"{name}, {level}: {why}" for level, why in refused.items() if why]
         if best is None or list(refused.values()).count("") > list(best.levels.values()).count(""):
-            best = Probe(applier=name, levels=refused)
+            best = Probe(applier=name, ipv6=ipv6, levels=refused)
     if best is None or best.levels["none"]:
         raise ApplyError(
             f"no way to write iptables rules here ({'; '.join(refusals)}): "
@@ -69,8 +69,8 @@ def load(name: str) -> Applier:
         raise ApplyError(f"{name} cannot be loaded: {exc}") from exc
 
 
-def _refusal(chosen: Applier, level: str) -> str:
-    _, rules = captured(level)
+def _refusal(chosen: Applier, level: str, *, ipv6: bool) -> str:
+    rules = captured(level, ipv6=ipv6).rules
     try:
         chosen.apply(rules)
         verify(rules, chosen.read([table.name for table in rules.tables]))

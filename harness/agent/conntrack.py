@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import re
 import subprocess
+from functools import lru_cache
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
+
+from harness.agent.sysctls import IPV6
 
 _PROC = Path("/proc/self/net/nf_conntrack")
 _COUNT = Path("/proc/sys/net/netfilter/nf_conntrack_count")
@@ -32,13 +36,13 @@ def entries() -> list[dict[str, Any]]:
     """Every TCP entry: both directions' addresses and ports, state, mark (0 where the kernel keeps none)."""
     return [
         {
-            "src": found["src"],
+            "src": _address(found["src"]),
             "sport": int(found["sport"]),
-            "dst": found["dst"],
+            "dst": _address(found["dst"]),
             "dport": int(found["dport"]),
-            "reply_src": found["reply_src"],
+            "reply_src": _address(found["reply_src"]),
             "reply_sport": int(found["reply_sport"]),
-            "reply_dst": found["reply_dst"],
+            "reply_dst": _address(found["reply_dst"]),
             "reply_dport": int(found["reply_dport"]),
             "state": found["state"],
             "mark": int(found["mark"] or 0),
@@ -46,6 +50,12 @@ def entries() -> list[dict[str, Any]]:
         for line in _text().splitlines()
         if (found := _ENTRY.search(line))
     ]
+
+
+@lru_cache(maxsize=4096)
+def _address(text: str) -> str:
+    # the file in /proc spells IPv6 out, the program does not
+    return str(IPv6Address(text)) if ":" in text else text
 
 
 def count() -> int:
@@ -71,12 +81,17 @@ def _text() -> str:
         return _PROC.read_text()
     except (FileNotFoundError, PermissionError):
         pass
+    return _listed("ipv4") + (_listed("ipv6") if IPV6.exists() else "")
+
+
+def _listed(family: str) -> str:
+    command = ["conntrack", "-L", "-f", family, "-p", "tcp"]
     try:
-        done = subprocess.run(["conntrack", "-L", "-p", "tcp"], capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError as exc:
         raise ConntrackError(
             f"{_PROC} cannot be read and there is no conntrack program: install the conntrack package"
         ) from exc
     if done.returncode:
-        raise ConntrackError(f"conntrack -L: exit {done.returncode}: {done.stderr.strip()}")
+        raise ConntrackError(f"{' '.join(command)}: exit {done.returncode}: {done.stderr.strip()}")
     return done.stdout

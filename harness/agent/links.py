@@ -1,23 +1,27 @@
 """Making links, through pyroute2. These functions run inside the namespace that they wire.
 
-Each can be called again on what it made before. IPv6 is off before a link comes to exist (`sysctls`).
+Each can be called again on what it made before. Whether there is IPv6 is settled before a
+link comes to exist (`sysctls`).
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from pyroute2.iproute.linux import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from harness.agent.wiring import Address, Neighbour, Port, Route, Veth, mac
+from harness.agent.wiring import Address, Neighbour, Port, Route, Veth
+from harness.topology.model import IPAddress, IPNetwork
 
 MTU = 1500
 """On every link alike; lo keeps the kernel's 65536, as in any pod."""
 
+_WITHOUT_DAD = {6: {"flags": 0x02}}  # IFA_F_NODAD, linux/if_addr.h
 _PERMANENT = 0x80  # NUD_PERMANENT, linux/neighbour.h
 _STATIC = 0x40  # NUD_NOARP: behind a port for good; on a bridge, permanent means the bridge itself
 
@@ -78,21 +82,39 @@ def configure(addresses: Sequence[Address], neighbours: Sequence[Neighbour], rou
         for entry in addresses:
             with _attempt(f"address {entry.address}/{entry.prefix} on {entry.link}"):
                 index = _index(kernel, entry.link)
-                kernel.addr("replace", index=index, address=str(entry.address), prefixlen=entry.prefix)
+                kernel.addr(
+                    "replace",
+                    index=index,
+                    family=_family(entry.address),
+                    address=str(entry.address),
+                    prefixlen=entry.prefix,
+                    **_WITHOUT_DAD.get(entry.address.version, {}),
+                )
                 kernel.link("set", index=index, state="up")
         for neighbour in neighbours:
             with _attempt(f"neighbour {neighbour.address} on {neighbour.link}"):
                 kernel.neigh(
                     "replace",
+                    family=_family(neighbour.address),
                     dst=str(neighbour.address),
-                    lladdr=mac(neighbour.address),
+                    lladdr=neighbour.mac,
                     ifindex=_index(kernel, neighbour.link),
                     state=_PERMANENT,
                 )
         for route in routes:
             via = {"gateway": str(route.gateway)} if route.gateway else {"scope": "link"}
             with _attempt(f"route to {route.network} on {route.link}"):
-                kernel.route("replace", dst=str(route.network), oif=_index(kernel, route.link), **via)
+                kernel.route(
+                    "replace",
+                    family=_family(route.network),
+                    dst=str(route.network),
+                    oif=_index(kernel, route.link),
+                    **via,
+                )
+
+
+def _family(of: IPAddress | IPNetwork) -> int:
+    return socket.AF_INET if of.version == 4 else socket.AF_INET6
 
 
 def _add(kernel: IPRoute, veth: Veth) -> None:

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from pyroute2.iproute.linux import IPRoute
 
 from harness.agent.rules.marks import MASK, TABLE, PolicyRoute
+from harness.agent.sysctls import IPV6
 
 _AF_INET = 2
+_AF_INET6 = 10
+_EVERYTHING = {_AF_INET: "0.0.0.0/0", _AF_INET6: "::/0"}
 _LO = 1
 """lo's index: the first link of every namespace."""
 _RTN_LOCAL = 2  # linux/rtnetlink.h
@@ -21,30 +24,44 @@ def add(routes: Sequence[PolicyRoute]) -> None:
         return
     with IPRoute() as kernel:
         present = _present(kernel)
-        if not present:
-            kernel.route("replace", dst="0.0.0.0/0", oif=_LO, table=TABLE, type=_RTN_LOCAL, scope=_SCOPE_HOST)
+        for family in sorted({_family(route) for route in routes} - {_family(route) for route in present}):
+            kernel.route(
+                "replace",
+                family=family,
+                dst=_EVERYTHING[family],
+                oif=_LO,
+                table=TABLE,
+                type=_RTN_LOCAL,
+                scope=_SCOPE_HOST,
+            )
         for route in routes:
             if route not in present:
-                kernel.rule("add", family=_AF_INET, **_arguments(route))
+                kernel.rule("add", family=_family(route), **_arguments(route))
 
 
 def keep(routes: Sequence[PolicyRoute]) -> None:
     """Remove all others. To be done after the rules that set their marks are gone."""
     with IPRoute() as kernel:
-        for route in _present(kernel):
+        present = _present(kernel)
+        for route in present:
             if route not in routes:
-                kernel.rule("del", family=_AF_INET, **_arguments(route))
-        if not routes:
-            kernel.flush_routes(family=_AF_INET, table=TABLE)
+                kernel.rule("del", family=_family(route), **_arguments(route))
+        for family in sorted({_family(route) for route in present} - {_family(route) for route in routes}):
+            kernel.flush_routes(family=family, table=TABLE)
 
 
 def _arguments(route: PolicyRoute) -> dict[str, int]:
     return {"fwmark": route.mark, "fwmask": MASK, "table": TABLE, "priority": route.preference}
 
 
+def _family(route: PolicyRoute) -> int:
+    return _AF_INET6 if route.ipv6 else _AF_INET
+
+
 def _present(kernel: IPRoute) -> list[PolicyRoute]:
     return [
-        PolicyRoute(mark=rule.get("fwmark"), preference=rule.get("priority"))
-        for rule in kernel.get_rules(family=_AF_INET)
+        PolicyRoute(mark=rule.get("fwmark"), preference=rule.get("priority"), ipv6=family == _AF_INET6)
+        for family in (_AF_INET, *([_AF_INET6] if IPV6.exists() else []))
+        for rule in kernel.get_rules(family=family)
         if rule.get("table") == TABLE and rule.get("fwmark")
     ]

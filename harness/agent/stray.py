@@ -1,4 +1,6 @@
-"""Counts what has no business on a measured link: every frame that is neither ARP nor IPv4 TCP.
+"""Counts what has no business on a measured link: every frame that is neither ARP nor TCP.
+
+TCP over IPv6 belongs there in a dual-stack topology alone.
 
 A packet socket per link with a filter in the kernel; nobody reads from it, the kernel's own statistics
 are the count. It looks at arriving frames alone (a tap on departing ones would make the kernel copy
@@ -18,16 +20,25 @@ _SOL_PACKET = 263
 _PACKET_STATISTICS = 6  # linux/if_packet.h
 _PACKET_IGNORE_OUTGOING = 23
 
-_FILTER = (
-    (0x28, 0, 0, 12),  # ldh [12]: the frame's type
-    (0x15, 4, 0, 0x0806),  # jeq ARP: drop
-    (0x15, 0, 2, 0x0800),  # jeq IPv4, else keep
-    (0x30, 0, 0, 23),  # ldb [23]: IPv4's protocol
-    (0x15, 1, 0, 6),  # jeq TCP: drop
-    (0x06, 0, 0, 1),  # keep one byte
-    (0x06, 0, 0, 0),  # drop
-)
-"""Classic BPF (linux/filter.h): operation, jump if true, jump if false, operand."""
+_ETH_P_IPV6 = 0x86DD
+_NO_TYPE = 0xFFFF_FFFF
+"""What no frame's type equals."""
+
+
+def _filter(*, ipv6: bool) -> tuple[tuple[int, int, int, int], ...]:
+    """Classic BPF (linux/filter.h): operation, jump if true, jump if false, operand."""
+    return (
+        (0x28, 0, 0, 12),  # ldh [12]: the frame's type
+        (0x15, 7, 0, 0x0806),  # jeq ARP: drop
+        (0x15, 0, 2, 0x0800),  # jeq IPv4, else look on
+        (0x30, 0, 0, 23),  # ldb [23]: IPv4's protocol
+        (0x15, 4, 3, 6),  # jeq TCP: drop, else keep
+        (0x15, 0, 2, _ETH_P_IPV6 if ipv6 else _NO_TYPE),  # jeq IPv6, else keep
+        (0x30, 0, 0, 20),  # ldb [20]: IPv6's next header
+        (0x15, 1, 0, 6),  # jeq TCP: drop
+        (0x06, 0, 0, 1),  # keep one byte
+        (0x06, 0, 0, 0),  # drop
+    )
 
 
 @dataclass(slots=True)
@@ -49,8 +60,8 @@ class Watch:
         self.socket.close()
 
 
-def open_watch(link: str) -> Watch:
-    """Watch a link of the namespace that the calling thread is in.
+def open_watch(link: str, *, ipv6: bool = False) -> Watch:
+    """Watch a link of the namespace that the calling thread is in; `ipv6` says that it carries IPv6 too.
 
     Raises:
         OSError: No such link, or no right to packet sockets (CAP_NET_RAW is needed).
@@ -59,9 +70,10 @@ def open_watch(link: str) -> Watch:
     watch = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     try:
         watch.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-        code = b"".join(struct.pack("HBBI", *instruction) for instruction in _FILTER)
+        instructions = _filter(ipv6=ipv6)
+        code = b"".join(struct.pack("HBBI", *instruction) for instruction in instructions)
         program = ctypes.create_string_buffer(code)
-        header = struct.pack("HL", len(_FILTER), ctypes.addressof(program))
+        header = struct.pack("HL", len(instructions), ctypes.addressof(program))
         watch.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, header)
         watch.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
         watch.bind((link, _ETH_P_ALL))

@@ -11,6 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 
 ROOT = Path("/proc/sys/net")
+IPV6 = ROOT / "ipv6"
+"""There where the kernel has IPv6 at all, whether a namespace uses it or not."""
 
 
 class SysctlError(Exception):
@@ -39,8 +41,27 @@ _EVERY_LINK = {
     # a redirect from a router with pods on one side would be a packet that nobody asked for
     "ipv4/conf/{link}/send_redirects": "0",
     "ipv4/conf/{link}/accept_redirects": "0",
-    # capture is IPv4; what it does not see must not exist
+}
+
+_WITHOUT_IPV6 = {
+    # what capture does not see must not exist (T72)
     "ipv6/conf/{link}/disable_ipv6": "1",
+}
+
+_WITH_IPV6 = {
+    "ipv6/conf/{link}/disable_ipv6": "0",
+    # addresses are ours, and unique: nobody asks the link, nobody listens for routers
+    "ipv6/conf/{link}/accept_dad": "0",
+    "ipv6/conf/{link}/dad_transmits": "0",
+    "ipv6/conf/{link}/accept_ra": "0",
+    "ipv6/conf/{link}/autoconf": "0",
+    "ipv6/conf/{link}/router_solicitations": "0",
+    # no link-local address: nothing needs one, and it would be a way past the mesh
+    "ipv6/conf/{link}/addr_gen_mode": "1",
+    "ipv6/conf/{link}/accept_redirects": "0",
+    # the reports of groups that the kernel joins go out at once, before anything is measured
+    "ipv6/conf/{link}/mldv1_unsolicited_report_interval": "1",
+    "ipv6/conf/{link}/mldv2_unsolicited_report_interval": "1",
 }
 
 _TCP = {
@@ -78,15 +99,17 @@ _OPTIONAL = ("ipv6/", "netfilter/", "bridge/", "ipv4/tcp_migrate_req")
 """Absent where the kernel lacks the feature (no IPv6, no conntrack, no br_netfilter, before 5.14)."""
 
 
-def base(kind: Kind) -> dict[str, str]:
+def base(kind: Kind, *, ipv6: bool = False) -> dict[str, str]:
     """The settings of a namespace of this kind, apart from what an interception level adds."""
     settings = dict(_CONNTRACK)
     if kind in {Kind.POD, Kind.HOST}:
         settings |= _TCP
     if kind is Kind.NODE:
         settings["ipv4/ip_forward"] = "1"
+        if ipv6:
+            settings["ipv6/conf/all/forwarding"] = "1"
     if kind is Kind.UNDERLAY:
-        settings["bridge/bridge-nf-call-iptables"] = "0"
+        settings |= {"bridge/bridge-nf-call-iptables": "0", "bridge/bridge-nf-call-ip6tables": "0"}
     return settings
 
 
@@ -109,15 +132,21 @@ def write(settings: Mapping[str, str]) -> None:
             ) from exc
 
 
-def prepare(kind: Kind) -> dict[str, str]:
+def prepare(kind: Kind, *, ipv6: bool = False) -> dict[str, str]:
     """Set up a namespace before it has links: new links inherit from `default`.
 
     Returns:
         What was set, and what was left alone but bears on results, for the record.
     """
-    settings = base(kind)
+    if ipv6 and not IPV6.exists():
+        raise SysctlError(
+            f"the topology is dual-stack, but this kernel has no IPv6 ({IPV6} is absent): "
+            "boot without ipv6.disable=1, or leave ipv6 out of topology.ip_families"
+        )
+    settings = base(kind, ipv6=ipv6)
+    every_link = _EVERY_LINK | (_WITH_IPV6 if ipv6 else _WITHOUT_IPV6)
     for link in ("all", "default", *_links()):
-        settings |= {key.format(link=link): value for key, value in _EVERY_LINK.items()}
+        settings |= {key.format(link=link): value for key, value in every_link.items()}
     allowed = (ROOT / "ipv4/tcp_allowed_congestion_control").read_text().split()
     settings["ipv4/tcp_congestion_control"] = next(name for name in CONGESTION_CONTROLS if name in allowed)
     write(settings)

@@ -34,5 +34,7 @@ class Probe:
     """Which applier works in this kernel, and how far."""
 
     applier: str
+    ipv6: bool
+    """Whether IPv6's rules were tried with IPv4's."""
     levels: Mapping[str, str]
     """Level -> empty where the kernel takes its rules, else why it does not."""

@@ -2,8 +2,8 @@
 
 A pod hangs on its node by a veth of its own and is routed, never bridged and never translated; nodes
 and outside hosts hang on the underlay's bridge. Hardware addresses follow from IPv4 addresses, so
-every neighbour and every bridge port is known beforehand: no ARP, no flooding, and a first packet
-waits for neither.
+every neighbour and every bridge port is known beforehand: no ARP, no neighbour discovery, no flooding,
+and a first packet waits for none of them. In a dual-stack topology IPv6 goes the same ways.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from harness.agent.rules.counting import UPLINK
 from harness.agent.sysctls import Kind
 from harness.agent.workers import Work
-from harness.topology.model import Host, Node, Topology
+from harness.topology.model import Host, IPAddress, IPNetwork, Node, Pod, Topology
 
 UNDERLAY = "underlay"
 """The underlay's namespace, and the bridge in it."""
@@ -43,16 +43,17 @@ class Address:
     """An address on a link."""
 
     link: str
-    address: IPv4Address
-    prefix: int = 32
+    address: IPAddress
+    prefix: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
-    """An address that is reached directly over a link."""
+    """An address that is reached directly over a link, and the hardware address that answers to it."""
 
     link: str
-    address: IPv4Address
+    address: IPAddress
+    mac: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +61,8 @@ class Route:
     """A network that is reached over a link, through `gateway` unless that is None."""
 
     link: str
-    network: IPv4Network
-    gateway: IPv4Address | None = None
+    network: IPNetwork
+    gateway: IPAddress | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +110,16 @@ class Wiring:
     def settings(self) -> list[Work]:
         """Set up every namespace, before it has links."""
         kinds = {**self.kinds, UNDERLAY: Kind.UNDERLAY}
-        return [self.work(name, "harness.agent.sysctls:prepare", kind=kind) for name, kind in kinds.items()]
+        with_ipv6 = {pod.netns: pod.address6 is not None for pod in self._pods}
+        return [
+            self.work(
+                name,
+                "harness.agent.sysctls:prepare",
+                kind=kind,
+                ipv6=with_ipv6.get(name, self._topology.ipv6 and kind is not Kind.UNDERLAY),
+            )
+            for name, kind in kinds.items()
+        ]
 
     def veths(self) -> list[Work]:
         """Make the links, both ends."""
@@ -163,51 +173,95 @@ class Wiring:
         node, topology = self._node, self._topology
         links = {pod.name: interface("pod", pod.name) for pod in self._pods}
         others = [other for other in topology.nodes if other.name != node.name]
+        over_uplink: list[Node | Host] = [*others, *topology.hosts]
         return self._configure(
             node.netns,
             addresses=[
-                Address(link=UPLINK, address=node.address, prefix=topology.underlay_prefix),
-                *(Address(link=links[pod.name], address=node.gateway) for pod in self._pods),
+                *self._on_underlay(UPLINK, node),
+                *(
+                    address
+                    for pod in self._pods
+                    for gateway in (node.gateway, node.gateway6 if pod.address6 else None)
+                    for address in _alone(links[pod.name], gateway)
+                ),
             ],
             neighbours=[
-                *(Neighbour(link=links[pod.name], address=pod.address) for pod in self._pods),
-                *(Neighbour(link=UPLINK, address=other.address) for other in others),
-                *(Neighbour(link=UPLINK, address=host.address) for host in topology.hosts),
+                *(entry for pod in self._pods for entry in _neighbours(links[pod.name], pod)),
+                *(entry for other in over_uplink for entry in _neighbours(UPLINK, other)),
             ],
             routes=[
-                *(Route(link=links[pod.name], network=IPv4Network(pod.address)) for pod in self._pods),
-                *(Route(link=UPLINK, network=other.pod_subnet, gateway=other.address) for other in others),
+                *(
+                    Route(link=links[pod.name], network=ip_network(address))
+                    for pod in self._pods
+                    for address in (pod.address, pod.address6)
+                    if address is not None
+                ),
+                *(route for other in others for route in _through(UPLINK, other)),
             ],
         )
 
     def _reach_pods(self) -> Iterator[Work]:
-        gateway = self._node.gateway
+        node = self._node
         for pod in self._pods:
+            ways: list[tuple[IPAddress, IPAddress, str]] = [(pod.address, node.gateway, "0.0.0.0/0")]
+            if pod.address6 is not None and node.gateway6 is not None:
+                ways.append((pod.address6, node.gateway6, "::/0"))
             yield self._configure(
                 pod.netns,
-                addresses=[Address(link=MEMBER_LINK, address=pod.address)],
-                neighbours=[Neighbour(link=MEMBER_LINK, address=gateway)],
+                addresses=[found for address, _, _ in ways for found in _alone(MEMBER_LINK, address)],
+                neighbours=[
+                    Neighbour(link=MEMBER_LINK, address=gateway, mac=mac(node.gateway))
+                    for _, gateway, _ in ways
+                ],
                 routes=[
-                    Route(link=MEMBER_LINK, network=IPv4Network(gateway)),
-                    Route(link=MEMBER_LINK, network=IPv4Network("0.0.0.0/0"), gateway=gateway),
+                    route
+                    for _, gateway, everything in ways
+                    for route in (
+                        Route(link=MEMBER_LINK, network=ip_network(gateway)),
+                        Route(link=MEMBER_LINK, network=ip_network(everything), gateway=gateway),
+                    )
                 ],
             )
 
     def _reach_host(self, host: Host) -> Work:
         topology = self._topology
-        others = [other for other in topology.hosts if other.name != host.name]
+        others: list[Node | Host] = [*topology.nodes]
+        others += [other for other in topology.hosts if other.name != host.name]
         return self._configure(
             host.netns,
-            addresses=[Address(link=MEMBER_LINK, address=host.address, prefix=topology.underlay_prefix)],
-            neighbours=[
-                *(Neighbour(link=MEMBER_LINK, address=node.address) for node in topology.nodes),
-                *(Neighbour(link=MEMBER_LINK, address=other.address) for other in others),
-            ],
-            routes=[
-                Route(link=MEMBER_LINK, network=node.pod_subnet, gateway=node.address)
-                for node in topology.nodes
-            ],
+            addresses=self._on_underlay(MEMBER_LINK, host),
+            neighbours=[entry for other in others for entry in _neighbours(MEMBER_LINK, other)],
+            routes=[route for node in topology.nodes for route in _through(MEMBER_LINK, node)],
         )
+
+    def _on_underlay(self, link: str, member: Node | Host) -> list[Address]:
+        topology = self._topology
+        addresses = [Address(link=link, address=member.address, prefix=topology.underlay_prefix)]
+        if member.address6 is not None and topology.underlay6 is not None:
+            prefix = topology.underlay6.prefixlen
+            addresses.append(Address(link=link, address=member.address6, prefix=prefix))
+        return addresses
 
     def _configure(self, namespace: str, **arguments: object) -> Work:
         return self.work(namespace, "harness.agent.links:configure", **arguments)
+
+
+def _alone(link: str, address: IPAddress | None) -> Iterator[Address]:
+    """An address without a network: everything is routed."""
+    if address is not None:
+        yield Address(link=link, address=address, prefix=address.max_prefixlen)
+
+
+def _neighbours(link: str, member: Node | Pod | Host) -> Iterator[Neighbour]:
+    """All addresses of a member; its one hardware address follows from the IPv4 one."""
+    addresses: tuple[IPv4Address | IPv6Address | None, ...] = (member.address, member.address6)
+    for address in addresses:
+        if address is not None:
+            yield Neighbour(link=link, address=address, mac=mac(member.address))
+
+
+def _through(link: str, node: Node) -> Iterator[Route]:
+    """A node's pods, by way of that node."""
+    yield Route(link=link, network=node.pod_subnet, gateway=node.address)
+    if node.pod_subnet6 is not None:
+        yield Route(link=link, network=node.pod_subnet6, gateway=node.address6)

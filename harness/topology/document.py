@@ -1,9 +1,12 @@
-"""A resolved topology as a JSON document, and back. What members read from `topology.json`."""
+"""A resolved topology as a JSON document, and back. What members read from `topology.json`.
+
+Keys that end in 6 are there in a dual-stack topology alone.
+"""
 
 from __future__ import annotations
 
 import json
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 from harness.topology.allocator import TopologyError
@@ -15,12 +18,14 @@ def to_json(topology: Topology) -> str:
     document = {
         "underlay": str(topology.underlay),
         "underlay_prefix": topology.underlay_prefix,
+        **_there(underlay6=topology.underlay6),
         "nodes": [
             {
                 "name": node.name,
                 "address": str(node.address),
                 "pod_subnet": str(node.pod_subnet),
                 "gateway": str(node.gateway),
+                **_there(address6=node.address6, pod_subnet6=node.pod_subnet6, gateway6=node.gateway6),
             }
             for node in topology.nodes
         ],
@@ -33,10 +38,14 @@ def to_json(topology: Topology) -> str:
                 "service_account": pod.service_account,
                 "captured": pod.captured,
                 "client": pod.client,
+                **_there(address6=pod.address6),
             }
             for pod in topology.pods
         ],
-        "hosts": [{"name": host.name, "address": str(host.address)} for host in topology.hosts],
+        "hosts": [
+            {"name": host.name, "address": str(host.address), **_there(address6=host.address6)}
+            for host in topology.hosts
+        ],
         "policies": [{"name": policy.name, "document": policy.document} for policy in topology.policies],
     }
     return json.dumps(document, indent=2) + "\n"
@@ -57,13 +66,19 @@ def from_json(text: str) -> Topology:
             nodes=tuple(_node(entry) for entry in document["nodes"]),
             pods=tuple(_pod(entry) for entry in document["pods"]),
             hosts=tuple(
-                Host(name=entry["name"], address=IPv4Address(entry["address"])) for entry in document["hosts"]
+                Host(
+                    name=entry["name"],
+                    address=IPv4Address(entry["address"]),
+                    address6=_address6(entry, "address6"),
+                )
+                for entry in document["hosts"]
             ),
             policies=tuple(
                 PolicySpec(name=entry["name"], document=entry["document"]) for entry in document["policies"]
             ),
             underlay=IPv4Network(document["underlay"]),
             underlay_prefix=int(document["underlay_prefix"]),
+            underlay6=_network6(document, "underlay6"),
         )
     except KeyError as exc:
         raise TopologyError(f"topology document: key {exc} is missing") from exc
@@ -77,6 +92,9 @@ def _node(entry: dict[str, Any]) -> Node:
         address=IPv4Address(entry["address"]),
         pod_subnet=IPv4Network(entry["pod_subnet"]),
         gateway=IPv4Address(entry["gateway"]),
+        address6=_address6(entry, "address6"),
+        pod_subnet6=_network6(entry, "pod_subnet6"),
+        gateway6=_address6(entry, "gateway6"),
     )
 
 
@@ -89,4 +107,17 @@ def _pod(entry: dict[str, Any]) -> Pod:
         service_account=entry["service_account"],
         captured=bool(entry["captured"]),
         client=bool(entry["client"]),
+        address6=_address6(entry, "address6"),
     )
+
+
+def _there(**values: IPv6Address | IPv6Network | None) -> dict[str, str]:
+    return {key: str(value) for key, value in values.items() if value is not None}
+
+
+def _address6(entry: dict[str, Any], key: str) -> IPv6Address | None:
+    return IPv6Address(entry[key]) if key in entry else None
+
+
+def _network6(entry: dict[str, Any], key: str) -> IPv6Network | None:
+    return IPv6Network(entry[key]) if key in entry else None

@@ -8,7 +8,8 @@ a pod's `pod-<name>`, a host's `host-<name>`, the underlay's `underlay`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 TRUST_DOMAIN = "cluster.local"
 """Istio's default trust domain."""
@@ -21,6 +22,16 @@ SINK_PORT = 9002
 """Reads until end of stream, then answers with the count and SHA-256 of what it read."""
 SOURCE_PORT = 9003
 """Reads one line `<bytes>\\n` (0: until the peer closes) and sends that many bytes."""
+
+IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
+
+
+class IpFamily(StrEnum):
+    """Which protocol carries a connection. Every testbed has IPv4; one that is dual-stack has both."""
+
+    IPV4 = "ipv4"
+    IPV6 = "ipv6"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +52,8 @@ class PodSpec:
     """Empty: the pod's own name."""
     captured: bool = True
     client: bool = False
+    ipv6: bool = True
+    """Whether it has IPv6 where the topology does; without, its namespace has IPv6 switched off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +81,9 @@ class TopologySpec:
     policies: tuple[PolicySpec, ...] = ()
     underlay: IPv4Network = IPv4Network("172.30.0.0/24")
     pods_supernet: IPv4Network = IPv4Network("10.244.0.0/16")
+    underlay6: IPv6Network | None = None
+    """With `pods_supernet6` it makes the topology dual-stack; both or neither are there."""
+    pods_supernet6: IPv6Network | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +94,9 @@ class Node:
     address: IPv4Address
     pod_subnet: IPv4Network
     gateway: IPv4Address
+    address6: IPv6Address | None = None
+    pod_subnet6: IPv6Network | None = None
+    gateway6: IPv6Address | None = None
 
     @property
     def netns(self) -> str:
@@ -96,6 +115,7 @@ class Pod:
     service_account: str
     captured: bool
     client: bool
+    address6: IPv6Address | None = None
 
     @property
     def netns(self) -> str:
@@ -112,6 +132,15 @@ class Pod:
         """The workload's identity."""
         return f"spiffe://{TRUST_DOMAIN}/ns/{self.namespace}/sa/{self.service_account}"
 
+    @property
+    def families(self) -> tuple[IpFamily, ...]:
+        """The families that it has an address of."""
+        return _families(self.address6)
+
+    def address_of(self, family: IpFamily) -> IPAddress:
+        """Its address of a family (LookupError when it has none)."""
+        return _of(family, self.name, self.address, self.address6)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
@@ -119,11 +148,33 @@ class Host:
 
     name: str
     address: IPv4Address
+    address6: IPv6Address | None = None
 
     @property
     def netns(self) -> str:
         """The host's network namespace."""
         return f"host-{self.name}"
+
+    @property
+    def families(self) -> tuple[IpFamily, ...]:
+        """The families that it has an address of."""
+        return _families(self.address6)
+
+    def address_of(self, family: IpFamily) -> IPAddress:
+        """Its address of a family (LookupError when it has none)."""
+        return _of(family, self.name, self.address, self.address6)
+
+
+def _families(address6: IPv6Address | None) -> tuple[IpFamily, ...]:
+    return (IpFamily.IPV4,) if address6 is None else (IpFamily.IPV4, IpFamily.IPV6)
+
+
+def _of(family: IpFamily, name: str, address: IPv4Address, address6: IPv6Address | None) -> IPAddress:
+    if family is IpFamily.IPV4:
+        return address
+    if address6 is None:
+        raise LookupError(f"{name} has no IPv6 address")
+    return address6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +187,12 @@ class Topology:
     policies: tuple[PolicySpec, ...]
     underlay: IPv4Network
     underlay_prefix: int
+    underlay6: IPv6Network | None = None
+
+    @property
+    def ipv6(self) -> bool:
+        """Whether it is dual-stack."""
+        return self.underlay6 is not None
 
     def node(self, name: str) -> Node:
         """The node of that name (KeyError when there is none)."""

@@ -2,6 +2,10 @@
 
 python-iptables keeps tables per process, whatever namespace the process enters later: so this runs in
 a process that lives for one namespace. It takes no lock: so we do.
+
+libxtables keeps an extension for one family per process: where TPROXY was used for IPv4, its IPv6 twin
+is not found any more, and asking again ends the process (iptables 1.8.9). So IPv6's tables, which only
+a dual-stack topology has, are written and read by ip6tables' legacy programs.
 """
 
 from __future__ import annotations
@@ -18,28 +22,34 @@ import iptc
 
 from harness.agent import netns
 from harness.agent.appliers import LOCK_WAIT_S, OWN, ApplyError, Line, fold
+from harness.agent.appliers.restore import Restore
 from harness.agent.rules.filler import NAME as FILLER
-from harness.agent.rules.model import HOOKS, Chain, Module, Rule, RuleSet, Table
+from harness.agent.rules.model import HOOKS, Chain, Module, Rule, RuleSet, Table, is_ipv6
 
 
 class Iptc:
     """See the module."""
 
     name = "python-iptables"
+    _six = Restore(backends=("iptables-legacy",))
 
     def apply(self, rules: RuleSet) -> None:
         """See `Applier`."""
+        four, six = rules.by_family()
         with netns.iptables_lock(wait_s=LOCK_WAIT_S), _mapped("write"):
-            _only([table.name for table in rules.tables])
-            for table in rules.tables:
+            _only([table.name for table in four.tables])
+            for table in four.tables:
                 _write(table)
+        self._six.apply(six)
 
     def read(self, tables: Sequence[str]) -> list[Line]:
         """See `Applier`."""
         with _mapped("read"):
-            _only(tables)
-            opened = [_opened(name) for name in tables]
-            return [line for table in opened for chain in table.chains for line in _read(table, chain)]
+            four = [name for name in tables if not is_ipv6(name)]
+            _only(four)
+            opened = [_opened(name) for name in four]
+            lines = [line for table in opened for chain in table.chains for line in _read(table, chain)]
+        return lines + self._six.read([name for name in tables if is_ipv6(name)])
 
 
 @contextmanager

@@ -2,25 +2,34 @@
 
 model: a rule, a chain, a table, a set of them, and their text. marks: ports, marks, routing table.
 levels: one file per interception level. counting: what every member carries. filler: rules that
-match nothing. render: text for iptables-restore, held by golden files.
+match nothing. twins: the same for IPv6. render: text for iptables-restore, held by golden files.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.agent.rules.counting import MEMBER
 from harness.agent.rules.filler import FILLER_MAX, filler
-from harness.agent.rules.levels import Level, level
-from harness.agent.rules.model import RuleSet, merge
+from harness.agent.rules.levels import level
+from harness.agent.rules.model import merge
+from harness.agent.rules.twins import in_ipv6
+from harness.agent.wanted import Wanted
 
-__all__ = ["MEMBER", "UnfitFiller", "captured"]
+__all__ = ["MEMBER", "UnfitFiller", "captured", "twinned"]
 
 
 class UnfitFiller(ValueError):
     """A number of filler rules that the level cannot have."""
 
 
-def captured(name: str, *, filler_rules: int = 0) -> tuple[Level, RuleSet]:
-    """The level of that name, and everything that a captured pod carries at it: counting, filler, capture.
+def captured(name: str, *, filler_rules: int = 0, ipv6: bool = False) -> Wanted:
+    """Everything that a captured pod carries at the level of that name: counting, filler, capture.
+
+    Args:
+        name: The level.
+        filler_rules: How many rules that match nothing stand before it.
+        ipv6: Whether the pod has IPv6: all of it once more, in IPv6's tables.
 
     Raises:
         UnknownLevel: There is no such level.
@@ -33,4 +42,18 @@ def captured(name: str, *, filler_rules: int = 0) -> tuple[Level, RuleSet]:
         raise UnfitFiller(
             f"filler_rules is {filler_rules}, but at level {name!r} there is nothing to precede"
         )
-    return chosen, merge(MEMBER, filler(chosen.filler_table, filler_rules), chosen.rules)
+    wanted = Wanted(
+        rules=merge(MEMBER, filler(chosen.filler_table, filler_rules), chosen.rules),
+        routes=chosen.routes,
+        sysctls=chosen.sysctls,
+    )
+    return twinned(wanted) if ipv6 else wanted
+
+
+def twinned(wanted: Wanted) -> Wanted:
+    """The same, and all of it for IPv6 too; settings hold for both families."""
+    return replace(
+        wanted,
+        rules=merge(wanted.rules, in_ipv6(wanted.rules)),
+        routes=(*wanted.routes, *(replace(route, ipv6=True) for route in wanted.routes)),
+    )

@@ -6,11 +6,14 @@ from harness.agent.rules.model import Chain, Module, Rule, RuleSet, Table
 
 FILLER_MAX = 10_000
 NAME = "BENCH_FILLER"
+NOBODY = "192.0.2.1/32"
+NOBODY6 = "2001:db8::1/128"
+"""Of the networks kept for documentation (RFC 5737, RFC 3849)."""
 
 _RULE = Rule(
     name="filler",
     why="an address of TEST-NET-1 (RFC 5737), which nobody uses",
-    destination="192.0.2.1/32",
+    destination=NOBODY,
     protocol="tcp",
 )
 

@@ -26,7 +26,8 @@ TABLE = 100
 """Routing table in which everything is local."""
 
 PROBES = "169.254.7.127/32"
-"""Source address under which istio-cni lets the node's own health probes pass by the proxy."""
+PROBES6 = "fd16:9254:7127:1337:ffff:ffff:ffff:ffff/128"
+"""Source addresses under which istio-cni lets the node's own health probes pass by the proxy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,7 @@ class PolicyRoute:
 
     mark: int
     preference: int
+    ipv6: bool = False
 
 
 REPLIES = PolicyRoute(mark=TO_PROXY, preference=32764)
@@ -62,4 +64,9 @@ SYN = Option(name="tcp-flags", value="FIN,SYN,RST,ACK SYN")
 """What iptables' `--syn` stands for: the first packet of a connection."""
 NOT_SYN = Option(name="tcp-flags", value="FIN,SYN,RST,ACK SYN", inverted=True)
 
-NOT_LOOPBACK = "!127.0.0.1/32"
+LOOPBACK = "127.0.0.1/32"
+LOOPBACK6 = "::1/128"
+NOT_LOOPBACK = f"!{LOOPBACK}"
+
+ANY = "0.0.0.0"  # noqa: S104 - TPROXY's word for the listener's own address
+ANY6 = "::"

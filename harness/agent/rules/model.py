@@ -13,12 +13,29 @@ from dataclasses import dataclass, field
 TABLES = ("raw", "mangle", "nat")
 """Every table that a level may use, in the order in which packets meet them."""
 
-HOOKS: Mapping[str, tuple[str, ...]] = {
+SIX = "6"
+"""What the name of IPv6's table of a kind ends in: `nat6` is what ip6tables calls `nat`."""
+
+TABLES6 = tuple(name + SIX for name in TABLES)
+
+_HOOKS = {
     "raw": ("PREROUTING", "OUTPUT"),
     "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
     "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
 }
+
+HOOKS = _HOOKS | {name + SIX: hooks for name, hooks in _HOOKS.items()}
 """The kernel's own chains of each table."""
+
+
+def is_ipv6(table: str) -> bool:
+    """Whether a table is one of IPv6's."""
+    return table.endswith(SIX)
+
+
+def kernel_name(table: str) -> str:
+    """What iptables or ip6tables calls the table."""
+    return table.removesuffix(SIX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +132,12 @@ class RuleSet:
                 found += [(table.name, chain.name, rule.name, rule.text + suffix) for rule in chain.rules]
         return found
 
+    def by_family(self) -> tuple[RuleSet, RuleSet]:
+        """What is IPv4's, and what is IPv6's."""
+        four = tuple(table for table in self.tables if not is_ipv6(table.name))
+        six = tuple(table for table in self.tables if is_ipv6(table.name))
+        return RuleSet(tables=four), RuleSet(tables=six)
+
     @property
     def digest(self) -> str:
         """SHA-256 of the rules as text, to be compared with what was read back."""
@@ -130,7 +153,7 @@ def digest(lines: Iterable[tuple[str, str, str]]) -> str:
 def merge(*sets: RuleSet) -> RuleSet:
     """One set out of several; in a kernel chain an earlier set's jumps come before a later one's."""
     tables = []
-    for name in TABLES:
+    for name in (*TABLES, *TABLES6):
         parts = [table for rules in sets for table in rules.tables if table.name == name]
         if not parts:
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from harness.agent.rules.model import HOOKS, Chain, Rule, RuleSet, Table
+from harness.agent.rules.model import HOOKS, Chain, Rule, RuleSet, Table, kernel_name
 
 TRANSACTION_MAX = 256
 """Most copies of a rule in one transaction. With nft a transaction is one message, and in a user namespace
@@ -18,7 +18,7 @@ def render(rules: RuleSet, *, removals: Mapping[str, Sequence[str]] | None = Non
     The kernel's chains are named without a policy: they come to exist, and keep the one they have.
 
     Args:
-        rules: What should be there.
+        rules: What should be there, all of one family: for IPv6 the text is ip6tables-restore's.
         removals: Per table, commands that take away what was ours before.
     """
     removals = removals or {}
@@ -30,9 +30,9 @@ def render(rules: RuleSet, *, removals: Mapping[str, Sequence[str]] | None = Non
 def _table(table: Table, removals: Sequence[str]) -> Iterator[str]:
     large = [chain for chain in table.chains if chain.copies > TRANSACTION_MAX]
     for chain in large:
-        yield from _filled(table.name, chain)
+        yield from _filled(kernel_name(table.name), chain)
     small = [chain for chain in table.chains if chain not in large]
-    yield f"*{table.name}"
+    yield f"*{kernel_name(table.name)}"
     for name in (*HOOKS[table.name], *(chain.name for chain in small)):
         yield f":{name} - [0:0]"
     yield from removals

@@ -11,17 +11,17 @@ import pytest
 from harness.agent import netns
 from harness.agent.appliers import ApplyError, Line, digest_of, verify
 from harness.agent.capture import APPLIERS, bring, load
-from harness.agent.rules import captured
+from harness.agent.rules import captured, levels
 from harness.agent.rules.counting import NODE
 from harness.agent.rules.levels import names
-from harness.agent.rules.model import TABLES, RuleSet, Table
+from harness.agent.rules.model import TABLES, TABLES6, RuleSet, Table, is_ipv6, kernel_name
 from harness.agent.wanted import Wanted
 from harness.agent.workers import FRESH, Work, WorkError, Workers
 from harness.tests.agent.conftest import MakeNamespace
 
 pytestmark = pytest.mark.netns
 
-FOREIGN = ("-t", "mangle", "-A", "PREROUTING", "-s", "198.51.100.7", "-j", "DROP")
+FOREIGN = ("-t", "mangle", "-A", "PREROUTING")
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +41,8 @@ def run(workers: Workers, path: str, function: str, **arguments: object) -> obje
 
 
 def wanted(name: str, filler_rules: int = 0) -> Wanted:
-    """What a captured pod carries at a level."""
-    chosen, rules = captured(name, filler_rules=filler_rules)
-    return Wanted(rules=rules, routes=chosen.routes, sysctls=chosen.sysctls)
+    """What a captured pod of a dual-stack topology carries at a level."""
+    return captured(name, filler_rules=filler_rules, ipv6=True)
 
 
 def saved(applier: str, *tables: str) -> list[str]:
@@ -51,7 +50,8 @@ def saved(applier: str, *tables: str) -> list[str]:
     backend = "legacy" if applier == "python-iptables" else "nft"
     lines: list[str] = []
     for table in tables:
-        command = [f"iptables-{backend}-save", "-t", table]
+        program = "ip6tables" if is_ipv6(table) else "iptables"
+        command = [f"{program}-{backend}-save", "-t", kernel_name(table)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         lines += [f"{table} {line}" for line in done.stdout.splitlines() if line.startswith("-A")]
     return lines
@@ -65,11 +65,11 @@ def walked(applier: str) -> dict[str, tuple[bool, bool, list[str], list[str]]]:
         target = wanted(name)
         carried = bring(applier=applier, wanted=target)
         expected = [f"{table} -A {chain} {text}".rstrip() for table, chain, _, text in target.rules.lines()]
-        seen = saved(applier, *TABLES)
+        seen = saved(applier, *TABLES, *TABLES6)
         again = bring(applier=applier, wanted=target)
         found[name] = (
             carried.digest == target.rules.digest,
-            carried == again and seen == saved(applier, *TABLES),
+            carried == again and seen == saved(applier, *TABLES, *TABLES6),
             sorted(expected),
             sorted(seen),
         )
@@ -77,23 +77,24 @@ def walked(applier: str) -> dict[str, tuple[bool, bool, list[str], list[str]]]:
 
 
 def beside_foreign(applier: str) -> tuple[list[str], list[str], bool]:
-    """What stays of a rule that is not ours, and whether the digest betrays it."""
+    """What stays of rules that are not ours, and whether the digest betrays them."""
     backend = "legacy" if applier == "python-iptables" else "nft"
-    subprocess.run([f"iptables-{backend}", *FOREIGN], check=True)
-    before = saved(applier, "mangle")
+    subprocess.run([f"iptables-{backend}", *FOREIGN, "-s", "198.51.100.7", "-j", "DROP"], check=True)
+    subprocess.run([f"ip6tables-{backend}", *FOREIGN, "-s", "2001:db8::7", "-j", "DROP"], check=True)
+    before = saved(applier, "mangle", "mangle6")
     for name in names():
         carried = bring(applier=applier, wanted=wanted(name))
     hidden = carried.digest == wanted(name).rules.digest
-    load(applier).apply(RuleSet(tables=tuple(Table(name=name) for name in TABLES)))
-    return before, saved(applier, "mangle"), hidden
+    load(applier).apply(RuleSet(tables=tuple(Table(name=name) for name in (*TABLES, *TABLES6))))
+    return before, saved(applier, "mangle", "mangle6"), hidden
 
 
-def after_removal(applier: str) -> tuple[str, str]:
+def after_removal(applier: str, program: str) -> tuple[str, str]:
     """The digest before and after somebody else removes one rule."""
     backend = "legacy" if applier == "python-iptables" else "nft"
     before = bring(applier=applier, wanted=wanted("redirect")).digest
-    subprocess.run([f"iptables-{backend}", "-t", "nat", "-D", "ISTIO_OUTPUT", "1"], check=True)
-    return before, digest_of(load(applier).read(TABLES))
+    subprocess.run([f"{program}-{backend}", "-t", "nat", "-D", "ISTIO_OUTPUT", "1"], check=True)
+    return before, digest_of(load(applier).read((*TABLES, *TABLES6)))
 
 
 def filled(applier: str, level: str, count: int) -> tuple[bool, bool, list[Line]]:
@@ -101,9 +102,10 @@ def filled(applier: str, level: str, count: int) -> tuple[bool, bool, list[Line]
     backend = "legacy" if applier == "python-iptables" else "nft"
     target = wanted(level, count)
     whole = bring(applier=applier, wanted=target).digest == target.rules.digest
-    table = captured(level)[0].filler_table
-    subprocess.run([f"iptables-{backend}", "-t", table, "-D", "BENCH_FILLER", "1"], check=True)
-    lines = load(applier).read(TABLES)
+    table = levels.level(level).filler_table
+    for program in ("iptables", "ip6tables"):
+        subprocess.run([f"{program}-{backend}", "-t", table, "-D", "BENCH_FILLER", "1"], check=True)
+    lines = load(applier).read((*TABLES, *TABLES6))
     return (
         whole,
         digest_of(lines) == target.rules.digest,
@@ -111,12 +113,12 @@ def filled(applier: str, level: str, count: int) -> tuple[bool, bool, list[Line]
     )
 
 
-def policy(name: str) -> tuple[list[str], list[str]]:
-    """Rules and routes of the policy table at a level, as `ip` prints them."""
+def policy(name: str, flag: str) -> tuple[list[str], list[str]]:
+    """Rules and routes of the policy table of one family at a level, as `ip` prints them."""
     bring(applier="python-iptables", wanted=wanted(name))
-    rules = subprocess.run(["ip", "rule"], capture_output=True, text=True, check=True).stdout
+    rules = subprocess.run(["ip", flag, "rule"], capture_output=True, text=True, check=True).stdout
     routes = subprocess.run(
-        ["ip", "route", "show", "table", "100"], capture_output=True, text=True, check=False
+        ["ip", flag, "route", "show", "table", "100"], capture_output=True, text=True, check=False
     ).stdout
     return (
         [" ".join(line.split()) for line in rules.splitlines() if "fwmark" in line],
@@ -166,16 +168,20 @@ def test_foreign_rules_stay_and_are_seen(
 
     assert isinstance(result, tuple)
     before, after, hidden = result
-    assert ["mangle -A PREROUTING -s 198.51.100.7/32 -j DROP"] == before
+    assert [
+        "mangle -A PREROUTING -s 198.51.100.7/32 -j DROP",
+        "mangle6 -A PREROUTING -s 2001:db8::7/128 -j DROP",
+    ] == before
     assert before == after
     assert not hidden
 
 
+@pytest.mark.parametrize("program", ["iptables", "ip6tables"])
 @pytest.mark.parametrize("applier", APPLIERS)
 def test_a_rule_that_somebody_removes_changes_the_digest(
-    applier: str, workers: Workers, make_namespace: MakeNamespace
+    applier: str, program: str, workers: Workers, make_namespace: MakeNamespace
 ) -> None:
-    result = run(workers, make_namespace(), "after_removal", applier=applier)
+    result = run(workers, make_namespace(), "after_removal", applier=applier, program=program)
 
     assert isinstance(result, tuple)
     before, after = result
@@ -193,7 +199,7 @@ def test_a_thousand_filler_rules_are_there_to_the_last_one(
     whole, still_whole, lines = result
     assert whole
     assert not still_whole
-    assert ["-d 192.0.2.1/32 -p tcp x999"] == [line.text for line in lines]
+    assert ["-d 192.0.2.1/32 -p tcp x999", "-d 2001:db8::1/128 -p tcp x999"] == [line.text for line in lines]
 
 
 @pytest.mark.parametrize(
@@ -210,18 +216,19 @@ def test_a_thousand_filler_rules_are_there_to_the_last_one(
         ),
     ],
 )
+@pytest.mark.parametrize("flag", ["-4", "-6"])
 def test_policy_routes_follow_the_level(
-    name: str, marks: list[str], workers: Workers, make_namespace: MakeNamespace
+    flag: str, name: str, marks: list[str], workers: Workers, make_namespace: MakeNamespace
 ) -> None:
     path = make_namespace()
     for other in names():
-        run(workers, path, "policy", name=other)
-    result = run(workers, path, "policy", name=name)
+        run(workers, path, "policy", name=other, flag=flag)
+    result = run(workers, path, "policy", name=name, flag=flag)
 
     assert isinstance(result, tuple)
     rules, routes = result
     assert marks == rules
-    assert (["local default dev lo proto static scope host"] if marks else []) == routes
+    assert [line.partition(" proto")[0] for line in routes] == (["local default dev lo"] if marks else [])
 
 
 def test_a_nodes_rules_bring_no_table_beyond_their_own(
@@ -235,8 +242,9 @@ def test_an_ordinary_users_namespace_takes_them_too(applier: str) -> None:
     call = f"from {__name__} import walked, filled; "
     call += f"print(all(found[0] and found[1] for found in walked({applier!r}).values())); "
     call += f"print(filled({applier!r}, 'redirect', 2000)[0])"
-    command = ["unshare", "--user", "--map-root-user", "--net", sys.executable, "-c", call]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    prepared = 'ip link set lo up && exec "$@"'
+    command = ["unshare", "--user", "--map-root-user", "--net", "sh", "-c", prepared, "-", sys.executable]
+    done = subprocess.run([*command, "-c", call], capture_output=True, text=True, check=False)
 
     assert ("True\nTrue\n", 0) == (done.stdout, done.returncode), done.stderr
 
@@ -252,7 +260,10 @@ def test_a_lock_that_is_held_is_named(workers: Workers, make_namespace: MakeName
 @pytest.mark.parametrize("forced", ["", *APPLIERS])
 def test_the_probe_says_which_applier_takes_which_levels(forced: str, workers: Workers) -> None:
     work = Work(
-        namespace="x", path=FRESH, function="harness.agent.capture:probe", arguments={"forced": forced}
+        namespace="x",
+        path=FRESH,
+        function="harness.agent.capture:probe",
+        arguments={"forced": forced, "ipv6": True},
     )
     found = workers.run([work])[0]
 
@@ -270,7 +281,7 @@ def test_an_applier_that_is_not_there_is_answered_with_those_that_are(workers: W
 
 
 def test_what_differs_is_named() -> None:
-    _, rules = captured("redirect")
+    rules = captured("redirect").rules
     lines = [
         Line(table=table, chain=chain, text=text, packets=0, bytes=0)
         for table, chain, _, text in rules.lines()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from harness.agent import conntrack
@@ -79,3 +81,41 @@ def test_an_entry_has_both_directions(
         "mark": mark,
     }
     assert [expected] == conntrack.entries()
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        "src=fd00:0010:0244:0000:0000:0000:0000:0002 dst=fd00:0010:0244:0001:0000:0000:0000:0002",
+        "src=fd00:10:244::2 dst=fd00:10:244:1::2",
+    ],
+    ids=["the kernel's file", "the program"],
+)
+def test_an_ipv6_entry_is_spelled_in_one_way(addresses: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reply = "src=0000:0000:0000:0000:0000:0000:0000:0001 dst=fd00:10:244::2 sport=15001 dport=51522"
+    line = f"ipv6     10 tcp      6 995 TIME_WAIT {addresses} sport=51522 dport=8080 {reply} mark=0 use=2"
+    monkeypatch.setattr(conntrack, "_text", lambda: line + "\n")
+
+    (entry,) = conntrack.entries()
+
+    assert ("fd00:10:244::2", "fd00:10:244:1::2") == (entry["src"], entry["dst"])
+    assert ("::1", "fd00:10:244::2") == (entry["reply_src"], entry["reply_dst"])
+
+
+def test_the_program_is_asked_for_ipv6_where_the_kernel_has_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    def listed(family: str) -> str:
+        asked.append(family)
+        return ""
+
+    monkeypatch.setattr(conntrack, "_listed", listed)
+    monkeypatch.setattr(conntrack, "_COUNT", tmp_path)
+    monkeypatch.setattr(conntrack, "_PROC", tmp_path / "none")
+    for there in (tmp_path, tmp_path / "gone"):
+        monkeypatch.setattr(conntrack, "IPV6", there)
+        conntrack._text()
+
+    assert ["ipv4", "ipv6", "ipv4"] == asked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,9 @@ from harness.agent.rules import MEMBER, UnfitFiller, captured
 from harness.agent.rules.counting import NODE
 from harness.agent.rules.filler import FILLER_MAX
 from harness.agent.rules.levels import UnknownLevel, level, names
-from harness.agent.rules.model import HOOKS, RuleSet
+from harness.agent.rules.model import HOOKS, Chain, Rule, RuleSet, Table
 from harness.agent.rules.render import render
+from harness.agent.rules.twins import in_ipv6
 from harness.plan.model import Interception
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -25,21 +27,57 @@ def test_every_word_of_the_plan_is_a_level() -> None:
 
 @pytest.mark.parametrize("name", names())
 def test_a_captured_pod_carries_what_the_golden_file_says(name: str) -> None:
-    _, rules = captured(name)
+    assert (GOLDEN / f"{name}.txt").read_text() == render(captured(name).rules)
 
-    assert (GOLDEN / f"{name}.txt").read_text() == render(rules)
+
+@pytest.mark.parametrize("name", names())
+def test_a_dual_stack_pod_carries_ipv6s_golden_file_beside_it(name: str) -> None:
+    both = captured(name, ipv6=True).rules
+
+    four, six = both.by_family()
+    assert captured(name).rules == four
+    assert (GOLDEN / f"{name}.ipv6.txt").read_text() == render(six)
 
 
 def test_a_node_carries_what_the_golden_file_says() -> None:
     assert (GOLDEN / "node.txt").read_text() == render(NODE)
+    assert (GOLDEN / "node.ipv6.txt").read_text() == render(in_ipv6(NODE))
 
 
 def test_no_golden_file_is_left_over() -> None:
-    assert {*names(), "node"} == {path.stem for path in GOLDEN.iterdir()}
+    expected = {f"{name}{family}.txt" for name in (*names(), "node") for family in ("", ".ipv6")}
+
+    assert expected == {path.name for path in GOLDEN.iterdir()}
+
+
+@pytest.mark.parametrize("name", names())
+def test_ipv6s_rules_name_no_ipv4_address_and_are_as_many(name: str) -> None:
+    """T72: what is captured of one family is captured of the other."""
+    four = captured(name, filler_rules=0 if name == "none" else 2).rules
+    six = in_ipv6(four)
+
+    assert [rule for *_, rule, _ in four.lines()] == [rule for *_, rule, _ in six.lines()]
+    assert not [text for *_, text in six.lines() if re.search(r"\d+\.\d+\.\d+\.\d+", text)]
+
+
+def test_an_address_without_a_twin_is_no_rule_without_an_address() -> None:
+    rule = Rule(name="r", why="w", source="10.0.0.1/32")
+    rules = RuleSet(tables=(Table(name="raw", chains=(Chain(name="BENCH_X", rules=(rule,)),)),))
+
+    with pytest.raises(KeyError, match=r"10\.0\.0\.1"):
+        in_ipv6(rules)
+
+
+def test_marks_are_routed_to_lo_in_both_families() -> None:
+    routes = captured("tproxy", ipv6=True).routes
+
+    assert [(0x111, False), (0x112, False), (0x111, True), (0x112, True)] == [
+        (route.mark, route.ipv6) for route in routes
+    ]
 
 
 def test_notrack_differs_from_tproxy_in_the_two_notrack_rules_alone() -> None:
-    with_conntrack, without = (Counter(captured(name)[1].lines()) for name in ("tproxy", "tproxy-notrack"))
+    with_conntrack, without = (Counter(captured(name).rules.lines()) for name in ("tproxy", "tproxy-notrack"))
 
     added = without - with_conntrack
     jumps = [("raw", "OUTPUT", "-j ISTIO_OUTPUT"), ("raw", "PREROUTING", "-j ISTIO_PRERT")]
@@ -56,13 +94,13 @@ def test_notrack_differs_from_tproxy_in_rules_alone() -> None:
 
 @pytest.mark.parametrize("name", ["redirect", "tproxy"])
 def test_levels_with_conntrack_ask_for_it(name: str) -> None:
-    texts = " ".join(text for *_, text in captured(name)[1].lines())
+    texts = " ".join(text for *_, text in captured(name).rules.lines())
 
     assert any(asks in texts for asks in ("-j REDIRECT", "-m conntrack"))
 
 
 def test_without_capture_nothing_asks_for_conntrack() -> None:
-    texts = " ".join(text for *_, text in captured("none")[1].lines())
+    texts = " ".join(text for *_, text in captured("none").rules.lines())
 
     assert not any(asks in texts for asks in ("REDIRECT", "CONNMARK", "conntrack", "CT"))
 
@@ -76,7 +114,7 @@ def test_every_level_sets_the_same_settings_and_brings_the_same_tables() -> None
 
 @pytest.mark.parametrize("name", names())
 def test_counting_comes_before_everything_else(name: str) -> None:
-    _, rules = captured(name, filler_rules=0 if name == "none" else 2)
+    rules = captured(name, filler_rules=0 if name == "none" else 2).rules
 
     for hook in ("PREROUTING", "OUTPUT"):
         first = next(rule for table, chain, rule, _ in rules.lines() if (table, chain) == ("mangle", hook))
@@ -85,7 +123,7 @@ def test_counting_comes_before_everything_else(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "table"), [("redirect", "nat"), ("tproxy", "mangle")])
 def test_filler_stands_before_capture_in_the_levels_own_table(name: str, table: str) -> None:
-    _, rules = captured(name, filler_rules=7)
+    rules = captured(name, filler_rules=7).rules
 
     lines = rules.lines()
     jumps = [rule for where, chain, rule, _ in lines if (where, chain) == (table, "OUTPUT")]
@@ -107,7 +145,7 @@ def test_an_unknown_level_is_answered_with_the_known_ones() -> None:
         level("nftables")
 
 
-@pytest.mark.parametrize("rules", [NODE, MEMBER, *(captured(name)[1] for name in names())])
+@pytest.mark.parametrize("rules", [NODE, MEMBER, *(captured(name).rules for name in names())])
 def test_a_rules_text_tells_it_from_its_neighbours(rules: RuleSet) -> None:
     places = [(table, chain, text) for table, chain, _, text in rules.lines()]
 
@@ -116,19 +154,19 @@ def test_a_rules_text_tells_it_from_its_neighbours(rules: RuleSet) -> None:
 
 def test_jumps_are_put_into_chains_that_the_kernel_has() -> None:
     for name in names():
-        for table in captured(name)[1].tables:
+        for table in captured(name).rules.tables:
             assert set(table.heads) <= set(HOOKS[table.name])
 
 
 def test_digest_sees_order_and_content() -> None:
-    digests = {captured(name)[1].digest for name in names()}
+    digests = {captured(name).rules.digest for name in names()}
     turned = RuleSet(
         tables=tuple(
             replace(
                 table,
                 chains=tuple(replace(chain, rules=chain.rules[::-1]) for chain in table.chains),
             )
-            for table in captured("redirect")[1].tables
+            for table in captured("redirect").rules.tables
         )
     )
 

@@ -10,7 +10,7 @@ import pytest
 
 from harness.agent.sysctls import Kind, base
 from harness.agent.wiring import Route, Wiring, interface, mac
-from harness.tests.topology.test_allocator import SPEC
+from harness.tests.topology.test_allocator import DUAL, SPEC
 from harness.topology.allocator import resolve
 from harness.topology.model import PodSpec
 
@@ -117,3 +117,36 @@ def test_no_port_of_the_testbed_is_an_ephemeral_one() -> None:
     first, last = (int(word) for word in base(Kind.POD)["ipv4/ip_local_port_range"].split())
 
     assert not {8080, 9001, 9002, 9003, 15001, 15006, 15008} & set(range(first, last + 1))
+
+
+def test_ipv6_goes_the_same_ways_as_ipv4() -> None:
+    """Each address beside its twin, behind the same hardware address; nothing for a pod without IPv6."""
+    topology = resolve(replace(DUAL, pods=(*DUAL.pods, PodSpec(name="old", node="a", ipv6=False))))
+    paths = PATHS | {pod.netns: "/x" for pod in topology.pods}
+    both = Wiring(topology, topology.node("a"), paths, underlay=True)
+    reached = {work.namespace: work.arguments for work in both.reach()}
+
+    node = reached["node-a"]
+    hardware: dict[str, set[str]] = {}
+    for neighbour in node["neighbours"]:
+        hardware.setdefault(neighbour.mac, set()).add(str(neighbour.address))
+    assert {"10.244.0.2", "fd00:10:244::2"} in hardware.values()
+    assert {"172.30.0.254", "fd00:172:30::fe"} in hardware.values()
+    assert {"10.244.0.4"} in hardware.values()
+    assert [
+        "fd00:10:244::2/128 pod-client",
+        "fd00:10:244::3/128 pod-server-a",
+        "fd00:10:244:1::/64 uplink fd00:172:30::2",
+    ] == [_shown(route) for route in node["routes"] if route.network.version == 6]
+    assert ["fd00:10:244::1/128 eth0", "::/0 eth0 fd00:10:244::1"] == [
+        _shown(route) for route in reached["pod-client"]["routes"] if route.network.version == 6
+    ]
+    assert [] == [route for route in reached["pod-old"]["routes"] if route.network.version == 6]
+    settings = {work.namespace: work.arguments["ipv6"] for work in both.settings()}
+    assert (True, False, True, False) == tuple(
+        settings[name] for name in ("pod-client", "pod-old", "host-far", "underlay")
+    )
+
+
+def _shown(route: Route) -> str:
+    return " ".join(str(part) for part in (route.network, route.link, route.gateway) if part is not None)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 import pytest
 
 from harness.topology.allocator import TopologyError, resolve
-from harness.topology.model import HostSpec, NodeSpec, PodSpec, PolicySpec, TopologySpec
+from harness.topology.model import HostSpec, IpFamily, NodeSpec, PodSpec, PolicySpec, TopologySpec
 
 SPEC = TopologySpec(
     nodes=(NodeSpec(name="a"), NodeSpec(name="b")),
@@ -19,6 +19,10 @@ SPEC = TopologySpec(
         PodSpec(name="plain", node="b", captured=False),
     ),
     hosts=(HostSpec(name="outside"), HostSpec(name="far")),
+)
+
+DUAL = replace(
+    SPEC, underlay6=IPv6Network("fd00:172:30::/64"), pods_supernet6=IPv6Network("fd00:10:244::/56")
 )
 
 
@@ -105,3 +109,49 @@ def test_a_full_node_holds_253_pods() -> None:
 def test_what_cannot_exist_is_refused_by_name(change: dict[str, object], message: str) -> None:
     with pytest.raises(TopologyError, match=message.replace("(", r"\(")):
         resolve(replace(SPEC, **change))  # type: ignore[arg-type]  # one field per row, of that field's type
+
+
+def test_an_ipv6_address_has_its_twins_number_in_its_own_network() -> None:
+    topology = resolve(replace(DUAL, pods=(*DUAL.pods, PodSpec(name="old", node="b", ipv6=False))))
+
+    assert [
+        ("fd00:172:30::1", "fd00:10:244::/64", "fd00:10:244::1"),
+        ("fd00:172:30::2", "fd00:10:244:1::/64", "fd00:10:244:1::1"),
+    ] == [(str(node.address6), str(node.pod_subnet6), str(node.gateway6)) for node in topology.nodes]
+    assert {
+        "client": "fd00:10:244::2",
+        "server-b": "fd00:10:244:1::2",
+        "server-a": "fd00:10:244::3",
+        "plain": "fd00:10:244:1::3",
+        "old": "None",
+    } == {pod.name: str(pod.address6) for pod in topology.pods}
+    assert ["fd00:172:30::fe", "fd00:172:30::fd"] == [str(host.address6) for host in topology.hosts]
+
+
+def test_ipv6_changes_no_ipv4_address() -> None:
+    four, both = resolve(SPEC), resolve(DUAL)
+
+    assert [pod.address for pod in four.pods] == [pod.address for pod in both.pods]
+    assert not four.ipv6
+    assert all(pod.families == (IpFamily.IPV4,) for pod in four.pods)
+    with pytest.raises(LookupError, match="client has no IPv6 address"):
+        four.pods[0].address_of(IpFamily.IPV6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pods_supernet6": None}, "come together"),
+        ({"underlay6": IPv6Network("fd00:10:244:7::/64")}, "overlaps pods_supernet6 fd00:10:244::/56"),
+        ({"underlay6": IPv6Network("fd00:172:30::/121")}, "is smaller than underlay 172.30.0.0/24"),
+        ({"underlay6": IPv6Network("fe80::/64")}, "not for unicast use .* such as fd00::/8"),
+        ({"underlay6": IPv6Network("ff02::/64")}, "not for unicast use"),
+        ({"underlay6": IPv6Network("::ffff:0:0/96")}, "not for unicast use"),
+        ({"underlay6": IPv6Network("fd16:9254:7127:1337::/64")}, "health probes"),
+        ({"pods_supernet6": IPv6Network("fd00:1::/64")}, "holds 1 subnets of /64"),
+        ({"pods_supernet6": IPv6Network("fd00:1::/65")}, "holds 0 subnets of /64"),
+    ],
+)
+def test_what_ipv6_cannot_be_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(TopologyError, match=message):
+        resolve(replace(DUAL, **change))  # type: ignore[arg-type]  # one field per row, of that field's type

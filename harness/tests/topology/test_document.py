@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from harness.tests.topology.test_allocator import SPEC
+from harness.tests.topology.test_allocator import DUAL, SPEC
 from harness.topology.allocator import TopologyError, resolve
 from harness.topology.document import from_json, to_json
 
@@ -15,6 +15,14 @@ def test_a_topology_comes_back_equal() -> None:
     topology = resolve(SPEC)
 
     assert topology == from_json(to_json(topology))
+
+
+def test_a_dual_stack_topology_comes_back_equal_and_says_so_alone() -> None:
+    topology = resolve(DUAL)
+
+    assert topology == from_json(to_json(topology))
+    assert '6":' in to_json(topology)
+    assert '6":' not in to_json(resolve(SPEC))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from __future__ import annotations
 from harness.agent.rules.levels import HEADS, PASS_BY, Level
 from harness.agent.rules.marks import (
     ACCEPT,
+    ANY,
     CAPTURED,
     HBONE_PORT,
     INBOUND_PORT,
@@ -39,7 +40,7 @@ def _tproxy(port: int, mark: int) -> Module:
         name="TPROXY",
         options=(
             Option(name="on-port", value=str(port)),
-            Option(name="on-ip", value="0.0.0.0"),  # noqa: S104 - TPROXY's word for the listener's own address
+            Option(name="on-ip", value=ANY),
             Option(name="tproxy-mark", value=masked(mark)),
         ),
     )
