@@ -1,13 +1,15 @@
 """What carries the bytes in a run: a slot, one file per data plane, found by name.
 
 A data plane's file holds `members(topology, layout)`: the processes that it adds to the testbed, and
-`CARRIES`: whether pods are captured for it at all. `none` adds nothing; `pyztunnel` is our own proxy.
+what it is to the bench: `CARRIES`, `ONLY`, `REMARKS`, `enrols(node)`. `none` adds nothing; `pyztunnel` is our
+own proxy; `envoy` is an independent one to hold it against.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from typing import Protocol, cast
 
 from harness.engines.api import Member
@@ -21,6 +23,13 @@ class DataPlane(Protocol):
 
     CARRIES: bool
     """Whether there is a proxy: False leaves pods uncaptured, whatever the topology says."""
+    ONLY: Mapping[str, str]
+    """Factor of a configuration -> the one value of it that this data plane knows; others: all values."""
+    REMARKS: tuple[str, ...]
+    """What it does otherwise than ztunnel, for the reader of a comparison."""
+
+    def enrols(self, node: str) -> bool:
+        """Whether the node's agent hands it pods over ZDS; False where it is in their namespaces already."""
 
     def members(self, topology: Topology, layout: Layout) -> tuple[Member, ...]:
         """The processes that this data plane needs, namespaces included."""

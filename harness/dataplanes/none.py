@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from harness.engines.api import Member
 from harness.topology.layout import Layout
 from harness.topology.model import Topology
 
 CARRIES = False
+ONLY: Mapping[str, str] = {}
+REMARKS: tuple[str, ...] = ()
+
+
+def enrols(node: str) -> bool:  # noqa: ARG001  # the slot's signature
+    """There is nobody to hand a pod to."""
+    return False
 
 
 def members(topology: Topology, layout: Layout) -> tuple[Member, ...]:  # noqa: ARG001  # the slot's signature

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from harness.engines.api import Member, Mount, Role
 from harness.topology.layout import Layout
 from harness.topology.model import TRUST_DOMAIN, Topology
 
 CARRIES = True
+ONLY: Mapping[str, str] = {}
+REMARKS: tuple[str, ...] = ()
 
 CAPABILITIES = {
     "NET_ADMIN": "set SO_MARK and IP_TRANSPARENT on sockets in the pods' network namespaces",
     "NET_RAW": "bind sockets to the client's address (IP_TRANSPARENT) where NET_ADMIN does not cover it",
     "SYS_ADMIN": "enter the pods' network namespaces (setns) whose descriptors came over ZDS",
 }
+
+
+def enrols(node: str) -> bool:  # noqa: ARG001  # the slot's signature
+    """It enters the pods by the descriptors that come over ZDS."""
+    return True
 
 
 def members(topology: Topology, layout: Layout) -> tuple[Member, ...]:
@@ -31,7 +40,7 @@ def members(topology: Topology, layout: Layout) -> tuple[Member, ...]:
                 "LOCAL_XDS_PATH": str(layout.mesh),
                 "INPOD_UDS": str(layout.zds(node.name)),
                 "CA_ADDRESS": f"unix://{layout.ca(node.name)}",
-                "IPV6_ENABLED": "false",
+                "IPV6_ENABLED": "true" if topology.ipv6 else "false",
                 "PYZTUNNEL_CONTROL_SOCKET": str(layout.proxy(node.name)),
                 "PYZTUNNEL_BENCH_SOCKET": str(layout.bench(node.name)),
             },

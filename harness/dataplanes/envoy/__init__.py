@@ -1,0 +1,74 @@
+"""Envoy with HBONE from its own configuration, one process with one worker per captured pod, as a sidecar.
+
+bootstrap: Envoy's configuration. launch: becomes Envoy, with an identity from the node's authority.
+keeper: one per node; answers the bench in the node's name, from books, what Envoy counts in our words.
+admin, files: how the two talk.
+"""
+
+from __future__ import annotations
+
+from harness.engines.api import Member, Mount, Role
+from harness.topology.layout import Layout
+from harness.topology.model import Topology
+
+CARRIES = True
+ONLY = {"interception": "redirect", "ip_family": "ipv4", "reuse": "on", "same_node": "hbone"}
+REMARKS = (
+    (
+        "one process with one worker per pod, in the pod's own network namespace, as a sidecar runs: on the "
+        "same node two processes carry a connection, where a node proxy is one"
+    ),
+    "authorization policies are not enforced",
+    "counts neither route resolutions nor policy evaluations, so these are not checked",
+    "a cold tunnel is made by replacing Envoy's clusters, since it has no command to leave a tunnel",
+)
+
+CAPABILITIES = {
+    "NET_ADMIN": "set SO_MARK and IP_TRANSPARENT on its sockets",
+    "NET_RAW": "bind sockets to the client's address (IP_TRANSPARENT) where NET_ADMIN does not cover it",
+}
+
+
+def enrols(node: str) -> bool:  # noqa: ARG001  # the slot's signature
+    """Each Envoy is in its pod already."""
+    return False
+
+
+def members(topology: Topology, layout: Layout) -> tuple[Member, ...]:
+    """One Envoy per captured pod, one keeper per node."""
+    rundir = ("--rundir", str(layout.directory))
+    sidecars = [
+        Member(
+            name=f"envoy-{pod.name}",
+            role=Role.ZTUNNEL,
+            node=pod.node,
+            image="envoy",
+            namespace=pod.netns,
+            command=("python3", "-m", "harness.dataplanes.envoy.launch", "--pod", pod.name, *rundir),
+            mounts=(
+                Mount(path=layout.topology, writable=False),
+                Mount(path=layout.ca(pod.node).parent),
+                Mount(path=layout.proxy(pod.node).parent),
+            ),
+            capabilities=CAPABILITIES,
+        )
+        for pod in topology.pods
+        if pod.captured
+    ]
+    keepers = [
+        Member(
+            name=f"keeper-{node.name}",
+            role=Role.ZTUNNEL,
+            node=node.name,
+            image="envoy",
+            namespace=f"ztunnel-{node.name}",
+            command=("python3", "-m", "harness.dataplanes.envoy.keeper", "--node", node.name, *rundir),
+            mounts=(
+                Mount(path=layout.topology, writable=False),
+                Mount(path=layout.proxy(node.name).parent),
+                Mount(path=layout.bench(node.name).parent),
+            ),
+        )
+        for node in topology.nodes
+    ]
+    return (*sidecars, *keepers)
