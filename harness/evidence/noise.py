@@ -1,9 +1,10 @@
-"""Whether something outside of the testbed disturbed the cell (M15, M16, M18)."""
+"""Whether something disturbed the cell: the machine (M15, M16, M18), or a proxy that stood still (M17)."""
 
 from __future__ import annotations
 
 from harness.evidence.model import Remark, RemarkKind
 from harness.evidence.sources.host import Host
+from harness.evidence.sources.tunnels import Tunnels
 
 STEAL_SHARE = 0.10
 """Of a cell's CPU time; above, the hypervisor ran somebody else too often for the cell to be used.
@@ -38,6 +39,22 @@ def disturbances(host: Host) -> tuple[Remark, ...]:
                 suspended_ns=host.suspended_ns,
             )
         )
+    return tuple(remarks)
+
+
+def stalls(proxies: Tunnels) -> tuple[Remark, ...]:
+    """A remark for each proxy whose event loop stood still during the cell.
+
+    Raises:
+        Unreadable: A proxy does not say.
+    """
+    remarks = []
+    for node in proxies.nodes:
+        times = proxies.growth(node, "loop_stalls")
+        if times:
+            stalled_ns = proxies.growth(node, "loop_stalled_ns")
+            reason = f"proxy {node} stood still {times} times, {stalled_ns / 1e6:.0f} ms together"
+            remarks.append(_remark(reason, stalls=times, stalled_ns=stalled_ns))
     return tuple(remarks)
 
 

@@ -10,7 +10,8 @@ from harness.topology.model import Pod
 def check(case: Case) -> Outcome:
     """No nonce, pod, node or source address was wrong; all answers name the target and the client."""
     node = case.target.node if isinstance(case.target, Pod) else ""
-    right = f"{case.target.name}/{node}/{case.client.address}"
+    source = case.client.address_of(case.configuration.ip_family)
+    right = f"{case.target.name}/{node}/{source if source.version == 4 else f'[{source}]'}"
     laws: list[Law] = []
     for stage, answers in case.answers.items():
         laws.append(at_least(f"{stage} answers checked", answers.checked, 1, "no answer proves nothing"))

@@ -5,11 +5,16 @@ from __future__ import annotations
 from harness.evidence.case import Case
 from harness.evidence.laws import Outcome, equal, judge, not_applicable
 
+COUNTERS = ("route_resolutions", "policy_evaluations")
+
 
 def check(case: Case) -> Outcome:
     """Routes resolved equal connections from the proxy's pods, policy evaluations those to its pods."""
     if not case.tunnels.nodes:
         return not_applicable("no proxy runs in this testbed")
+    missing = sorted(case.tunnels.unproven & set(COUNTERS))
+    if missing:
+        return not_applicable(f"{case.configuration.dataplane} does not count {' and '.join(missing)}")
     laws = []
     for node in sorted(case.tunnels.nodes):
         outbound = case.tunnels.growth(node, "accepted_outbound")

@@ -27,7 +27,7 @@ def check(case: Case) -> Outcome:
             _opened(case, node, 0, 0, "nothing of this cell is tunnelled") for node in case.tunnels.nodes
         ]
         return judge(laws)
-    if case.configuration.reuse is Reuse.OFF:
+    if case.configuration.reuse is not Reuse.ON:
         laws.append(_opened(case, opener, case.opened, case.opened, "one per connection without reuse"))
     else:
         fewest, most = _pooled(case)

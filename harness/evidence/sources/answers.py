@@ -38,7 +38,7 @@ class Answers:
     wrong: Mapping[str, int]
     """Kind (`wrong_nonce`, `wrong_pod`, `wrong_node`, `wrong_source`, `wrong_bytes`) -> so many."""
     named: bool
-    """Whether answers name who gave them; what a bulk transfer reads does not."""
+    """Whether answers name who gave them; what a bulk transfer reads or an echo returns does not."""
     origins: Mapping[str, int]
     """`pod/node/source address` -> answers that said so of themselves."""
     errors: Mapping[str, int]
@@ -87,7 +87,7 @@ def _answers(fields: Fields) -> Answers:
         opened=fields.integer("opened"),
         checked=verification.pop("checked", 0),
         wrong=verification,
-        named=not asked.has("streams"),
+        named=not (asked.has("streams") or asked.has("message_bytes")),
         origins=fields.child("answers").counts(),
         errors=fields.child("errors").counts(),
         residual_tunnels=len(fields.children("residual_tunnels")) if batches else 0,

@@ -88,6 +88,13 @@ class Fields:
         """The string under `key`."""
         return str(self._value(key, str, "a string"))
 
+    def texts(self, key: str) -> list[str]:
+        """The strings in the list under `key`."""
+        items = self._value(key, list, "a list")
+        if not all(isinstance(item, str) for item in items):
+            raise Unreadable(self._source, f"{self._at(key)} is {items!r:.60}, expected strings")
+        return list(items)
+
     def counts(self) -> dict[str, int]:
         """The object as name -> integer; every value has to be one."""
         return {key: self.integer(key) for key in self._content}

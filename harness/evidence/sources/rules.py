@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.evidence.sources.document import Fields, new
+from harness.topology.model import IpFamily
 
 NAME = "rules"
 
@@ -38,10 +39,13 @@ class Rules:
     before: Mapping[str, NamespaceRules]
     after: Mapping[str, NamespaceRules]
 
-    def hits(self, namespace: str, rule: str, chain: str = "") -> int:
-        """Packets that `rule` counted during the cell in `namespace`; 0 where no such rule is."""
-        return _packets(self.after.get(namespace), rule, chain) - _packets(
-            self.before.get(namespace), rule, chain
+    def hits(self, namespace: str, rule: str, chain: str = "", *, family: IpFamily | None = None) -> int:
+        """Packets that `rule` counted during the cell in `namespace`; 0 where no such rule is.
+
+        Without a family those of both together.
+        """
+        return _packets(self.after.get(namespace), rule, chain, family) - _packets(
+            self.before.get(namespace), rule, chain, family
         )
 
 
@@ -82,11 +86,16 @@ def _namespace(fields: Fields) -> NamespaceRules:
     )
 
 
-def _packets(namespace: NamespaceRules | None, rule: str, chain: str) -> int:
+def _packets(namespace: NamespaceRules | None, rule: str, chain: str, family: IpFamily | None) -> int:
     if namespace is None:
         return 0
     return sum(
         count
-        for (_, in_chain, name), count in namespace.packets.items()
-        if name == rule and chain in {"", in_chain}
+        for (table, in_chain, name), count in namespace.packets.items()
+        if name == rule and chain in {"", in_chain} and family in {None, _family(table)}
     )
+
+
+def _family(table: str) -> IpFamily:
+    """IPv6's tables are named `mangle6` and so on."""
+    return IpFamily.IPV6 if table.endswith("6") else IpFamily.IPV4

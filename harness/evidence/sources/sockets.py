@@ -62,9 +62,10 @@ def _kept(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
     return moved | {name for name in counters if name.startswith(JUDGED)}
 
 
+# The kernel lists a few (IcmpMsg) only from their first packet on: one that is not there is 0.
 def _select(namespaces: Mapping[str, Any], kept: Mapping[str, set[str]]) -> dict[str, Any]:
     return {
-        name: {counter: content["netstat"][counter] for counter in sorted(kept.get(name, ()))}
+        name: {counter: content["netstat"].get(counter, 0) for counter in sorted(kept.get(name, ()))}
         for name, content in namespaces.items()
     }
 

@@ -18,6 +18,8 @@ class Tunnels:
     before: Mapping[str, Mapping[str, int]]
     probed: Mapping[str, Mapping[str, int]]
     after: Mapping[str, Mapping[str, int]]
+    unproven: frozenset[str]
+    """Counters that this data plane does not have, by its own word: what they would prove, nothing does."""
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -60,15 +62,21 @@ def read(documents: Mapping[str, Any]) -> Tunnels:
         before=_proxies(fields.child("before")),
         probed=_proxies(fields.child("probed")),
         after=_proxies(fields.child("after")),
+        unproven=_unproven(fields.child("after")),
     )
 
 
-WORDS = frozenset({"loop", "reuse", "same_node"})
+WORDS = frozenset({"loop", "reuse", "same_node", "unproven"})
 """Keys of a `stats` reply that are no counters."""
 
 
 def _proxies(fields: Fields) -> dict[str, dict[str, int]]:
     return {node: _counters(fields.child(node)) for node in fields}
+
+
+def _unproven(fields: Fields) -> frozenset[str]:
+    nodes = [fields.child(node) for node in fields]
+    return frozenset(name for node in nodes if node.has("unproven") for name in node.texts("unproven"))
 
 
 def _counters(fields: Fields) -> dict[str, int]:

@@ -14,6 +14,7 @@ from harness.evidence.model import CellStatus, CheckStatus
 from harness.evidence.verdict import evaluate
 from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode
 from harness.tests.evidence.walk import honest
+from harness.topology.model import IpFamily
 
 Documents = dict[str, Any]
 Doctor = Callable[[Documents], None]
@@ -29,6 +30,7 @@ def _configuration(
 
 
 MESH = _configuration()
+MESH_IPV6 = replace(MESH, ip_family=IpFamily.IPV6)
 NO_REUSE = _configuration(reuse=Reuse.OFF)
 TPROXY = _configuration(level=Interception.TPROXY)
 NOTRACK = _configuration(level=Interception.TPROXY_NOTRACK)
@@ -322,6 +324,16 @@ LIES = {
         HANDED_OVER,
         packets("pod-client", "count-syn", 24, "BENCH_OUTPUT"),
         ["interception"],
+    ),
+    "IPv4 in a cell of IPv6": (
+        MESH_IPV6,
+        packets("pod-client", "count-tcp", 3, "BENCH_OUTPUT"),
+        ["ip-family"],
+    ),
+    "an IPv4 entry in a cell of IPv6": (
+        MESH_IPV6,
+        put("conntrack", "entries", "pod-client", 0, "dst")("10.244.1.2"),
+        ["ip-family"],
     ),
     "routed twice": (OUT_OF_MESH, stat("a", "route_resolutions"), ["decisions"]),
 }

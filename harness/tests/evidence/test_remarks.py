@@ -10,8 +10,8 @@ import pytest
 
 from harness.evidence.limits import limits
 from harness.evidence.model import CellStatus, CellVerdict, RemarkKind
-from harness.evidence.noise import disturbances
-from harness.evidence.sources import host
+from harness.evidence.noise import disturbances, stalls
+from harness.evidence.sources import host, sockets, tunnels
 from harness.evidence.sources.generator import Health
 from harness.evidence.verdict import evaluate
 from harness.tests.evidence.walk import CONFIGURATIONS, honest, moment
@@ -87,6 +87,31 @@ def test_noise(change: Mapping[str, object], said: str) -> None:
 
     assert len(remarks) == bool(said)
     assert all(said in remark.reason and remark.kind is RemarkKind.NOISY for remark in remarks)
+
+
+def test_a_proxy_that_stood_still_disturbs() -> None:
+    """M17, F17: a stall is met by every connection of the node."""
+    before = {
+        "a": {"loop_stalls": 2, "loop_stalled_ns": 90_000_000},
+        "b": {"loop_stalls": 0, "loop_stalled_ns": 0},
+    }
+    after = {**before, "a": {"loop_stalls": 3, "loop_stalled_ns": 131_000_000}}
+
+    (remark,) = stalls(tunnels.read({tunnels.NAME: tunnels.collect(before, before, after)}))
+
+    assert RemarkKind.NOISY is remark.kind
+    assert {"stalls": 1, "stalled_ns": 41_000_000} == remark.numbers
+    assert "proxy a stood still" in remark.reason
+
+
+def test_a_counter_that_the_kernel_lists_late_was_zero() -> None:
+    """IcmpMsg.InType3 is not in /proc/net/snmp before the first such packet."""
+    before = {"pod": {"netstat": {"Tcp.InSegs": 1}}}
+    after = {"pod": {"netstat": {"Tcp.InSegs": 1, "IcmpMsg.InType3": 2}}}
+
+    found = sockets.read({sockets.NAME: sockets.collect(before, after)})
+
+    assert found.growth("pod", "IcmpMsg.InType3") == 2
 
 
 def test_noisy_and_limited_cell_stays_valid() -> None:

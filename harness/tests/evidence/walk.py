@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import count
 from typing import Any
 
@@ -16,7 +16,7 @@ from harness.evidence.case import Case
 from harness.evidence.model import SampleCounts
 from harness.evidence.sources import answers, conntrack, generator, host, rules, sockets, tunnels, wire
 from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode, State
-from harness.topology.model import APP_PORT, SOURCE_PORT, Host, Node, Pod, Topology
+from harness.topology.model import APP_PORT, SOURCE_PORT, Host, IpFamily, Node, Pod, Topology
 
 
 def _pod(name: str, node: str, address: str, *, captured: bool = True, client: bool = False) -> Pod:
@@ -28,6 +28,7 @@ def _pod(name: str, node: str, address: str, *, captured: bool = True, client: b
         service_account=name,
         captured=captured,
         client=client,
+        address6=IPv6Address(f"fd00:10:244::{address.rpartition('.')[2]}"),
     )
 
 
@@ -52,10 +53,13 @@ TOPOLOGY = Topology(
         _pod("remote", "b", "10.244.1.2"),
         _pod("plain", "b", "10.244.1.3", captured=False, client=True),
     ),
-    hosts=(Host(name="outside", address=IPv4Address("172.30.0.100")),),
+    hosts=(
+        Host(name="outside", address=IPv4Address("172.30.0.100"), address6=IPv6Address("fd00:172:30::64")),
+    ),
     policies=(),
     underlay=IPv4Network("172.30.0.0/24"),
     underlay_prefix=24,
+    underlay6=IPv6Network("fd00:172:30::/64"),
 )
 
 PATHS = {
@@ -86,6 +90,14 @@ CONFIGURATIONS = [
             path=Path.SAME_NODE, dataplane="pyztunnel", interception=level, same_node=SameNode.PLAINTEXT
         )
         for level in (Interception.REDIRECT, Interception.TPROXY_NOTRACK)
+    ),
+    *(
+        Configuration(path=path, dataplane="pyztunnel", interception=level, ip_family=IpFamily.IPV6)
+        for path in Path
+        for level in (Interception.REDIRECT, Interception.TPROXY, Interception.TPROXY_NOTRACK)
+    ),
+    Configuration(
+        path=Path.CROSS_NODE, dataplane="none", interception=Interception.NONE, ip_family=IpFamily.IPV6
     ),
 ]
 
@@ -146,7 +158,7 @@ class Walk:
         self.pool = 0
 
     def _stream(self, port: int) -> None:
-        if not self.pool or self.configuration.reuse is Reuse.OFF:
+        if not self.pool or self.configuration.reuse is not Reuse.ON:
             self._tunnel()
         self.stats[str(self.source_node)]["streams_opened"] += 1
         inbound = self.stats[str(self.target_node)]
@@ -211,16 +223,19 @@ class Walk:
     def _track(self, member: Pod | Host, source_port: int, port: int, rewritten: int = 0) -> None:
         if not self.level.conntrack:
             return
-        reply = ("127.0.0.1", rewritten) if rewritten else (str(self.target.address), port)
+        family = self.configuration.ip_family
+        client, target = (str(end.address_of(family)) for end in (self.client, self.target))
+        own = "127.0.0.1" if family is IpFamily.IPV4 else "::1"
+        reply = (own, rewritten) if rewritten else (target, port)
         self.entries.setdefault(member.netns, []).append(
             {
-                "src": str(self.client.address),
+                "src": client,
                 "sport": source_port,
-                "dst": str(self.target.address),
+                "dst": target,
                 "dport": port,
                 "reply_src": reply[0],
                 "reply_sport": reply[1],
-                "reply_dst": str(self.client.address),
+                "reply_dst": client,
                 "reply_dport": source_port,
                 "state": "TIME_WAIT",
                 "mark": 0,
@@ -264,8 +279,9 @@ EARLIER = 1000
 """What every counter stood at when the cell began: nothing may depend on counting from zero."""
 
 
-def _counters(hits: Counter[tuple[str, str, str]]) -> dict[str, Any]:
+def _counters(hits: Counter[tuple[str, str, str]], family: IpFamily) -> dict[str, Any]:
     found = {}
+    carrying = "6" if family is IpFamily.IPV6 else ""
     for kind, members in (("node", TOPOLOGY.nodes), ("pod", TOPOLOGY.pods), ("host", TOPOLOGY.hosts)):
         for member in members:
             name = member.netns
@@ -273,12 +289,13 @@ def _counters(hits: Counter[tuple[str, str, str]]) -> dict[str, Any]:
                 "kind": kind,
                 "rules": [
                     {
-                        "table": table,
+                        "table": table + suffix,
                         "chain": chain,
                         "rule": rule,
-                        "packets": EARLIER + hits[name, chain, rule],
+                        "packets": EARLIER + (hits[name, chain, rule] if suffix == carrying else 0),
                         "bytes": 0,
                     }
+                    for suffix in ("", "6")
                     for table, chain, rule in (WIRE_RULES if kind == "node" else RULES)
                 ],
                 "digest": f"digest-of-{name}",
@@ -330,7 +347,8 @@ def moment(monotonic_ns: int) -> dict[str, Any]:
 def honest(configuration: Configuration) -> Case:
     """A cell in which everything went as it should."""
     walk = Walk(configuration)
-    before, stats_before = _counters(walk.hits), _stats(walk.stats)
+    family = configuration.ip_family
+    before, stats_before = _counters(walk.hits, family), _stats(walk.stats)
     wishes = [state for state in configuration.states if state is not State.STEADY]
     primed = State.WARM in wishes
     if primed:
@@ -345,7 +363,7 @@ def honest(configuration: Configuration) -> Case:
         walk.connect()
     for _ in range(STREAMS):
         walk.connect(SOURCE_PORT)
-    after, stats_after = _counters(walk.hits), _stats(walk.stats)
+    after, stats_after = _counters(walk.hits, family), _stats(walk.stats)
 
     probes = PROBES * len(wishes)
     rows = {
@@ -409,7 +427,9 @@ def honest(configuration: Configuration) -> Case:
 
 def _replied(walk: Walk, rows: int, checked: int, opened: int) -> dict[str, Any]:
     wrong = dict.fromkeys(("wrong_nonce", "wrong_pod", "wrong_node", "wrong_source", "wrong_bytes"), 0)
-    origin = f"{walk.target.name}/{walk.target_node or ''}/{walk.client.address}"
+    source = walk.client.address_of(walk.configuration.ip_family)
+    shown = f"[{source}]" if source.version == 6 else str(source)
+    origin = f"{walk.target.name}/{walk.target_node or ''}/{shown}"
     return {
         "rows": rows,
         "opened": opened,

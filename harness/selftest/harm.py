@@ -1,0 +1,83 @@
+"""What a sabotage can do to a cell: before, during and after each stage of its load.
+
+The bench calls; a sabotage overrides what it needs. Whatever has to happen inside a pod is done by the
+node's agent, which may enter it; no part of the product has a switch for any of this.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+from harness.control import Reply
+from harness.errors import RunFailed
+from harness.run.cell import Ask
+from harness.testbed.testbed import Testbed
+from harness.topology.model import Pod
+
+CLIENT = "client"
+SERVER = "server-remote"
+"""Pods of the smoke suite's path `cross-node`, which every sabotage is done to."""
+
+
+class HarmFailed(RunFailed):
+    """A sabotage could not be done, so nothing can be said of the check behind it."""
+
+
+class Harm:
+    """Does nothing: what an honest cell meets."""
+
+    def __init__(self, bed: Testbed) -> None:
+        self.bed = bed
+
+    def asked(self, ask: Ask) -> Ask:
+        """What the load is asked instead; the books say what the plan wanted."""
+        return ask
+
+    def during(self, ask: Ask) -> AbstractContextManager[None]:
+        """Surrounds one stage. The cell's first counters have been read before the first one."""
+        del ask
+        return nullcontext()
+
+    def replied(self, ask: Ask, reply: Reply) -> Reply:
+        """What is saved instead of the load's reply."""
+        del ask
+        return reply
+
+    # What harm is made of
+
+    def pod(self, name: str) -> Pod:
+        """A pod of the testbed."""
+        member = self.bed.topology.member(name)
+        if not isinstance(member, Pod):
+            raise TypeError(f"{name} is no pod")
+        return member
+
+    def inside(self, pod: str, command: Sequence[str]) -> None:
+        """Run a command in a pod's network namespace with the rights of its node's agent.
+
+        Raises:
+            HarmFailed: It ended with an error.
+        """
+        where = self.pod(pod)
+        enter = ["nsenter", f"--net={self.bed.engine.namespace_path(where.netns)}", "--"]
+        done = self.bed.engine.execute(f"agent-{where.node}", [*enter, *command])
+        if done.returncode != 0:
+            said = done.stderr.decode(errors="replace").strip()
+            raise HarmFailed(f"sabotage in pod {pod}: {command[0]} ended with {done.returncode}: {said}")
+
+
+@contextmanager
+def beside(work: Callable[[], None], *, after_s: float = 0.0) -> Iterator[None]:
+    """Do `work` in a thread while the block runs, `after_s` seconds into it; what it raises is raised."""
+
+    def later() -> None:
+        time.sleep(after_s)
+        work()
+
+    with ThreadPoolExecutor(1, thread_name_prefix="harm") as pool:
+        done = pool.submit(later)
+        yield
+        done.result()

@@ -1,0 +1,23 @@
+"""The client's redirection is flushed once the cell's first counters have been read (M08, F20)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from harness.run.cell import Ask
+from harness.selftest.harm import CLIENT, Harm
+
+FIRES = "interception"
+BECAUSE = "redirect-outbound"
+
+
+class Sabotage(Harm):
+    """Without its rule the traffic passes by the proxy, and everything looks fine and fast."""
+
+    @contextmanager
+    def during(self, ask: Ask) -> Iterator[None]:
+        """Flush before the first packet."""
+        if ask.stage == "probe":
+            self.inside(CLIENT, ["iptables-legacy", "-t", "nat", "-F", "ISTIO_OUTPUT"])
+        yield
