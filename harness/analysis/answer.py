@@ -75,11 +75,15 @@ def answer(
         and each.reuse is default.reuse
         and each.same_node is default.same_node
         and not each.filler_rules
+        and each.ip_family is default.ip_family
     }
     any_level = {
         each.key
         for each in configurations
-        if each.reuse is default.reuse and each.same_node is default.same_node and not each.filler_rules
+        if each.reuse is default.reuse
+        and each.same_node is default.same_node
+        and not each.filler_rules
+        and each.ip_family is default.ip_family
     }
     questions = (
         Question(
@@ -101,6 +105,11 @@ def answer(
             text="What does the mesh itself cost?",
             setting=f"Through {default.dataplane} against no mesh",
             comparisons=_of(factors, "mesh", usual, {"first.warm", "first.new", "steady", "requests"}),
+        ),
+        Question(
+            text="How does it compare with Envoy?",
+            setting=f"{default.dataplane} against Envoy",
+            comparisons=_of(factors, "dataplane", usual, set(METRICS)),
         ),
     )
     return tuple(_answer(each, default.path, measures) for each in questions if each.comparisons)

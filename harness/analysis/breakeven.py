@@ -53,7 +53,8 @@ def break_even(configurations: list[Configuration], rounds: Mapping[Side, Rounds
         like = [
             other
             for other in varied
-            if (other.path, other.reuse, other.same_node) == (each.path, each.reuse, each.same_node)
+            if (other.path, other.reuse, other.same_node, other.ip_family)
+            == (each.path, each.reuse, each.same_node, each.ip_family)
         ]
         if each.path is path and like and each.dataplane == varied[0].dataplane:
             side = Side(configuration=each.key, metric=METRIC)

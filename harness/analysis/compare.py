@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.analysis.measures import METRICS
-from harness.analysis.statistics import Estimate, estimate
+from harness.analysis.statistics import CONFIDENCE, Estimate, chance, rank_biserial, shift
 from harness.suite.model import ROUNDS_FOR_AN_INTERVAL
 
 Rounds = Mapping[int, float]
@@ -47,10 +48,18 @@ class Comparison:
     of: Side
     against: Side
     ratio: Estimate | None
-    """Median of the rounds' ratios; None where no round has both sides."""
+    """Centre of the rounds' ratios; None where no round has both sides."""
     per_round: Mapping[int, float]
     difference: Estimate | None
-    """Median of the rounds' differences, in the metric's unit."""
+    """Centre of the rounds' differences, in the metric's unit."""
+    effect: float | None
+    """Rank-biserial correlation: 1 when every round says more, -1 when every round says less."""
+    p: float | None
+    """Of this comparison alone; None with fewer than two rounds."""
+    p_family: float | None = None
+    """Adjusted by Holm's procedure for the comparisons that answer the same question."""
+    family: int = 1
+    """How many those are."""
     word: Word
     because: str
 
@@ -69,6 +78,10 @@ class Comparison:
             "ratio": self.ratio.document() if self.ratio else None,
             "difference": self.difference.document() if self.difference else None,
             "per_round": {str(number): value for number, value in self.per_round.items()},
+            "effect": self.effect,
+            "p": self.p,
+            "p_holm": self.p_family,
+            "family": self.family,
             "verdict": self.word.value,
             "because": self.because,
         }
@@ -152,7 +165,8 @@ def compare(
         (f"{limited[side]}: at least that much, no ratio" for side in (of, against) if side in limited), ""
     )
     ratios, differences = ({}, {}) if blocked else paired(rounds.get(of, {}), rounds.get(against, {}))
-    ratio = _geometric(ratios)
+    logarithms = np.log(list(ratios.values()))
+    ratio = geometric(logarithms)
     word, because = judge_ratio(ratio, of.metric, yardstick)
     return Comparison(
         factor=factor,
@@ -162,21 +176,58 @@ def compare(
         against=against,
         ratio=ratio,
         per_round=ratios,
-        difference=estimate(list(differences.values())) if differences else None,
+        difference=shift(list(differences.values())) if differences else None,
+        effect=rank_biserial(logarithms) if ratios else None,
+        p=chance(logarithms),
         word=word,
         because=blocked or because,
     )
 
 
-def _geometric(ratios: Rounds) -> Estimate | None:
-    """Median and interval of ratios, taken of their logarithms so that a/b and b/a say the same."""
-    if not ratios:
+def geometric(logarithms: NDArray[np.float64]) -> Estimate | None:
+    """Centre and interval of ratios, taken of their logarithms so that a/b and b/a say the same."""
+    return exponential(shift(logarithms)) if len(logarithms) else None
+
+
+def exponential(found: Estimate | None) -> Estimate | None:
+    """A difference of logarithms as a ratio."""
+    if found is None:
         return None
-    found = estimate(np.log(list(ratios.values())))
-    return Estimate(
+    return replace(
+        found,
         median=math.exp(found.median),
         low=None if found.low is None else math.exp(found.low),
         high=None if found.high is None else math.exp(found.high),
-        coverage=found.coverage,
-        rounds=found.rounds,
     )
+
+
+def holm(found: Sequence[float]) -> list[float]:
+    """Adjust the p of a family so that any false claim in it is as rare as in a single comparison.
+
+    Source: Holm, A simple sequentially rejective multiple test procedure, 1979.
+    """
+    adjusted, least = [1.0] * len(found), 0.0
+    for rank, index in enumerate(sorted(range(len(found)), key=found.__getitem__)):
+        least = max(least, min(1.0, (len(found) - rank) * found[index]))
+        adjusted[index] = least
+    return adjusted
+
+
+def as_family(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """Judge comparisons together: a difference that the number of looks may explain is no claim."""
+    tested = [each.p for each in comparisons if each.p is not None]
+    adjusted = iter(holm(tested))
+    return tuple(
+        each if each.p is None else _in_family(each, next(adjusted), len(tested)) for each in comparisons
+    )
+
+
+def _in_family(comparison: Comparison, p: float, family: int) -> Comparison:
+    found = replace(comparison, p_family=p, family=family)
+    if comparison.word not in {Word.COSTS, Word.SAVES} or p <= 1 - CONFIDENCE:
+        return found
+    because = (
+        f"the interval leaves out 1, but among {family} comparisons of this kind chance may do that: "
+        f"p = {p:.2g} by Holm"
+    )
+    return replace(found, word=Word.INCONCLUSIVE, because=because)

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.analysis.compare import Side
-from harness.analysis.measures import FIRST, metrics_of
+from harness.analysis.measures import FIRST, OPTIONAL, metrics_of
 from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode, State
+from harness.topology.model import IpFamily
 
-ALIKE = ("steady", "rate", "requests", "transfer")
+ALIKE = ("steady", "rate", "requests", "transfer", *OPTIONAL)
 """Metrics that every configuration has."""
 
 
@@ -42,7 +43,13 @@ class Factor:
 def _mesh(of: Configuration) -> Configuration | None:
     if of.dataplane == "none":
         return None
-    return Configuration(path=of.path, dataplane="none", interception=Interception.NONE)
+    return Configuration(
+        path=of.path, dataplane="none", interception=Interception.NONE, ip_family=of.ip_family
+    )
+
+
+def _dataplane(of: Configuration) -> Configuration | None:
+    return replace(of, dataplane="envoy") if of.dataplane == "pyztunnel" else None
 
 
 def _conntrack(of: Configuration) -> Configuration | None:
@@ -57,6 +64,12 @@ def _reuse(of: Configuration) -> Configuration | None:
     return replace(of, reuse=Reuse.OFF) if of.reuse is Reuse.ON and of.tunnelled else None
 
 
+def _serialised(of: Configuration) -> Configuration | None:
+    if of.reuse is not Reuse.OFF_SERIALISED or not of.tunnelled:
+        return None
+    return replace(of, reuse=Reuse.OFF)
+
+
 def _interception(of: Configuration) -> Configuration | None:
     return replace(of, interception=Interception.TPROXY) if of.interception is Interception.REDIRECT else None
 
@@ -69,17 +82,28 @@ def _filler(of: Configuration) -> Configuration | None:
     return replace(of, filler_rules=0) if of.filler_rules else None
 
 
+def _ip_family(of: Configuration) -> Configuration | None:
+    return replace(of, ip_family=IpFamily.IPV4) if of.ip_family is IpFamily.IPV6 else None
+
+
 def _into_mesh(of: Configuration) -> Configuration | None:
     return replace(of, path=Path.CROSS_NODE) if of.path is Path.INTO_MESH and of.dataplane != "none" else None
 
 
 FACTORS = (
     Factor(name="mesh", label=lambda of: f"through {of.dataplane} / directly", against=_mesh),
+    Factor(name="dataplane", label=lambda of: f"{of.dataplane} / envoy", against=_dataplane),
     Factor(name="conntrack", label=lambda _: "conntrack on / off", against=_conntrack),
     Factor(name="reuse", label=lambda _: "tunnel reuse on / off", against=_reuse),
+    Factor(
+        name="serialised",
+        label=lambda _: "tunnels opened one after another / at once, without reuse",
+        against=_serialised,
+    ),
     Factor(name="interception", label=lambda _: "redirect / tproxy", against=_interception),
     Factor(name="same_node", label=lambda _: "same node in plaintext / in HBONE", against=_same_node),
     Factor(name="filler_rules", label=lambda of: f"{of.filler_rules:,} filler rules / none", against=_filler),
+    Factor(name="ip_family", label=lambda _: "over IPv6 / over IPv4", against=_ip_family),
     Factor(
         name="path", label=lambda _: "into the mesh in plaintext / cross-node in HBONE", against=_into_mesh
     ),

@@ -10,15 +10,18 @@ from typing import Any
 from harness.analysis import breakeven, contrasts, ledger, timing
 from harness.analysis.answer import Answer, answer
 from harness.analysis.claims import Claim, Grounds, judge_claims
-from harness.analysis.compare import Comparison, Side, Yardstick, compare
+from harness.analysis.compare import Comparison, Side, Yardstick, as_family, compare
 from harness.analysis.control import Control, cold_agreement, control
+from harness.analysis.gates import Outcome, Ruling, rule
 from harness.analysis.judge import Evaluate, JudgedCell, judge
+from harness.analysis.measures import OPTIONAL
 from harness.analysis.rounds import Measure, over_rounds
 from harness.evidence.model import CellStatus, Check
 from harness.evidence.verdict import evaluate
 from harness.plan.document import configuration_from_document, configuration_to_document
 from harness.plan.model import Configuration
 from harness.results.read import StoredRun
+from harness.suite.gates import gate
 
 SCHEMA_VERSION = 1
 
@@ -42,6 +45,8 @@ class Findings:
     """Configuration's key -> its evidence in figures."""
     claims: tuple[Claim, ...]
     answer: tuple[Answer, ...]
+    gates: tuple[Ruling, ...]
+    """The suite's thresholds, each with its outcome."""
     timing: Mapping[str, Any]
 
     def measure(self, configuration: Configuration, metric: str) -> Measure | None:
@@ -60,6 +65,10 @@ class Findings:
             "limited": sum(cell.verdict.limited for cell in last),
             "repeated": len(self.cells) - len(last),
         }
+
+    def gates_that(self, outcome: Outcome) -> list[Ruling]:
+        """The thresholds that came to an outcome."""
+        return [each for each in self.gates if each.outcome is outcome]
 
     @property
     def invalid(self) -> bool:
@@ -87,6 +96,7 @@ class Findings:
                 "ended": asdict(manifest.ended) if manifest.ended else None,
             },
             "answer": [each.document() for each in self.answer],
+            "gates": [each.document() for each in self.gates],
             "cells": self.counts(),
             "not_valid": [
                 {
@@ -141,8 +151,11 @@ def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
 
     def compared(pairs: Iterable[contrasts.Contrast], noise: Mapping[str, float]) -> tuple[Comparison, ...]:
         yardstick = Yardstick.of_percent(percent, noise)
-        return tuple(
-            compare(
+        families: dict[str, list[Comparison]] = {}
+        for pair in pairs:
+            if pair.of.metric in OPTIONAL and not {pair.of, pair.against} <= set(rounds):
+                continue
+            found = compare(
                 factor=pair.factor,
                 label=pair.label,
                 path=pair.path.value,
@@ -152,8 +165,8 @@ def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
                 limited=limited,
                 yardstick=yardstick,
             )
-            for pair in pairs
-        )
+            families.setdefault(pair.factor, []).append(found)
+        return tuple(each for family in families.values() for each in as_family(family))
 
     twins = control(
         compared(contrasts.equal_pairs(configurations), {}), float(suite["thresholds"]["noise_percent"])
@@ -187,5 +200,6 @@ def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
             )
         ),
         answer=answer(configurations, default, first_packet, factors, measures),
+        gates=rule([gate(text) for text in suite["thresholds"].get("gates", ())], default, measures, factors),
         timing=timing.timing(run, cells),
     )

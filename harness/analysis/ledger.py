@@ -147,7 +147,9 @@ def _ledger(configuration: Configuration, totals: list[dict[str, float]]) -> Led
 def _totals(case: Case) -> dict[str, float]:
     """One cell's counters; what a source does not hold is left out."""
     totals: dict[str, float] = {
-        "requests": sum(case.samples.rows.values()) - case.samples.rows.get("transfer", 0)
+        "requests": sum(
+            rows for stage, rows in case.samples.rows.items() if not stage.startswith(("transfer", "rtt"))
+        )
     }
     for read in (_answers, _rules, _conntrack, _proxies, _wire):
         try:

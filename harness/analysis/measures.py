@@ -28,7 +28,7 @@ class Metric:
     name: str
     title: str
     unit: str
-    """Of the values in findings: `s`, `requests/s`, `bit/s`."""
+    """Of the values in findings: `s`, `requests/s`, `connections/s`, `bit/s`."""
     stage: str
     lower_is_better: bool = True
 
@@ -51,8 +51,33 @@ METRICS = {
         Metric(
             name="transfer", title="bulk throughput", unit="bit/s", stage="transfer", lower_is_better=False
         ),
+        Metric(name="rtt", title="round trip of 128 bytes", unit="s", stage="rtt"),
+        Metric(
+            name="requests.alone",
+            title="requests per second on one connection",
+            unit="requests/s",
+            stage="requests-alone",
+            lower_is_better=False,
+        ),
+        Metric(
+            name="transfer.alone",
+            title="bulk throughput of one stream",
+            unit="bit/s",
+            stage="transfer-alone",
+            lower_is_better=False,
+        ),
+        Metric(
+            name="connects",
+            title="new connections per second",
+            unit="connections/s",
+            stage="connects",
+            lower_is_better=False,
+        ),
     )
 }
+OPTIONAL = ("rtt", "requests.alone", "transfer.alone", "connects")
+"""Metrics of stages that most suites leave out; where one was not measured, nothing is said of it."""
+
 FIRST = {State.COLD: "first.cold", State.WARM: "first.warm", State.NEW: "first.new"}
 """First state -> its metric."""
 
@@ -72,7 +97,7 @@ class Measured:
 def metrics_of(configuration: Configuration) -> list[str]:
     """The metrics that exist for a configuration, in the order of the report."""
     first = [FIRST[state] for state in configuration.states if state in FIRST]
-    return [*first, "steady", "rate", "requests", "transfer"]
+    return [*first, "steady", "rate", "requests", "transfer", *OPTIONAL]
 
 
 def measure(frames: Mapping[str, pd.DataFrame]) -> Iterator[Measured]:
@@ -86,9 +111,18 @@ def measure(frames: Mapping[str, pd.DataFrame]) -> Iterator[Measured]:
     if "rate" in frames:
         yield from _latency("rate", _seconds(_good(frames["rate"]), "intended_ns"))
     if "requests" in frames:
-        yield from _throughput(frames["requests"])
+        yield from _throughput("requests", frames["requests"])
     if "transfer" in frames:
-        yield from _bulk(frames["transfer"])
+        yield from _bulk("transfer", frames["transfer"])
+    if "rtt" in frames:
+        good = _good(frames["rtt"])
+        yield from _latency("rtt", ((good["end_ns"] - good["start_ns"]) / 1e9).to_numpy(dtype=float))
+    if "requests-alone" in frames:
+        yield from _throughput("requests.alone", frames["requests-alone"])
+    if "transfer-alone" in frames:
+        yield from _bulk("transfer.alone", frames["transfer-alone"])
+    if "connects" in frames:
+        yield from _throughput("connects", frames["connects"])
 
 
 def probe_costs(samples: pd.DataFrame, load: Load) -> dict[State, float]:
@@ -128,20 +162,20 @@ def _latency(metric: str, seconds: Values) -> Iterator[Measured]:
         yield Measured(metric=metric, value=float(np.median(seconds)), samples=seconds, n=len(seconds))
 
 
-def _throughput(samples: pd.DataFrame) -> Iterator[Measured]:
+def _throughput(metric: str, samples: pd.DataFrame) -> Iterator[Measured]:
     """Answers per second between the first request's start and the last answer's end, ends included once."""
     good = _good(samples)
     if len(good) < LEAST_SAMPLES:
         return
     window_s = (good["end_ns"].max() - good["start_ns"].min()) / 1e9
-    yield Measured(metric="requests", value=len(good) / window_s, samples=np.empty(0), n=len(good))
+    yield Measured(metric=metric, value=len(good) / window_s, samples=np.empty(0), n=len(good))
 
 
-def _bulk(samples: pd.DataFrame) -> Iterator[Measured]:
+def _bulk(metric: str, samples: pd.DataFrame) -> Iterator[Measured]:
     """Payload bits per second over all streams together."""
     good = _good(samples)
     if good.empty:
         return
     window_s = (good["end_ns"].max() - good["start_ns"].min()) / 1e9
     bits = float(good["bytes"].sum()) * 8
-    yield Measured(metric="transfer", value=bits / window_s, samples=np.empty(0), n=len(good))
+    yield Measured(metric=metric, value=bits / window_s, samples=np.empty(0), n=len(good))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from harness.analysis.compare import Rounds, Side
 from harness.analysis.judge import JudgedCell, by_configuration
-from harness.analysis.measures import METRICS, Values, metrics_of
-from harness.analysis.statistics import Estimate, estimate, percentile, samples_needed
+from harness.analysis.measures import METRICS, OPTIONAL, Values, metrics_of
+from harness.analysis.statistics import (
+    Estimate,
+    Percentile,
+    estimate,
+    pooled_percentile,
+    samples_needed,
+)
 from harness.plan.model import Configuration
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
@@ -30,6 +36,8 @@ class Measure:
     """Samples behind it, all rounds together."""
     pooled: Values
     """Latencies of all valid cells, seconds, sorted; empty for throughput."""
+    percentiles: Mapping[str, Percentile | None]
+    """Of the pooled latencies; None where the samples are too few for one. Empty for throughput."""
     at_least: str
     """Why throughput is at least (latency at most) this: the load generator was the limit. Mostly empty."""
 
@@ -37,10 +45,6 @@ class Measure:
     def side(self) -> Side:
         """Its name in comparisons."""
         return Side(configuration=self.configuration.key, metric=self.metric)
-
-    def quantiles(self) -> dict[str, float | None]:
-        """Percentiles of the pooled latencies; None where the samples are too few for one."""
-        return {name: percentile(self.pooled, quantile) for name, quantile in QUANTILES.items()}
 
     @property
     def shown(self) -> Estimate | None:
@@ -57,7 +61,7 @@ class Measure:
             "unit": METRICS[self.metric].unit,
             "value": self.shown.document() if self.shown else None,
             "samples": self.n,
-            "percentiles": self.quantiles() if len(self.pooled) else {},
+            "percentiles": {name: asdict(each) if each else None for name, each in self.percentiles.items()},
             "per_round": {str(number): value for number, value in self.per_round.items()},
             "at_least": self.at_least,
         }
@@ -68,7 +72,9 @@ def over_rounds(cells: Sequence[JudgedCell]) -> Iterable[Measure]:
     for configuration, group in by_configuration(list(cells)):
         usable = [cell for cell in group if cell.usable]
         for metric in metrics_of(configuration):
-            yield _measure(configuration, metric, [cell for cell in usable if metric in cell.measured])
+            measured = [cell for cell in usable if metric in cell.measured]
+            if measured or metric not in OPTIONAL:
+                yield _measure(configuration, metric, measured)
 
 
 def _measure(configuration: Configuration, metric: str, cells: list[JudgedCell]) -> Measure:
@@ -83,13 +89,19 @@ def _measure(configuration: Configuration, metric: str, cells: list[JudgedCell])
         free = cells
     found = {cell.stored.record.cell.round: cell.measured[metric] for cell in free}
     per_round = {number: each.value for number, each in sorted(found.items())}
-    pooled = [each.samples for each in found.values() if len(each.samples)]
+    by_round = [each.samples for each in found.values() if len(each.samples)]
+    pooled = np.sort(np.concatenate(by_round)) if by_round else np.empty(0)
     return Measure(
         configuration=configuration,
         metric=metric,
         estimate=estimate(list(per_round.values())) if per_round else None,
         per_round=per_round,
         n=sum(each.n for each in found.values()),
-        pooled=np.sort(np.concatenate(pooled)) if pooled else np.empty(0),
+        pooled=pooled,
+        percentiles={
+            name: pooled_percentile(pooled, by_round, quantile)
+            for name, quantile in QUANTILES.items()
+            if by_round
+        },
         at_least=at_least,
     )

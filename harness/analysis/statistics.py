@@ -1,4 +1,10 @@
-"""Medians over rounds with exact intervals, and percentiles where there are samples enough."""
+"""Values over rounds with exact intervals, chance, and percentiles where there are samples enough.
+
+Two intervals, both exact, neither asking what the noise looks like. `estimate` inverts the sign test: it
+holds the median of any distribution, as a metric's own values need, which are skewed. `shift` inverts the
+signed-rank test: it asks for symmetry, which differences of two equal things have by construction, and is
+narrower. At 10 rounds the sign interval would flag 2.1 % of equal pairs and the signed-rank one 4.9 %.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +16,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.stats import binom, norm
+from scipy.stats import t as student
 
 CONFIDENCE = 0.95
 """Least coverage of an interval. With few rounds the exact one is higher, and the report says how high."""
+EXACT = 2500
+"""Largest n m for which the rank-sum distribution is counted out: 50 rounds against 50, a quarter second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +30,7 @@ class Estimate:
     """A median over rounds, with an interval where there are rounds enough for one."""
 
     median: float
+    """Of a shift: the Hodges-Lehmann estimate, the median of the means of all pairs of rounds."""
     low: float | None
     high: float | None
     coverage: float | None
@@ -84,6 +94,156 @@ def estimate(values: Sequence[float] | NDArray[np.float64]) -> Estimate:
     )
 
 
+@cache
+def shift_rank(n: int) -> tuple[int, float] | None:
+    """Which of the ordered Walsh averages of n values bound their centre.
+
+    Returns:
+        k (1 is the least average) and the coverage, for the narrowest interval of at least 95 %; None
+        below 6 values.
+
+    Source: Hollander, Wolfe, Chicken, Nonparametric Statistical Methods, section 3.3.
+    """
+    below = np.cumsum(_signed_rank(n))
+    rank = int(np.searchsorted(2 * below, 1 - CONFIDENCE, side="right"))
+    return (rank, 1 - 2 * float(below[rank - 1])) if rank else None
+
+
+def _signed_rank(n: int) -> NDArray[np.float64]:
+    """Probability of each value, 0 to n (n + 1) / 2, of the signed-rank statistic without an effect."""
+    found = np.ones(1)
+    for rank in range(1, n + 1):
+        longer = np.zeros(len(found) + rank)
+        longer[: len(found)] = found / 2
+        longer[rank:] += found / 2
+        found = longer
+    return found
+
+
+def walsh_averages(values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of every pair of values, each with itself included, sorted."""
+    array = np.asarray(values, dtype=float)
+    first, second = np.triu_indices(len(array))
+    return np.sort((array[first] + array[second]) / 2)
+
+
+def shift(values: Sequence[float] | NDArray[np.float64]) -> Estimate:
+    """The centre of paired differences, one per round, with the exact signed-rank interval.
+
+    Raises:
+        ValueError: There are no values.
+    """
+    averages = walsh_averages(values)
+    if not len(averages):
+        raise ValueError("no rounds, no estimate")
+    found = shift_rank(len(values))
+    return Estimate(
+        median=float(np.median(averages)),
+        low=float(averages[found[0] - 1]) if found else None,
+        high=float(averages[-found[0]]) if found else None,
+        coverage=round(found[1], 4) if found else None,
+        rounds=len(values),
+    )
+
+
+@cache
+def between_rank(n: int, m: int) -> tuple[int, float] | None:
+    """Which of the n m ordered differences of two independent samples bound the shift between them.
+
+    Returns:
+        k (1 is the least difference) and the coverage, for the narrowest interval of at least 95 %; None
+        where even the widest covers less, as with 3 rounds on each side.
+
+    Source: Hollander, Wolfe, Chicken, section 4.3. Exact while n m is at most `EXACT`, beyond that by
+    the normal approximation, whose error is then below a thousandth.
+    """
+    if n * m > EXACT:
+        mean, deviation = n * m / 2, math.sqrt(n * m * (n + m + 1) / 12)
+        rank = math.floor(mean - float(norm.isf((1 - CONFIDENCE) / 2)) * deviation)
+        return rank, 1 - 2 * float(norm.cdf((rank - 0.5 - mean) / deviation))
+    below = np.cumsum(_rank_sum(n, m))
+    rank = int(np.searchsorted(2 * below, 1 - CONFIDENCE, side="right"))
+    return (rank, 1 - 2 * float(below[rank - 1])) if rank else None
+
+
+def _rank_sum(n: int, m: int) -> NDArray[np.float64]:
+    """Probability of each value, 0 to n m, of the Mann-Whitney statistic: a Gaussian binomial's terms."""
+    terms = [1] + [0] * (n * m)
+    for step in range(1, m + 1):
+        for index in range(n * m, n + step - 1, -1):
+            terms[index] -= terms[index - n - step]
+        for index in range(step, n * m + 1):
+            terms[index] += terms[index - step]
+    total = math.comb(n + m, m)
+    return np.array([term / total for term in terms])
+
+
+def shift_between(of: NDArray[np.float64], against: NDArray[np.float64]) -> Estimate | None:
+    """How far one sample lies above another, independent one, with the exact rank-sum interval.
+
+    Returns:
+        None where a side is empty.
+    """
+    if not len(of) or not len(against):
+        return None
+    differences = np.sort(np.subtract.outer(of, against).ravel())
+    found = between_rank(len(of), len(against))
+    return Estimate(
+        median=float(np.median(differences)),
+        low=float(differences[found[0] - 1]) if found else None,
+        high=float(differences[-found[0]]) if found else None,
+        coverage=round(found[1], 4) if found else None,
+        rounds=min(len(of), len(against)),
+    )
+
+
+def chance_between(of: NDArray[np.float64], against: NDArray[np.float64]) -> float | None:
+    """As `chance`, of two independent samples: Welch's two-sided p; None below two values a side."""
+    if min(len(of), len(against)) < 2:
+        return None
+    errors = np.array([of.var(ddof=1) / len(of), against.var(ddof=1) / len(against)])
+    apart = abs(float(of.mean() - against.mean()))
+    if not errors.any():
+        return 1.0 if apart == 0 else 0.0
+    freedom = errors.sum() ** 2 / (errors**2 / (len(of) - 1, len(against) - 1)).sum()
+    return float(2 * student.sf(apart / math.sqrt(errors.sum()), freedom))
+
+
+def dominance(of: NDArray[np.float64], against: NDArray[np.float64]) -> float:
+    """Effect size of two independent samples: 1 when every value of one exceeds every one of the other.
+
+    Source: Cliff, Dominance statistics, Psychological Bulletin 1993.
+    """
+    return float(np.mean(np.sign(np.subtract.outer(of, against))))
+
+
+def chance(values: Sequence[float] | NDArray[np.float64]) -> float | None:
+    """How often equal things would differ as much as these paired differences: Student's two-sided p.
+
+    Only this p goes through Holm's procedure. The exact test has no small ones: with 6 rounds its least
+    is 1/32, so no effect however large would stand in a family of two. The calibration holds Student's
+    against noise that was measured.
+
+    Returns:
+        None below two values.
+    """
+    array = np.asarray(values, dtype=float)
+    if len(array) < 2:
+        return None
+    error = float(array.std(ddof=1)) / math.sqrt(len(array))
+    if error == 0:
+        return 1.0 if array[0] == 0 else 0.0
+    return float(2 * student.sf(abs(float(array.mean())) / error, len(array) - 1))
+
+
+def rank_biserial(values: Sequence[float] | NDArray[np.float64]) -> float:
+    """Effect size of paired differences: 1 when every round says more, -1 when every round says less.
+
+    Source: Kerby, The simple difference formula, 2014.
+    """
+    return float(np.mean(np.sign(walsh_averages(values))))
+
+
 def samples_needed(quantile: float) -> int:
     """How many samples a percentile needs so that ten of them lie beyond it: 20 for p50, 1,000 for p99."""
     return math.ceil(round(10 / (1 - quantile), 6))
@@ -97,3 +257,49 @@ def percentile(values: NDArray[np.float64], quantile: float) -> float | None:
     if len(values) < samples_needed(quantile):
         return None
     return float(np.quantile(values, quantile, method="higher"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percentile:
+    """A percentile of all rounds' samples together, with an interval where there are rounds enough."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+def pooled_percentile(
+    pooled: NDArray[np.float64], rounds: Sequence[NDArray[np.float64]], quantile: float
+) -> Percentile | None:
+    """A percentile whose interval knows that samples of one round share its weather.
+
+    The share of samples below the percentile is a ratio over rounds; its 95 % interval, from how much
+    the rounds' shares differ, is read off the pooled samples.
+
+    Args:
+        pooled: All samples, sorted.
+        rounds: The same samples by round, in any order.
+
+    Returns:
+        None where the samples are too few for the percentile.
+
+    Source: Woodruff, Confidence intervals for medians and other position measures, JASA 1952; with
+    rounds as clusters: Francisco and Fuller, Annals of Statistics 1991.
+    """
+    value = percentile(pooled, quantile)
+    if value is None:
+        return None
+    if interval_rank(len(rounds)) is None:
+        return Percentile(value=value, low=None, high=None)
+    sizes = np.array([len(each) for each in rounds], dtype=float)
+    below = np.array([np.count_nonzero(each <= value) for each in rounds], dtype=float)
+    spread = below - sizes * (below.sum() / sizes.sum())
+    count = len(rounds)
+    error = math.sqrt(count / (count - 1) * float(spread @ spread)) / float(sizes.sum())
+    reach = float(student.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
+    low, high = quantile - reach, quantile + reach
+    return Percentile(
+        value=value,
+        low=float(np.quantile(pooled, low, method="lower")) if low > 0 else None,
+        high=float(np.quantile(pooled, high, method="higher")) if high < 1 else None,
+    )

@@ -8,6 +8,7 @@ _SCALES = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")),
     "bit/s": ((1e9, "Gb/s"), (1e6, "Mb/s"), (1e3, "kb/s")),
     "requests/s": ((1.0, "req/s"),),
+    "connections/s": ((1.0, "conn/s"),),
 }
 
 

@@ -19,25 +19,29 @@ STAGES = {"rate": "rate_s", "requests": "requests_s", "transfer": "transfer_s"}
 def timing(run: StoredRun, cells: Sequence[JudgedCell]) -> dict[str, Any]:
     """Planned and real seconds, and the costs that the next plan can predict with.
 
-    `cells_s` runs from the first cell's start to the last one's end, as `predicted_s` does.
+    `cells_s` runs from the first cell's start to the last one's end, as `predicted_s` does; where a run
+    was gone on with, the pauses between its sessions are no part of it: it is the sum over the cells.
     """
     records = [cell.stored.record for cell in cells]
     starts = [record.started.monotonic_ns for record in records]
     ends = [record.ended.monotonic_ns for record in records]
+    whole_ns = max(ends) - min(starts) if records else 0
+    if run.manifest.sessions:
+        whole_ns = sum(end - start for start, end in zip(starts, ends, strict=True))
     switches = [record.timing["switch_s"] for record in records if "switch_s" in record.timing]
     return {
         "predicted_s": run.plan.predicted_s,
-        "cells_s": round((max(ends) - min(starts)) / 1e9, 3) if records else 0.0,
+        "cells_s": round(whole_ns / 1e9, 3),
         "measured_all": len({record.cell.index for record in records}) == len(run.plan.cells),
         "switch_s": {"median": _median(switches), "max": round(max(switches), 4)} if switches else None,
-        "costs": _costs(run.plan.load, cells),
+        "costs": _costs(run.plan.load, cells, resumed=bool(run.manifest.sessions)),
         **run.manifest.timing,
     }
 
 
-def _costs(load: Load, cells: Sequence[JudgedCell]) -> dict[str, float]:
+def _costs(load: Load, cells: Sequence[JudgedCell], *, resumed: bool) -> dict[str, float]:
     found: dict[str, list[float]] = {}
-    after = _after(cells)
+    after = 0.0 if resumed else _after(cells)
     for cell in cells:
         record = cell.stored.record
         # writing thousands of rules is a cost of its own

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +21,17 @@ EngineName = Annotated[
     ),
 ]
 """`engine: EngineName = ""`: every verb that makes a testbed has it."""
+
+
+Junit = Annotated[
+    Path | None, typer.Option("--junit", metavar="FILE", help="Write what was judged as JUnit XML.")
+]
+"""`junit: Junit = None`: every verb that judges has it."""
+
+Annotate = Annotated[
+    bool, typer.Option("--annotate", help="Print GitHub annotations for failures, on standard error.")
+]
+"""`annotate: Annotate = False`: every verb that judges has it."""
 
 
 def emit(document: Any) -> None:

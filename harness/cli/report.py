@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli._output import Json, emit, note, say
-from harness.errors import ExitCode
+from harness.cli._output import Annotate, Json, Junit
 
 
 def command(
@@ -17,20 +16,13 @@ def command(
     ] = "latest",
     *,
     results: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("results"),
+    junit: Junit = None,
+    annotate: Annotate = False,
     json: Json = False,
 ) -> int:
     """Analyse a run from its samples and evidence alone; write findings, report and summary anew."""
     from harness.analysis.findings import analyse  # noqa: PLC0415  # pandas and plotly are not for --help
-    from harness.report import save, summary  # noqa: PLC0415
+    from harness.cli._findings import tell  # noqa: PLC0415
     from harness.results.read import find_run, read  # noqa: PLC0415
 
-    stored = read(find_run(run, results))
-    findings = analyse(stored)
-    page = save(findings, stored.folder)
-    if json:
-        emit(findings.document())
-        note(f"report: {page}")
-    else:
-        say(summary(findings))
-        say(f"report: {page}")
-    return ExitCode.INVALID if findings.invalid else ExitCode.OK
+    return tell(analyse(read(find_run(run, results))), json=json, junit=junit, annotate=annotate)

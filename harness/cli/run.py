@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli import PROGRAM
-from harness.cli._output import EngineName, Json, emit, note, say
-from harness.errors import ExitCode
+from harness.cli._output import Annotate, EngineName, Json, Junit, note
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.run.story import Request
+
+SUITE = "quick"
+ROUNDS_AT_ONCE = 2
+"""Rounds that `--until-width` adds before it looks again: a testbed goes up and down for each look."""
 
 
 def command(
-    suite: Annotated[str, typer.Argument(help="A suite's name in suites/, or a file.")] = "quick",
+    suite: Annotated[str, typer.Argument(help="A suite's name in suites/, or a file.")] = "",
     *,
     engine: EngineName = "",
     override: Annotated[
@@ -24,60 +34,143 @@ def command(
     seed: Annotated[
         int | None, typer.Option(help="Order of the cells; the suite's or a new one by default.")
     ] = None,
+    resume: Annotated[
+        str, typer.Option(metavar="RUN", help="Go on with a run: measure the cells that are left.")
+    ] = "",
+    append: Annotated[
+        int, typer.Option(metavar="N", min=0, help="With --resume: add N rounds to the plan.")
+    ] = 0,
+    until_width: Annotated[
+        str,
+        typer.Option(
+            metavar="5%", help="Add rounds until the first packet's intervals are no wider to either side."
+        ),
+    ] = "",
+    until_minutes: Annotated[float, typer.Option(min=0, help="Add no rounds after so many minutes.")] = 30.0,
     results: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("results"),
+    junit: Junit = None,
+    annotate: Annotate = False,
     json: Json = False,
 ) -> int:
     """Measure a suite and write its report; the testbed is made for the run and removed after it."""
     # pydantic, duckdb, pandas and plotly take seconds that `--help` and the other verbs need not pay.
     from harness.analysis.findings import analyse  # noqa: PLC0415
-    from harness.plan.order import plan  # noqa: PLC0415
-    from harness.report import save, summary  # noqa: PLC0415
-    from harness.results import layout  # noqa: PLC0415
+    from harness.analysis.width import headline_width  # noqa: PLC0415
+    from harness.cli._findings import tell  # noqa: PLC0415
     from harness.results.read import read  # noqa: PLC0415
     from harness.run.interrupts import Interrupted, interrupts  # noqa: PLC0415
     from harness.run.progress import display  # noqa: PLC0415
-    from harness.run.story import Request, carry_out  # noqa: PLC0415
-    from harness.suite import load_suite  # noqa: PLC0415
+    from harness.run.story import carry_out  # noqa: PLC0415
     from harness.testbed import leftovers  # noqa: PLC0415
-    from harness.testbed.checks import preflight  # noqa: PLC0415
     from harness.testbed.lock import MeasuringLock  # noqa: PLC0415
-    from harness.topology.allocator import resolve  # noqa: PLC0415
 
-    loaded = load_suite(suite, override or [])
-    topology = resolve(loaded.topology)
-    laid_out = plan(loaded, seed=seed)
-    again = [PROGRAM, "run", suite, "--seed", str(laid_out.seed)]
-    again += [part for each in override or [] for part in ("-s", each)]
-    for line in loaded.notes:
-        note(f"note: {line}")
+    width = _share(until_width) if until_width else None
+    if append and not resume:
+        raise UsageError("run --append: which run? name it with --resume RUN")
+    if resume and (suite or override or seed is not None):
+        raise UsageError("run --resume: the run has its suite, overrides and seed already; leave them out")
     warning = leftovers.warning()
     if warning:
         note(warning)
-    chosen = preflight(engine)
-    with MeasuringLock():
-        request = Request(
-            run=layout.run_id(loaded.name, datetime.now(UTC)),
-            suite=loaded,
-            plan=laid_out,
-            topology=topology,
-            choice=chosen,
-            command=(*again, "--engine", chosen.name),
-            results=results,
-        )
-        note(shlex.join(request.command))
-        folder = results / request.run
-        code = 0
-        with interrupts() as asked, display() as shown:
-            try:
-                carry_out(request, shown, asked)
-            except Interrupted as exc:
-                note(f"{exc}: what was measured is in {folder}")
-                code = exc.exit_code
-    findings = analyse(read(folder))
-    page = save(findings, folder)
-    if json:
-        emit(findings.document())
+    if resume:
+        request = _resumed(resume, results, engine, append)
     else:
-        say(summary(findings))
-        say(f"report: {page}")
-    return code or (ExitCode.INVALID if findings.invalid else ExitCode.OK)
+        request = _new(suite or SUITE, override or [], seed, engine, results)
+    folder, code, deadline = request.results / request.run, 0, time.monotonic() + until_minutes * 60
+    with MeasuringLock(), interrupts() as asked:
+        note(shlex.join(request.command))
+        try:
+            while True:
+                with display() as shown:
+                    carry_out(request, shown, asked)
+                if width is None:
+                    break
+                reached = headline_width(analyse(read(folder)))
+                said = "no interval yet" if reached is None else f"{reached:.1%} to a side"
+                if (reached is not None and reached <= width) or time.monotonic() >= deadline:
+                    note(f"--until-width {until_width}: {said} after {request.plan.rounds} rounds")
+                    break
+                note(f"{said}, more than {width:.1%}: {ROUNDS_AT_ONCE} rounds more")
+                request = _longer(folder, request)
+        except Interrupted as exc:
+            note(f"{exc}: what was measured is in {folder}; `{PROGRAM} run --resume {request.run}` goes on")
+            code = exc.exit_code
+    found = tell(analyse(read(folder)), json=json, junit=junit, annotate=annotate)
+    return code or found
+
+
+def _new(suite: str, overrides: list[str], seed: int | None, engine: str, results: Path) -> Request:
+    from harness.plan.order import plan  # noqa: PLC0415
+    from harness.results import layout  # noqa: PLC0415
+    from harness.run.story import Request  # noqa: PLC0415
+    from harness.suite import load_suite  # noqa: PLC0415
+    from harness.testbed.checks import preflight  # noqa: PLC0415
+    from harness.topology.allocator import resolve  # noqa: PLC0415
+
+    loaded = load_suite(suite, overrides)
+    topology = resolve(loaded.topology)
+    laid_out = plan(loaded, seed=seed)
+    for line in loaded.notes:
+        note(f"note: {line}")
+    chosen = preflight(engine)
+    again = [PROGRAM, "run", suite, "--seed", str(laid_out.seed)]
+    again += [part for each in overrides for part in ("-s", each)]
+    return Request(
+        run=layout.run_id(loaded.name, datetime.now(UTC)),
+        suite=loaded,
+        plan=laid_out,
+        topology=topology,
+        choice=chosen,
+        command=(*again, "--engine", chosen.name),
+        results=results,
+    )
+
+
+def _resumed(run: str, results: Path, engine: str, append: int) -> Request:
+    from harness.results import environment  # noqa: PLC0415
+    from harness.results.read import find_run, read  # noqa: PLC0415
+    from harness.run.resume import check_same_place, continued  # noqa: PLC0415
+    from harness.run.story import Request  # noqa: PLC0415
+    from harness.suite import load_suite  # noqa: PLC0415
+    from harness.testbed.checks import preflight  # noqa: PLC0415
+    from harness.topology.allocator import resolve  # noqa: PLC0415
+
+    stored = read(find_run(run, results))
+    manifest = stored.manifest
+    if engine and engine != manifest.engine:
+        raise UsageError(f"resume {manifest.run}: it was measured on {manifest.engine}, not on {engine}")
+    suite = load_suite(manifest.suite["file"], manifest.suite["overrides"])
+    laid_out = continued(stored, suite, append=append)
+    check_same_place(stored, environment.collect())
+    return Request(
+        run=stored.folder.name,
+        suite=suite,
+        plan=laid_out,
+        topology=resolve(suite.topology),
+        choice=preflight(manifest.engine),
+        command=(PROGRAM, "run", "--resume", manifest.run, *(("--append", str(append)) if append else ())),
+        results=stored.folder.parent,
+        before=manifest,
+        measured=frozenset(stored.latest()),
+    )
+
+
+def _longer(folder: Path, request: Request) -> Request:
+    from harness.results.read import read  # noqa: PLC0415
+    from harness.run.resume import continued  # noqa: PLC0415
+
+    stored = read(folder)
+    return replace(
+        request,
+        plan=continued(stored, request.suite, append=ROUNDS_AT_ONCE),
+        before=stored.manifest,
+        measured=frozenset(stored.latest()),
+    )
+
+
+def _share(text: str) -> float:
+    """`5%` as 0.05."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text.strip())
+    if found is None or not 0 < float(found[1]) <= 100:
+        raise UsageError(f"run --until-width: found {text!r}; a percentage was expected, as in 5%")
+    return float(found[1]) / 100

@@ -15,6 +15,7 @@ from harness.testbed.checks import preflight
 from harness.testbed.leftovers import Standing
 from harness.testbed.lock import MeasuringLock
 from harness.testbed.testbed import Testbed
+from harness.topology.model import Host, Pod
 
 
 def command(
@@ -70,7 +71,9 @@ def command(
         "seconds": round(bed.up_s, 3),
         "stages": {name: round(seconds, 3) for name, seconds in bed.stages_s.items()},
         "nodes": {node.name: str(node.address) for node in topology.nodes},
-        "pods": {pod.name: {"node": pod.node, "address": str(pod.address)} for pod in topology.pods},
+        "pods": {
+            pod.name: {"node": pod.node, "address": str(pod.address), **_ipv6(pod)} for pod in topology.pods
+        },
         "hosts": {host.name: str(host.address) for host in topology.hosts},
     }
     if json:
@@ -78,11 +81,19 @@ def command(
         return
     say(f"testbed {bed.run_id} is up on {chosen.name} after {bed.up_s:.1f} s")
     rows = [
-        (pod.name, pod.node, str(pod.address), "captured" if pod.captured else "-") for pod in topology.pods
+        (pod.name, pod.node, _addresses(pod), "captured" if pod.captured else "-") for pod in topology.pods
     ]
-    rows += [(host.name, "-", str(host.address), "-") for host in topology.hosts]
+    rows += [(host.name, "-", _addresses(host), "-") for host in topology.hosts]
     say(table(("name", "node", "address", ""), rows))
     say("\nambientbench exec POD -- COMMAND runs something beside a pod; ambientbench down removes it all")
+
+
+def _ipv6(pod: Pod) -> dict[str, str]:
+    return {"address6": str(pod.address6)} if pod.address6 is not None else {}
+
+
+def _addresses(member: Pod | Host) -> str:
+    return " ".join(str(member.address_of(family)) for family in member.families)
 
 
 def _level(dataplane: str, asked: Interception | None, default: Interception) -> Interception:

@@ -2,7 +2,8 @@
 
 labels: names of configurations, paths and metrics as shown. tables: the tables that all three show.
 figures: one file per figure, each with its table twin. page: the self-contained HTML file.
-terminal, markdown: the short form. No function here computes a result: that is `harness.analysis`.
+terminal, markdown: the short form. changes: runs held against each other. ci: JUnit, annotations, a cap.
+exports: other tools' formats. No function here computes a result: that is `harness.analysis`.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode, State
+from harness.topology.model import IpFamily
 
 PATH_ORDER = (Path.SAME_NODE, Path.CROSS_NODE, Path.OUT_OF_MESH, Path.INTO_MESH)
 
@@ -29,6 +30,11 @@ SIGNS = {
     "saves": "▼",
     "no difference": "=",
     "inconclusive": "?",
+    "met": "✓",
+    "missed": "✗",
+    "worse": "▲",
+    "better": "▼",
+    "same": "=",
     "valid": "✓",
     "invalid": "✗",
     "unknown": "?",
@@ -44,15 +50,20 @@ SIGNS = {
 def configuration(found: Configuration) -> str:
     """A configuration's name beside its path's: `redirect, reuse off`."""
     if found.dataplane == "none":
-        return LEVELS[Interception.NONE]
-    parts = [LEVELS[found.interception]]
-    if found.reuse is Reuse.OFF:
-        parts.append("reuse off")
+        return LEVELS[Interception.NONE] + _family(found)
+    parts = [] if found.dataplane == "pyztunnel" else [found.dataplane]
+    parts.append(LEVELS[found.interception])
+    if found.reuse is not Reuse.ON:
+        parts.append(f"reuse {found.reuse.value.replace('-', ', ')}")
     if found.same_node is SameNode.PLAINTEXT:
         parts.append("same node in plaintext")
     if found.filler_rules:
         parts.append(f"{found.filler_rules:,} filler rules")
-    return ", ".join(parts)
+    return ", ".join(parts) + _family(found)
+
+
+def _family(found: Configuration) -> str:
+    return ", IPv6" if found.ip_family is IpFamily.IPV6 else ""
 
 
 def ordered(configurations: tuple[Configuration, ...]) -> list[Configuration]:

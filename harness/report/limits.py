@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.analysis.findings import Findings
+from harness.dataplanes import known, named
 from harness.suite.model import ROUNDS_FOR_AN_INTERVAL
 
 
@@ -30,6 +31,8 @@ def limits(findings: Findings) -> list[str]:
             "asyncio and "
             "h2, not of ambient mode; what carries over is how configurations of the same proxy differ.",
         )
+    for name in sorted(dataplanes & set(known())):
+        found += [f"{name}: {remark}." for remark in named(name).REMARKS]
     cores = host.get("cores_usable") or host.get("cores")
     if isinstance(cores, int) and cores < 8:
         found.append(

@@ -12,43 +12,44 @@ from harness.report import labels, tables
 def markdown(findings: Findings) -> str:
     """The same answer and figures as the page's first screen."""
     manifest = findings.run.manifest
-    lines = [
-        f"# {_plain(manifest.run)}",
+    written = [
+        f"# {plain(manifest.run)}",
         "",
         (
-            f"Suite `{_plain(manifest.suite['name'])}` on {_plain(manifest.engine)}, "
+            f"Suite `{plain(manifest.suite['name'])}` on {plain(manifest.engine)}, "
             f"{manifest.status.value}. "
-            f"{tables.cells(findings)}; {_plain(findings.control.check.reason)}."
+            f"{tables.cells(findings)}; {plain(findings.control.check.reason)}."
         ),
         "",
     ]
     if manifest.reason:
-        lines += [f"> {_plain(manifest.reason)}", ""]
-    lines += [*_table(tables.headline_table(findings)), ""]
+        written += [f"> {plain(manifest.reason)}", ""]
+    written += [*lines(tables.headline_table(findings)), ""]
+    if findings.gates:
+        written += ["## Thresholds", "", *lines(tables.gates(findings)), ""]
     for each in findings.answer:
-        lines += [
+        written += [
             f"**{each.question}** {' · '.join(f'{labels.SIGNS[word]} {word}' for word in each.verdicts)}",
             "",
-            _plain(each.sentence),
+            plain(each.sentence),
             "",
         ]
-    lines += [
+    written += [
         "<details><summary>All configurations</summary>",
         "",
-        *_table(tables.overview(findings)),
+        *lines(tables.overview(findings)),
         "",
         "</details>",
         "",
     ]
-    lines += ["<details><summary>Claims</summary>", "", *_table(_claims(findings)), "", "</details>", ""]
+    written += ["<details><summary>Claims</summary>", "", *lines(_claims(findings)), "", "</details>", ""]
     failed = [cell for cell in findings.cells if cell.last and cell.verdict.status.value != "valid"]
-    lines += [
-        f"- {cell.verdict.status.value}: `{_plain(cell.stored.folder.name)}`: "
-        f"{_plain('; '.join(cell.reasons))}"
+    written += [
+        f"- {cell.verdict.status.value}: `{plain(cell.stored.folder.name)}`: {plain('; '.join(cell.reasons))}"
         for cell in failed
     ]
-    lines += ["", f"Again: `{_plain(shlex.join(manifest.command))}`"]
-    return "\n".join(lines) + "\n"
+    written += ["", f"Again: `{plain(shlex.join(manifest.command))}`"]
+    return "\n".join(written) + "\n"
 
 
 def _claims(findings: Findings) -> tables.Table:
@@ -61,14 +62,15 @@ def _claims(findings: Findings) -> tables.Table:
     )
 
 
-def _table(table: tables.Table) -> list[str]:
+def lines(table: tables.Table) -> list[str]:
+    """A table as lines of markdown."""
     return [
         f"| {' | '.join(table.columns)} |",
         f"|{'---|' * len(table.columns)}",
-        *(f"| {' | '.join(_plain(cell) for cell in row)} |" for row in table.rows),
+        *(f"| {' | '.join(plain(cell) for cell in row)} |" for row in table.rows),
     ]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that cannot become markup: names come from files that others may have written."""
     return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", text.replace("\n", " "))

@@ -56,6 +56,7 @@ def render(findings: Findings) -> str:
         ],
         headlines=tables.headlines(findings),
         overview=tables.overview(findings),
+        gates=tables.gates(findings),
         cells=tables.cells(findings),
         counts=findings.counts(),
         ledger=_ledger(findings),

@@ -126,7 +126,8 @@ def _multiples(findings: Findings, configuration: Configuration) -> Iterator[Mul
 
 def _direct(findings: Findings, path: Path) -> str:
     for configuration in findings.configurations:
-        if configuration.path is path and configuration.dataplane == "none":
+        usual = configuration.ip_family is findings.default.ip_family
+        if configuration.path is path and configuration.dataplane == "none" and usual:
             first = shown(findings.measure(configuration, "first.new"), short=True)
             later = shown(findings.measure(configuration, "steady"), short=True)
             return f"{first}, then {later}"
@@ -140,6 +141,7 @@ def _usual(configuration: Configuration, default: Configuration) -> bool:
         and configuration.reuse is default.reuse
         and configuration.same_node is default.same_node
         and not configuration.filler_rules
+        and configuration.ip_family is default.ip_family
     )
 
 
@@ -184,6 +186,17 @@ def comparisons(found: Sequence[Comparison]) -> Table:
                 each.because,
             )
             for each in found
+        ),
+    )
+
+
+def gates(findings: Findings) -> Table:
+    """The suite's thresholds and how they ended."""
+    return Table(
+        columns=("threshold", "configuration", "outcome", "found"),
+        rows=tuple(
+            (each.text, each.configuration, f"{labels.SIGNS[each.outcome]} {each.outcome}", each.because)
+            for each in findings.gates
         ),
     )
 

@@ -15,7 +15,15 @@ from rich.text import Text
 from harness.analysis.findings import Findings
 from harness.report import labels, tables
 
-STYLES = {"costs": "red", "saves": "green", "no difference": "blue", "valid": "green", "invalid": "red bold"}
+STYLES = {
+    "costs": "red",
+    "saves": "green",
+    "no difference": "blue",
+    "valid": "green",
+    "invalid": "red bold",
+    "met": "green",
+    "missed": "red bold",
+}
 
 
 def summary(findings: Findings, *, colour: bool | None = None, width: int | None = None) -> str:
@@ -47,6 +55,9 @@ def summary(findings: Findings, *, colour: bool | None = None, width: int | None
     for each in findings.answer:
         console.print(Text.assemble((each.question, "bold"), *_spaced(each.verdicts)))
         console.print(Text(f"  {each.sentence}"), soft_wrap=False)
+    for ruling in findings.gates:
+        text = f" {ruling.text} on {ruling.configuration}: {ruling.because}"
+        console.print(Text.assemble(_verdict(ruling.outcome), text))
     for cell in findings.cells:
         if cell.last and cell.verdict.status.value != "valid":
             reason = cell.reasons[0] if cell.reasons else ""

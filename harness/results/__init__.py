@@ -2,6 +2,7 @@
 
 layout: which file is where. schema: what is in them, and its version. atomic: how they appear.
 write: `RunWriter`, in the order of a run. read: `read`, which verifies before it believes.
+baselines: excerpts of runs that are kept to be compared with.
 environment: the machine and the software that a result belongs to.
 
     results/<run>/

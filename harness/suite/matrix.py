@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import product
 
 from pydantic import TypeAdapter, ValidationError
@@ -10,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode
 from harness.suite import raw
 from harness.suite.problems import Key
+from harness.topology.model import IpFamily
 
 Complain = Callable[[Key, str, str, str], None]
 """Takes a key, what was found there, what is allowed, and the word that may be misspelt."""
@@ -21,21 +23,21 @@ _TYPES: dict[str, tuple[TypeAdapter[object], str]] = {
     "reuse": (TypeAdapter(Reuse), ", ".join(Reuse)),
     "same_node": (TypeAdapter(SameNode), ", ".join(SameNode)),
     "filler_rules": (TypeAdapter(int), "integer, 0 to 50000"),
+    "ip_family": (TypeAdapter(IpFamily), ", ".join(IpFamily)),
 }
 
 
 def simplest(configuration: Configuration) -> Configuration:
     """The same configuration without the factors that do nothing in it, so that it has one name only."""
     if configuration.dataplane == "none":
-        return Configuration(path=configuration.path, dataplane="none", interception=Interception.NONE)
-    if configuration.same_node is not SameNode.HBONE and configuration.path is not Path.SAME_NODE:
         return Configuration(
             path=configuration.path,
-            dataplane=configuration.dataplane,
-            interception=configuration.interception,
-            reuse=configuration.reuse,
-            filler_rules=configuration.filler_rules,
+            dataplane="none",
+            interception=Interception.NONE,
+            ip_family=configuration.ip_family,
         )
+    if configuration.same_node is not SameNode.HBONE and configuration.path is not Path.SAME_NODE:
+        return replace(configuration, same_node=SameNode.HBONE)
     return configuration
 
 
@@ -52,8 +54,14 @@ def configurations(
 
 
 def _block(block: raw.RawBlock) -> Iterator[Configuration]:
-    for path, dataplane, interception, reuse, same_node, filler in product(
-        block.path, block.dataplane, block.interception, block.reuse, block.same_node, block.filler_rules
+    for path, dataplane, interception, reuse, same_node, filler, ip_family in product(
+        block.path,
+        block.dataplane,
+        block.interception,
+        block.reuse,
+        block.same_node,
+        block.filler_rules,
+        block.ip_family,
     ):
         found = Configuration(
             path=path,
@@ -62,6 +70,7 @@ def _block(block: raw.RawBlock) -> Iterator[Configuration]:
             reuse=reuse,
             same_node=same_node,
             filler_rules=filler,
+            ip_family=ip_family,
         )
         if not any(_agrees(found, part) for part in block.exclude):
             yield simplest(found)

@@ -15,8 +15,8 @@ from harness.topology.model import TopologySpec
 ROUNDS_FOR_AN_INTERVAL = 6
 """Fewest rounds whose paired differences give a 95 % interval.
 
-The exact sign-test interval of n values is widest from the least to the greatest; it covers the
-median with probability 1 - 2 / 2**n, which passes 95 % at n = 6 (96.9 %).
+The exact intervals of n values (sign test, signed-rank test) are widest from the least to the greatest;
+they cover the centre with probability 1 - 2 / 2**n, which passes 95 % at n = 6 (96.9 %).
 """
 
 
@@ -36,6 +36,8 @@ class Thresholds:
     """A difference whose whole interval is smaller than this is no difference in practice."""
     noise_percent: float
     """An A/A difference above this makes the report warn: the machine was too busy to tell more."""
+    gates: tuple[str, ...] = ()
+    """What has to hold, as `harness.suite.gates.gate` reads it; else the exit code says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +75,20 @@ class Suite:
             "topology": {
                 "underlay": str(spec.underlay),
                 "pods_supernet": str(spec.pods_supernet),
+                **(
+                    {"underlay6": str(spec.underlay6), "pods_supernet6": str(spec.pods_supernet6)}
+                    if spec.underlay6 is not None
+                    else {}
+                ),
                 "nodes": [node.name for node in spec.nodes],
                 "hosts": [host.name for host in spec.hosts],
                 "pods": {
-                    pod.name: {key: value for key, value in asdict(pod).items() if key != "name"}
+                    pod.name: {
+                        key: value
+                        for key, value in asdict(pod).items()
+                        # said where it means something, so that an IPv4 suite is what it was
+                        if key != "name" and (key != "ipv6" or spec.underlay6 is not None)
+                    }
                     for pod in spec.pods
                 },
                 "policies": {policy.name: policy.document for policy in spec.policies},
@@ -92,11 +104,14 @@ class Suite:
 
     @property
     def hash(self) -> str:
-        """SHA-256 of what is measured; name, description, seed and rounds do not change what that is."""
+        """SHA-256 of what is measured; name, description, seed, rounds and gates do not change that."""
         measured = {
             key: value
             for key, value in self.document().items()
             if key not in {"name", "description", "seed", "rounds"}
+        }
+        measured["thresholds"] = {
+            key: value for key, value in measured["thresholds"].items() if key != "gates"
         }
         return hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()
 

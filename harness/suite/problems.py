@@ -184,6 +184,8 @@ def _described(schema: Mapping[str, Any], node: Mapping[str, Any]) -> str:
 def _described_string(node: Mapping[str, Any]) -> str:
     if node.get("format") == "ipv4network":
         return "IPv4 network such as 10.244.0.0/16, no host bits set"
+    if node.get("format") == "ipv6network":
+        return "IPv6 network such as fd00:10:244::/56, no host bits set"
     return str(node.get("description", f"string like {node['pattern']}")) if "pattern" in node else "string"
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from harness.plan.model import Interception, Path, Reuse, SameNode
+from harness.topology.model import IpFamily
 
 Name = Annotated[
     str,
@@ -33,6 +34,9 @@ class RawPod(Strict):
     captured: bool = Field(default=True, description="Whether its traffic goes through the node's proxy.")
     client: bool = Field(
         default=False, description="Whether it runs the load; every other pod runs the backend."
+    )
+    ipv6: bool = Field(
+        default=True, description="Whether it has IPv6 in a dual-stack topology; if not, IPv6 is off in it."
     )
 
 
@@ -62,7 +66,7 @@ class Presence(Strict):
 
 StringMatch = Exact | Prefix | Suffix | Presence
 Strings = Annotated[list[StringMatch], Field(min_length=1)]
-Networks = Annotated[list[IPv4Network], Field(min_length=1)]
+Networks = Annotated[list[IPv4Network | IPv6Network], Field(min_length=1)]
 Ports = Annotated[list[Annotated[int, Field(ge=1, le=65535)]], Field(min_length=1)]
 
 
@@ -100,11 +104,23 @@ class RawPolicy(Strict):
     rules: Annotated[list[Rule], Field(min_length=1)]
 
 
+IpFamilies = Annotated[list[IpFamily], Field(min_length=1, max_length=2)]
+
+
 class RawTopology(Strict):
     """What should exist."""
 
     underlay: IPv4Network = IPv4Network("172.30.0.0/24")
     pods_supernet: IPv4Network = IPv4Network("10.244.0.0/16")
+    ip_families: IpFamilies = Field(
+        default=[IpFamily.IPV4], description='["ipv4"], or ["ipv4", "ipv6"] for dual-stack.'
+    )
+    underlay6: IPv6Network = Field(
+        default=IPv6Network("fd00:172:30::/64"), description="Used where ip_families has ipv6."
+    )
+    pods_supernet6: IPv6Network = Field(
+        default=IPv6Network("fd00:10:244::/56"), description="Used where ip_families has ipv6."
+    )
     nodes: Annotated[list[Name], Field(min_length=1, max_length=64)]
     hosts: Annotated[list[Name], Field(max_length=64, description="Hosts outside the mesh.")] = []
     pods: Annotated[dict[Name, RawPod], Field(min_length=1, max_length=256)]
@@ -127,6 +143,7 @@ class RawBlock(Strict):
     reuse: Annotated[list[Reuse], Field(min_length=1)] = [Reuse.ON]
     same_node: Annotated[list[SameNode], Field(min_length=1)] = [SameNode.HBONE]
     filler_rules: Annotated[list[Annotated[int, Field(ge=0, le=50_000)]], Field(min_length=1)] = [0]
+    ip_family: Annotated[list[IpFamily], Field(min_length=1)] = [IpFamily.IPV4]
     exclude: list[RawPart] = Field(
         default=[], description="Combinations left out: those that agree with every key given."
     )
@@ -141,6 +158,7 @@ class RawPart(Strict):
     reuse: Reuse | None = None
     same_node: SameNode | None = None
     filler_rules: Annotated[int, Field(ge=0, le=50_000)] | None = None
+    ip_family: IpFamily | None = None
 
 
 class RawDefault(Strict):
@@ -152,12 +170,13 @@ class RawDefault(Strict):
     reuse: Reuse = Reuse.ON
     same_node: SameNode = SameNode.HBONE
     filler_rules: Annotated[int, Field(ge=0, le=50_000)] = 0
+    ip_family: IpFamily = IpFamily.IPV4
 
 
 class RawVary(Strict):
     """One factor away from the default, everything else kept."""
 
-    factor: Literal["path", "dataplane", "interception", "reuse", "same_node", "filler_rules"]
+    factor: Literal["path", "dataplane", "interception", "reuse", "same_node", "filler_rules", "ip_family"]
     values: Annotated[list[str | int], Field(min_length=1)]
     at: RawAt | None = Field(
         default=None, description="Where: other factors' values instead of the default's."
@@ -171,6 +190,7 @@ class RawAt(Strict):
     dataplane: Annotated[list[str], Field(min_length=1)] | None = None
     interception: Annotated[list[Interception], Field(min_length=1)] | None = None
     reuse: Annotated[list[Reuse], Field(min_length=1)] | None = None
+    ip_family: Annotated[list[IpFamily], Field(min_length=1)] | None = None
 
 
 class RawFirstPacket(Strict):
@@ -204,6 +224,18 @@ class RawTransfer(Strict):
     seconds: Seconds = Field(description="0 leaves the stage out.")
 
 
+class RawStage(Strict):
+    """How long a stage takes that nothing else is said of."""
+
+    seconds: Seconds = Field(default=0, description="0 leaves the stage out.")
+
+
+class RawConnects(RawStage):
+    """New connections back to back, one request on each."""
+
+    connections: Annotated[int, Field(ge=1, le=1_000, description="So many at once.")] = 8
+
+
 class RawLoad(Strict):
     """What is asked of each cell."""
 
@@ -212,6 +244,11 @@ class RawLoad(Strict):
     rate: RawRate
     requests: RawRequests
     transfer: RawTransfer
+    rtt: RawStage = Field(default=RawStage(), description="Round trips of 128 bytes on one connection.")
+    alone: RawStage = Field(
+        default=RawStage(), description="Requests and transfer once more, on one connection each."
+    )
+    connects: RawConnects = RawConnects()
 
 
 class RawThresholds(Strict):
@@ -219,6 +256,10 @@ class RawThresholds(Strict):
 
     practical_percent: Annotated[float, Field(gt=0, le=100)] = 5.0
     noise_percent: Annotated[float, Field(gt=0, le=100)] = 10.0
+    gates: Annotated[
+        list[str],
+        Field(max_length=100, description="What has to hold: `first_packet.warm.p99 < 3ms`; else exit 4."),
+    ] = []
 
 
 class RawSuite(Strict):

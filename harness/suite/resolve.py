@@ -11,15 +11,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-import harness.dataplanes
+from harness import dataplanes as slots
 from harness.plan.model import Configuration, Interception, Load, Path, Reuse, SameNode
 from harness.suite import raw, sources
+from harness.suite.gates import Unknown, gate
 from harness.suite.matrix import configurations, simplest
 from harness.suite.model import Endpoints, Suite, Thresholds
 from harness.suite.problems import Key, Problem, SuiteError, from_validation, nearest, shown
 from harness.topology.allocator import TopologyError
 from harness.topology.allocator import resolve as allocate
-from harness.topology.model import HostSpec, NodeSpec, PodSpec, PolicySpec, TopologySpec
+from harness.topology.model import HostSpec, IpFamily, NodeSpec, PodSpec, PolicySpec, TopologySpec
 
 
 def load_suite(
@@ -46,7 +47,7 @@ def known_dataplanes() -> set[str]:
     """Names of the data planes: the files of their folder, none of them imported."""
     return {
         module.name
-        for module in pkgutil.iter_modules(harness.dataplanes.__path__)
+        for module in pkgutil.iter_modules(slots.__path__)
         if not module.name.startswith("_") and module.name not in {"api", "model"}
     }
 
@@ -73,6 +74,8 @@ class _Resolver:
         default = self._default(written)
         found = tuple(self._configurations(written, default))
         self._check_paths_are_there(found, paths)
+        self._check_families_are_there(found, paths, topology)
+        self._check_gates(written.thresholds.gates)
         if not found:
             self._note(("matrix",), "no combination is left: `exclude` takes them all")
         if self._problems:
@@ -93,6 +96,7 @@ class _Resolver:
             thresholds=Thresholds(
                 practical_percent=written.thresholds.practical_percent,
                 noise_percent=written.thresholds.noise_percent,
+                gates=tuple(written.thresholds.gates),
             ),
         )
 
@@ -105,6 +109,9 @@ class _Resolver:
         self._note(key, f"unknown {kind} {word!r}", ", ".join(sorted(known)), nearest(word, known))
 
     def _topology(self, written: raw.RawTopology) -> TopologySpec:
+        dual = IpFamily.IPV6 in written.ip_families
+        if IpFamily.IPV4 not in written.ip_families:
+            self._note(("topology", "ip_families"), "found IPv6 alone", '["ipv4"], ["ipv4", "ipv6"]')
         spec = TopologySpec(
             nodes=tuple(NodeSpec(name=name) for name in written.nodes),
             pods=tuple(
@@ -115,6 +122,7 @@ class _Resolver:
                     service_account=pod.service_account or "",
                     captured=pod.captured,
                     client=pod.client,
+                    ipv6=pod.ipv6,
                 )
                 for name, pod in written.pods.items()
             ),
@@ -122,6 +130,8 @@ class _Resolver:
             policies=tuple(self._policy(name, policy, written) for name, policy in written.policies.items()),
             underlay=written.underlay,
             pods_supernet=written.pods_supernet,
+            underlay6=written.underlay6 if dual else None,
+            pods_supernet6=written.pods_supernet6 if dual else None,
         )
         before = len(self._problems)
         for pod in spec.pods:
@@ -197,7 +207,15 @@ class _Resolver:
                 )
             elif found not in seen:
                 seen.add(found)
+                self._check_dataplane_knows(key, found)
                 yield found
+
+    def _check_dataplane_knows(self, key: Key, found: Configuration) -> None:
+        only = slots.named(found.dataplane).ONLY if found.dataplane in slots.known() else {}
+        for factor, value in only.items():
+            if getattr(found, factor) != value:
+                what = f"data plane {found.dataplane!r} does not know {getattr(found, factor).value!r}"
+                self._note((*key, factor), what, value)
 
     def _problem_at(self, key: Key, found: str, allowed: str, word: str) -> None:
         self._note(key, found, allowed, nearest(word, allowed.split(", ")))
@@ -210,6 +228,32 @@ class _Resolver:
                     f"{path.value!r} is measured, but has no ends",
                     f"[paths.{path.value}] with from and to",
                 )
+
+    def _check_families_are_there(
+        self, found: Sequence[Configuration], paths: Mapping[Path, Endpoints], spec: TopologySpec
+    ) -> None:
+        over_ipv6 = dict.fromkeys(each.path for each in found if each.ip_family is IpFamily.IPV6)
+        if over_ipv6 and spec.underlay6 is None:
+            self._note(
+                ("topology", "ip_families"), "ipv6 is measured, but the topology has none", '["ipv4", "ipv6"]'
+            )
+        without = {pod.name for pod in spec.pods if not pod.ipv6}
+        for path in over_ipv6:
+            ends = paths.get(path)
+            lacking = without & {ends.source, ends.destination} if ends else set()
+            if lacking:
+                self._note(
+                    ("paths", path.value),
+                    f"ipv6 is measured on {path.value!r}, but {', '.join(sorted(lacking))} has ipv6 = false",
+                    "pods with IPv6",
+                )
+
+    def _check_gates(self, gates: Sequence[str]) -> None:
+        for index, text in enumerate(gates):
+            try:
+                gate(text)
+            except Unknown as exc:
+                self._problem_at(("thresholds", "gates", index), exc.found, exc.allowed, exc.word)
 
 
 def _mismatch(path: Path, source: PodSpec, destination: PodSpec | None) -> str:
@@ -246,9 +290,10 @@ def _first_meshed(found: Sequence[Configuration]) -> Configuration:
         key=lambda each: (
             each.dataplane == "none",
             each.path is not Path.CROSS_NODE,
-            each.reuse is Reuse.OFF,
+            each.reuse is not Reuse.ON,
             each.same_node is SameNode.PLAINTEXT,
             each.filler_rules,
+            each.ip_family,
         ),
     )
     return ranked[0]
@@ -269,6 +314,10 @@ def _load(written: raw.RawLoad) -> Load:
         transfer_streams=written.transfer.streams,
         transfer_s=written.transfer.seconds,
         response_bytes=written.response_bytes,
+        rtt_s=written.rtt.seconds,
+        alone_s=written.alone.seconds,
+        connects_at_once=written.connects.connections,
+        connects_s=written.connects.seconds,
     )
 
 

@@ -110,7 +110,7 @@ def _caption(comparisons: Sequence[Comparison], practical: float) -> str:
         else "too few rounds for intervals"
     )
     return (
-        f"Median of the rounds' paired ratios, {n} rounds; {bars}. "
+        f"Centre (Hodges-Lehmann) of the rounds' paired ratios, {n} rounds; {bars}. "
         f"The grey band is the practical threshold, {(practical - 1) * 100:.3g} %. "
         "Latency: above 1 is slower; throughput: above 1 is more."
     )

@@ -10,12 +10,12 @@ ORDER = 40
 
 
 def figures(findings: Findings) -> list[Figure]:
-    """The way of capture; then what carries traffic on the same node, and plaintext into the mesh."""
+    """The way of capture; what carries traffic on the same node; plaintext into the mesh; the IP family."""
     found = {
         name: [
             each for each in findings.factors if each.factor == name and "filler" not in each.of.configuration
         ]
-        for name in ("interception", "same_node", "path")
+        for name in ("interception", "same_node", "path", "ip_family")
     }
     return [
         *forest(
@@ -43,5 +43,13 @@ def figures(findings: Findings) -> list[Figure]:
             section="factors",
             question="What does a client outside the mesh pay or save?",
             ratio_of="into the mesh in plaintext / cross-node in HBONE",
+        ),
+        *forest(
+            findings,
+            found["ip_family"],
+            name="ip-family",
+            section="factors",
+            question="Does it matter whether packets are IPv4 or IPv6?",
+            ratio_of="over IPv6 / over IPv4",
         ),
     ]

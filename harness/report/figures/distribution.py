@@ -31,6 +31,7 @@ def _path(findings: Findings, path: Path) -> list[Figure]:
         each
         for each in findings.configurations
         if each.path is path
+        and each.ip_family is default.ip_family
         and (
             each.dataplane == "none"
             or (
@@ -104,7 +105,7 @@ def _name(configuration: Configuration, measure: Measure) -> str:
 
 
 def _row(configuration: Configuration, measure: Measure) -> tuple[Value, ...]:
-    quantiles = measure.quantiles()
+    quantiles = {name: each.value if each else None for name, each in measure.percentiles.items()}
     return (
         _name(configuration, measure),
         measure.n,

@@ -19,7 +19,7 @@ def figures(findings: Findings) -> list[Figure]:
     if crossing is None:
         return []
     varied = {
-        (each.path, each.reuse, each.same_node, each.interception)
+        (each.path, each.reuse, each.same_node, each.ip_family, each.interception)
         for each in findings.configurations
         if each.filler_rules
     }
@@ -28,7 +28,8 @@ def figures(findings: Findings) -> list[Figure]:
     for level in (each for each in Interception if each is not Interception.NONE):
         points = []
         for each in sorted(findings.configurations, key=lambda each: each.filler_rules):
-            if (each.path, each.reuse, each.same_node, level) not in varied or each.interception is not level:
+            like = (each.path, each.reuse, each.same_node, each.ip_family, level)
+            if like not in varied or each.interception is not level:
                 continue
             measure = findings.measure(each, "steady")
             if measure is not None and measure.shown is not None:

@@ -21,6 +21,7 @@ def figures(findings: Findings) -> list[Figure]:
         and each.reuse is default.reuse
         and each.same_node is default.same_node
         and not each.filler_rules
+        and each.ip_family is default.ip_family
     }
     return forest(
         findings,

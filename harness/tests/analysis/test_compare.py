@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.compare import Comparison, Side, Word, Yardstick, compare, judge_ratio, paired
+from harness.analysis.compare import (
+    Comparison,
+    Side,
+    Word,
+    Yardstick,
+    as_family,
+    compare,
+    holm,
+    judge_ratio,
+    paired,
+)
 from harness.analysis.statistics import Estimate
 
 OF, AGAINST = Side(configuration="of", metric="steady"), Side(configuration="against", metric="steady")
@@ -143,3 +153,33 @@ def test_a_real_difference_is_found(rounds: int, noise: float, effect: float, po
         found += compared(dict(enumerate(effect * of)), dict(enumerate(against))).word is Word.COSTS
 
     assert found / 500 >= power
+
+
+def test_holm_is_as_in_the_book() -> None:
+    """Worked example: 0.01, 0.04, 0.03, 0.005 come to 0.03, 0.06, 0.06, 0.02."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holm_never_lowers_a_p_nor_changes_their_order(values: list[float]) -> None:
+    adjusted = holm(values)
+    assert all(p <= found <= 1 for p, found in zip(values, adjusted, strict=True))
+    ordered = [adjusted[index] for index in sorted(range(len(values)), key=values.__getitem__)]
+    assert ordered == sorted(ordered)
+
+
+def test_a_claim_that_many_looks_explain_is_withdrawn() -> None:
+    random = np.random.default_rng(3)
+    weather = np.exp(random.normal(0, 0.01, 8))
+    slight = compared(dict(enumerate(np.exp(random.normal(0.12, 0.08, 8)))), dict(enumerate(weather)))
+    nothing = compared(dict(enumerate(np.exp(random.normal(0, 0.08, 8)))), dict(enumerate(weather)))
+    strong = compared(dict(enumerate(2 * weather)), dict.fromkeys(range(8), 1.0))
+
+    alone = as_family([slight])[0]
+    crowded = as_family([slight, *[nothing] * 40, strong])
+
+    assert (slight.word, alone.word) == (Word.COSTS, Word.COSTS)
+    assert crowded[0].word is Word.INCONCLUSIVE
+    assert "among 42 comparisons" in crowded[0].because
+    assert crowded[-1].word is Word.COSTS

@@ -51,7 +51,7 @@ def test_no_arguments_show_the_usage_on_standard_error() -> None:
     ("arguments", "said"),
     [
         (["stauts"], "did you mean 'status'"),
-        (["xyzzy"], "known: doctor, down"),
+        (["xyzzy"], "known: baseline, compare"),
         (["status", "--jsn"], "--json"),
         (["--nope"], "--nope"),
         (["exec"], "POD"),

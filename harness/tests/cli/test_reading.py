@@ -98,8 +98,23 @@ def test_a_run_that_is_not_there_is_a_usage_error(capsys: pytest.CaptureFixture[
 
 def test_list_shows_runs_suites_and_data_planes(capsys: pytest.CaptureFixture[str], results: Path) -> None:
     assert [each["suite"] for each in answered(capsys, "list", "--results", str(results))] == ["smoke"]
-    assert answered(capsys, "list", "suites") == [{"name": name} for name in ("full", "quick", "smoke")]
+    suites = sorted(path.stem for path in (Path(__file__).resolve().parents[3] / "suites").glob("*.toml"))
+    assert answered(capsys, "list", "suites") == [{"name": name} for name in suites]
     assert {"name": "pyztunnel"} in answered(capsys, "list", "dataplanes")
     assert obey(["list", "--results", "/nonexistent"]) == ExitCode.OK
     assert capsys.readouterr().out == "no runs in /nonexistent\n"
     assert obey(["list", "everything"]) == ExitCode.USAGE
+
+
+def test_selftest_prints_the_calibration_and_fails_where_it_fails(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    recorded = ["--results", str(Path(__file__).resolve().parents[3] / "results")]
+
+    found = answered(capsys, "selftest", "--aa", "2000", "--rounds", "30", *recorded, "--json")
+    assert found["good"]
+    assert [each["of"] for each in found["outcomes"]][:2] == [2000, 200]
+
+    assert obey(["selftest", "--power", "--rounds", "6", *recorded]) == ExitCode.RUN_FAILED
+    assert "✗  10% slower, found" in capsys.readouterr().out
+    assert obey(["selftest", "--power", "--results", str(tmp_path)]) == ExitCode.USAGE

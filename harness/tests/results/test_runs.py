@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from harness.analysis.findings import analyse
 from harness.plan.order import plan
 from harness.results import layout
 from harness.results.costs import latest_costs
@@ -258,3 +259,17 @@ def test_costs_come_from_the_latest_run_that_has_any(run: Path) -> None:
 
     assert found is not None
     assert (found.run, found.costs.switch_s, found.costs.evidence_s) == (older.name, 0.3, 0.2)
+
+
+def test_a_run_of_an_earlier_form_is_read(run: Path) -> None:
+    """What was added to version 1 has a default: a run without sessions and gates is read as it was meant."""
+    manifest = json.loads((run / layout.RUN).read_text())
+    manifest.pop("sessions", None)
+    manifest["suite"]["thresholds"].pop("gates", None)
+    (run / layout.RUN).write_text(json.dumps(manifest))
+
+    again = read(run)
+
+    assert again.manifest.sessions == ()
+    assert again.manifest.document()["sessions"] == ()
+    assert analyse(again).gates == ()

@@ -9,10 +9,11 @@ import pytest
 
 from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode
 from harness.suite import known_suites, load_suite
+from harness.suite.problems import SuiteError
 from harness.suite.raw import json_schema
 from harness.suite.sources import SHIPPED
 
-DATAPLANES = ("none", "pyztunnel")
+DATAPLANES = ("none", "pyztunnel", "envoy")
 
 
 def load(name: str | FilePath, *overrides: str) -> object:
@@ -43,6 +44,10 @@ def test_full_is_the_core_factorial_and_one_factor_at_a_time() -> None:
     core = [each for each in suite.configurations if each.path is not Path.INTO_MESH]
     core = [each for each in core if not each.filler_rules and each.same_node is SameNode.HBONE]
 
+    assert [each.key for each in core if each.reuse is Reuse.OFF_SERIALISED] == [
+        "cross-node.pyztunnel.redirect.reuse-off-serialised"
+    ]
+    core = [each for each in core if each.reuse is not Reuse.OFF_SERIALISED]
     assert len(core) == 21
     assert suite.rounds >= 10
     assert {each.filler_rules for each in suite.configurations} == {0, 1000, 10000}
@@ -138,3 +143,26 @@ def test_vary_brings_what_it_is_compared_with() -> None:
 
 def test_few_rounds_are_noted() -> None:
     assert "no 95 % interval" in load_suite("quick", ["rounds=5"], dataplanes=DATAPLANES).notes[0]
+
+
+def test_ipv6_is_a_factor_with_a_name_of_its_own_and_ipv4_keeps_its() -> None:
+    keys = [each.key for each in load_suite("ipv6", [], dataplanes=DATAPLANES).configurations]
+
+    assert {"cross-node.none", "cross-node.none.ipv6"} <= set(keys)
+    assert "cross-node.pyztunnel.redirect.reuse-on.ipv6" in keys
+    assert not any("ip" in key.split(".") for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("suite", "override", "message"),
+    [
+        ("smoke", "matrix[0].ip_family=['ipv6']", "ipv6 is measured, but the topology has none"),
+        ("ipv6", "topology.ip_families=['ipv6']", "found IPv6 alone"),
+        ("ipv6", "topology.pods.client.ipv6=false", "but client has ipv6 = false"),
+        ("ipv6", "topology.underlay6='fd00:10:244::/64'", "overlaps pods_supernet6"),
+        ("ipv6", "topology.underlay6='10.0.0.0/8'", "IPv6 network such as"),
+    ],
+)
+def test_ipv6_that_is_not_there_is_refused(suite: str, override: str, message: str) -> None:
+    with pytest.raises(SuiteError, match=message):
+        load_suite(suite, [override], dataplanes=DATAPLANES)

@@ -1,0 +1,104 @@
+"""`selftest`: do to the bench what it has to find; hold its statistics against recorded noise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli._output import Json, emit, note, say, table
+from harness.cli._trial import trial
+from harness.errors import ExitCode, UsageError
+
+NIGHTLY = "nightly"
+SIMULATIONS = 1000
+"""Of a real slowdown."""
+
+
+def command(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Stored runs whose noise is resampled; by default every kept baseline."),
+    ] = None,
+    *,
+    aa: Annotated[
+        int, typer.Option("--aa", metavar="N", min=0, help="Simulate N comparisons of equal things.")
+    ] = 0,
+    power: Annotated[
+        bool, typer.Option("--power", help="Simulate a 10 % slowdown, and how often it is found.")
+    ] = False,
+    rounds: Annotated[
+        int, typer.Option(min=0, help="Rounds of each; those of the nightly suite by default.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Of the simulation.")] = 1,
+    results: Annotated[Path, typer.Option(help="Where runs and baselines are kept.")] = Path("results"),
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="NAME", help="This sabotage, not all of them.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Sabotage real cells and list which check found each; with --aa or --power, calibrate the statistics.
+
+    Calibrating asks how often a difference is claimed where there is none, and found where there is one.
+    """
+    if not aa and not power:
+        return trial(only or [], json=json)
+    from harness.analysis import calibration  # noqa: PLC0415  # scipy is not for --help
+    from harness.analysis.measures import METRICS  # noqa: PLC0415
+    from harness.cli._excerpts import baseline_excerpts, run_excerpt  # noqa: PLC0415
+    from harness.suite import load_suite  # noqa: PLC0415
+
+    excerpts = [run_excerpt(run, results) for run in runs or ()] or baseline_excerpts(results)
+    if not excerpts:
+        raise UsageError(
+            f"selftest: no run was named and {results}/baselines holds none; name a stored run, or keep one "
+            "with `ambientbench baseline save RUN`"
+        )
+    nightly = rounds or load_suite(NIGHTLY).rounds
+    weathers = {metric: calibration.weather(excerpts, metric) for metric in METRICS}
+    outcomes = []
+    if aa:
+        note(f"simulating {aa} comparisons of equal things, {nightly} rounds each")
+        outcomes += calibration.equal_pairs(excerpts, weathers, count=aa, rounds=nightly, seed=seed)
+    curve = []
+    if power:
+        found = weathers[calibration.METRIC]
+        note(f"simulating {SIMULATIONS} slowdowns, {nightly} rounds each")
+        outcomes.append(calibration.power(found, count=SIMULATIONS, rounds=nightly, seed=seed))
+        curve = [
+            (number, calibration.power(found, count=SIMULATIONS // 4, rounds=number, seed=seed).share)
+            for number in calibration.CURVE
+        ]
+    good = all(each.good for each in outcomes)
+    if json:
+        emit(
+            {
+                "runs": [each.run for each in excerpts],
+                "rounds": nightly,
+                "outcomes": [each.document() for each in outcomes],
+                "power_by_rounds": {str(number): share for number, share in curve},
+                "good": good,
+            }
+        )
+    else:
+        say(f"noise of {', '.join(each.run for each in excerpts)}")
+        say(
+            table(
+                ("", "what", "found", "share", "allowed", "of"),
+                (
+                    (
+                        "✓" if each.good else "✗",
+                        each.name,
+                        f"{each.found} of {each.of}",
+                        f"{each.share:.2%}",
+                        f"{each.least:.1%} to {each.most:.1%}",
+                        each.detail,
+                    )
+                    for each in outcomes
+                ),
+            )
+        )
+        if curve:
+            say("power by rounds: " + ", ".join(f"{number}: {share:.0%}" for number, share in curve))
+    return ExitCode.OK if good else ExitCode.RUN_FAILED
