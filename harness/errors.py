@@ -22,6 +22,10 @@ class ExitCode(IntEnum):
     RUN_FAILED = 1
     USAGE = 2
     UNFIT = 3
+    THRESHOLD = 4
+    """A threshold of the suite was missed."""
+    REGRESSION = 5
+    """Under a gate: something became worse."""
     INVALID = 6
     """A cell is invalid, or (with a gate) the answer is inconclusive."""
     HANGUP = 129

@@ -49,9 +49,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--node", required=True, help="empty for a host outside the mesh")
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--address", default="0.0.0.0", help="IPv4 address to listen on")  # noqa: S104 - a pod's own namespace
+    parser.add_argument("--ipv6", action="store_true", help="listen on every IPv6 address too")
     for name, port in (("app", APP_PORT), ("echo", ECHO_PORT), ("sink", SINK_PORT), ("source", SOURCE_PORT)):
         parser.add_argument(f"--{name}-port", type=int, default=port)
     return parser.parse_args()
+
+
+def _addresses(arguments: argparse.Namespace) -> list[str]:
+    return [arguments.address, *(["::"] if arguments.ipv6 else [])]
 
 
 def _raise_descriptor_limit() -> None:
@@ -68,7 +73,8 @@ async def _run(arguments: argparse.Namespace) -> None:
     try:
         async with asyncio.TaskGroup() as group:
             services = [
-                group.create_task(tcp.listen(conversation, arguments.address, port), name=name)
+                group.create_task(tcp.listen(conversation, address, port), name=name)
+                for address in _addresses(arguments)
                 for name, conversation, port in (
                     ("echo", tcp.echo, arguments.echo_port),
                     ("sink", tcp.sink, arguments.sink_port),
@@ -93,7 +99,7 @@ async def _start_nginx(arguments: argparse.Namespace) -> asyncio.subprocess.Proc
             pod=arguments.pod,
             node=arguments.node,
             state_dir=state_dir,
-            address=arguments.address,
+            addresses=_addresses(arguments),
             port=arguments.app_port,
             superuser=os.geteuid() == 0,
         )

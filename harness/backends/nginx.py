@@ -1,15 +1,17 @@
 """The HTTP backend: nginx, answering from its configuration alone.
 
-`GET /<bytes>?n=<nonce>` gives one line, `nonce=<nonce> pod=<pod> node=<node> source=<address>:<port>`,
-and `<bytes>` bytes of padding. Any size up to `MAX_RESPONSE_BYTES` is put together from one fragment
-per decimal digit, so no file, no module and no list of sizes is needed. Compared with one fixed text
-per size it costs nothing measurable up to 16 KiB, and 12 us at 64 KiB (nginx 1.22).
+`GET /<bytes>?n=<nonce>` gives one line, `nonce=<nonce> pod=<pod> node=<node> source=<address>:<port>`
+(an IPv6 address in brackets), and `<bytes>` bytes of padding. Any size up to `MAX_RESPONSE_BYTES` is
+put together from one fragment per decimal digit, so no file, no module and no list of sizes is needed.
+Compared with one fixed text per size it costs nothing measurable up to 16 KiB, and 12 us at 64 KiB
+(nginx 1.22).
 """
 
 from __future__ import annotations
 
 import shutil
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -37,18 +39,24 @@ def program() -> str:
     return found
 
 
-def configuration(*, pod: str, node: str, state_dir: Path, address: str, port: int, superuser: bool) -> str:
+def configuration(
+    *, pod: str, node: str, state_dir: Path, addresses: Sequence[str], port: int, superuser: bool
+) -> str:
     """The configuration file.
 
     One process and no master, so that it needs no capability (a master of uid 0 insists on changing
     its workers' user) and its CPU time is one process's. Responses leave in one write: tcp_nodelay.
 
     Args:
+        addresses: To listen on, of one family each; an IPv6 source is named in brackets.
         superuser: Whether nginx will run as uid 0, with or without capabilities.
     """
-    line = f"nonce=$arg_n pod={pod} node={node} source=$remote_addr:$remote_port\\n"
+    said = f"nonce=$arg_n pod={pod} node={node}"
     captures = "".join(f"(?<d{k}>[0-9]??)" for k in range(DIGITS - 1, 0, -1)) + "(?<d0>[0-9])"
     padding = "".join(f"$pad{k}" for k in range(DIGITS - 1, -1, -1))
+    servers = "\n".join(
+        _server(address, port, captures=captures, said=said, padding=padding) for address in addresses
+    )
     temp_paths = "\n".join(
         f"    {kind}_temp_path {state_dir}/temporary;"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -74,15 +82,7 @@ http {{
 {temp_paths}
     map_hash_bucket_size 2048;
 {_fragments()}
-    server {{
-        listen {address}:{port} backlog={BACKLOG};
-        location ~ "^/{captures}$" {{
-            return 200 "{line}{padding}";
-        }}
-        location / {{
-            return 404 "expected GET /<bytes>?n=<nonce> with bytes from 0 to {MAX_RESPONSE_BYTES}\\n";
-        }}
-    }}
+{servers}
     server {{
         listen unix:{status_socket(state_dir)};
         location = /stub_status {{
@@ -91,6 +91,22 @@ http {{
     }}
 }}
 """
+
+
+def _server(address: str, port: int, *, captures: str, said: str, padding: str) -> str:
+    bound, source = address, "$remote_addr"
+    if ":" in address:
+        bound, source = f"[{address}]", "[$remote_addr]"
+    return f"""\
+    server {{
+        listen {bound}:{port} backlog={BACKLOG};
+        location ~ "^/{captures}$" {{
+            return 200 "{said} source={source}:$remote_port\\n{padding}";
+        }}
+        location / {{
+            return 404 "expected GET /<bytes>?n=<nonce> with bytes from 0 to {MAX_RESPONSE_BYTES}\\n";
+        }}
+    }}"""
 
 
 def _fragments() -> str:

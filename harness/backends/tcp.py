@@ -25,9 +25,13 @@ Conversation = Callable[[socket.socket], Awaitable[None]]
 
 
 async def listen(conversation: Conversation, address: str, port: int) -> None:
-    """Accept for ever; each connection has a task of its own, its end never ends another's."""
+    """Accept for ever, peers of the address's own family alone.
+
+    Each connection has a task of its own, its end never ends another's.
+    """
     loop = asyncio.get_running_loop()
-    with socket.create_server((address, port), backlog=BACKLOG) as listener:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, port), family=family, backlog=BACKLOG) as listener:
         listener.setblocking(False)
         async with asyncio.TaskGroup() as group:
             while True:

@@ -1,4 +1,4 @@
-"""The answering side of the control channel: blocking, one connection after another.
+"""The answering side of the control channel: blocking.
 
 It uses plain sockets, so it works the same in a plain process and under gevent.
 """
@@ -10,6 +10,7 @@ import logging
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from harness.control.channel import Reply
@@ -28,8 +29,11 @@ class Refused(Exception):
         self.kind = kind
 
 
-def serve(path: Path, handlers: Mapping[str, Handler], *, mode: int = 0o600) -> None:
-    """Answer requests at `path` for ever. An unknown op is answered with the sorted list of known ones."""
+def serve(path: Path, handlers: Mapping[str, Handler], *, mode: int = 0o600, at_once: bool = False) -> None:
+    """Answer requests at `path` for ever. An unknown op is answered with the sorted list of known ones.
+
+    Connections come one after another, or each on a thread of its own with `at_once`.
+    """
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(path))
@@ -37,17 +41,19 @@ def serve(path: Path, handlers: Mapping[str, Handler], *, mode: int = 0o600) -> 
         listener.listen(8)
         while True:
             connection, _ = listener.accept()
-            with connection:
-                try:
-                    _converse(connection, handlers)
-                except OSError as exc:
-                    log.warning("control connection lost error=%s", exc)
+            if at_once:
+                Thread(target=_converse, args=(connection, handlers), daemon=True).start()
+            else:
+                _converse(connection, handlers)
 
 
 def _converse(connection: socket.socket, handlers: Mapping[str, Handler]) -> None:
-    with connection.makefile("rb") as reader:
-        for line in reader:
-            connection.sendall(_answer(line, handlers))
+    try:
+        with connection, connection.makefile("rb") as reader:
+            for line in reader:
+                connection.sendall(_answer(line, handlers))
+    except OSError as exc:
+        log.warning("control connection lost error=%s", exc)
 
 
 def _answer(line: bytes, handlers: Mapping[str, Handler]) -> bytes:

@@ -65,7 +65,7 @@ def _workload(pod: Pod, policies: list[str]) -> dict[str, Any]:
         "clusterId": CLUSTER_ID,
         "network": "",
         "node": pod.node,
-        "workloadIps": [str(pod.address)],
+        "workloadIps": [str(pod.address_of(family)) for family in pod.families],
         "protocol": "HBONE" if pod.captured else "TCP",
         "authorizationPolicies": policies,
         "services": {},  # required by ztunnel even when empty

@@ -7,7 +7,7 @@ each `Mount` at the same place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -105,8 +105,11 @@ class Engine(Protocol):
 
     name: str
 
-    def prepare(self, told: Callable[[str], None]) -> None:
-        """Make ready what takes long and is kept (images); `told` takes lines for the user."""
+    def prepare(self, told: Callable[[str], None], wanted: Collection[str] = ()) -> None:
+        """Make ready what takes long and is kept: images, those `wanted` or all.
+
+        `told` takes lines for the user.
+        """
 
     def start(self, members: Sequence[Member]) -> None:
         """Start members, owners of namespaces before those that share them, otherwise at the same time.

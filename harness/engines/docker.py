@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -122,12 +122,12 @@ class DockerEngine:
         self._client = docker.APIClient(**_address(), timeout=ANSWER_TIMEOUT_S, max_pool_size=THREADS)
         self._tags = images.tags()
 
-    def prepare(self, told: Callable[[str], None]) -> None:
-        """Build the images that are missing or out of date."""
+    def prepare(self, told: Callable[[str], None], wanted: Collection[str] = ()) -> None:
+        """Build the images, those wanted or all, that are missing or out of date."""
         with self._mapped("build images"):
             probe = docker.APIClient(**_address(), timeout=PROBE_TIMEOUT_S)
             with probe:
-                images.build_missing(DockerImages(self._client, probe, FOREIGN_FAILURES), told)
+                images.build_missing(DockerImages(self._client, probe, FOREIGN_FAILURES), told, wanted)
 
     def start(self, members: Sequence[Member]) -> None:
         """Start containers: the owners of namespaces together, then those that share one."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from harness.engines.api import Completed, EngineError, Member, Run
@@ -31,7 +31,7 @@ class FakeEngine:
         self._members: dict[str, Member] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def prepare(self, told: Callable[[str], None]) -> None:
+    def prepare(self, told: Callable[[str], None], wanted: Collection[str] = ()) -> None:
         """Nothing to make ready."""
 
     def start(self, members: Sequence[Member]) -> None:

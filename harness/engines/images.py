@@ -13,7 +13,7 @@ import platform
 import tarfile
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
@@ -75,15 +75,18 @@ def tags() -> dict[str, str]:
     return {name: _code_tag(known, recipe) for name, recipe in known.items() if recipe.code}
 
 
-def build_missing(store: ImageStore, told: Callable[[str], None]) -> None:
+def build_missing(store: ImageStore, told: Callable[[str], None], wanted: Collection[str] = ()) -> None:
     """Build whatever does not exist, in order: root, base, the others two at a time.
 
     Args:
         store: Where the images go.
         told: Takes a line for the user before and after what takes long.
+        wanted: Names of images; all when empty.
     """
     known = recipes()
-    missing = [name for name, tag in tags().items() if not store.exists(tag)]
+    missing = [
+        name for name, tag in tags().items() if (not wanted or name in wanted) and not store.exists(tag)
+    ]
     if not missing:
         return
     begin = time.monotonic()

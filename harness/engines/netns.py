@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +123,7 @@ class NetnsEngine:
         self._owner_end: socket.socket | None = None
         self._launched: subprocess.Popen[bytes] | None = None
 
-    def prepare(self, told: Callable[[str], None]) -> None:
+    def prepare(self, told: Callable[[str], None], wanted: Collection[str] = ()) -> None:
         """Nothing takes long here: processes run from the host's files."""
 
     def start(self, members: Sequence[Member]) -> None:

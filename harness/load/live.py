@@ -29,9 +29,9 @@ _Socket: type[socket.socket] = get_original("socket", "socket")
 class LiveSocket:
     """A connected TCP socket of one greenlet."""
 
-    def __init__(self) -> None:
+    def __init__(self, family: socket.AddressFamily = socket.AF_INET) -> None:
         self._hub: Any = gevent.get_hub()
-        self._socket = _Socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._socket = _Socket(family, socket.SOCK_STREAM)
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._watcher: Any = self._hub.loop.io(self._socket.fileno(), READ)

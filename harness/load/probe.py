@@ -32,6 +32,7 @@ from typing import Any
 from harness.control import Channel, ControlError, Refused, Reply, serve
 from harness.load import wire
 from harness.load.clock import sleep_until, tighten
+from harness.load.pingpong import pingpong
 from harness.load.records import PROBE_FIELDS
 from harness.plan.model import State
 
@@ -124,7 +125,7 @@ class Batch:
         """One connection with all its requests; the first that fails ends it."""
         exchange = wire.Exchange(self._target, self._source, self._response_bytes, self._verification)
         address = (self._target.address, self._target.port)
-        with _socket() as sock:
+        with _socket(wire.family(self._target.address)) as sock:
             for sequence in range(1 + later):
                 self._nonces += 1
                 nonce = b"%s%08x" % (self._prefix, self._nonces)
@@ -189,9 +190,9 @@ class Batch:
             self._verification.errors[f"close-{wire.error_kind(exc)}"] += 1
 
 
-def _socket() -> socket.socket:
+def _socket(family: socket.AddressFamily) -> socket.socket:
     """A blocking socket with the kernel's own time-outs: Python's would add a poll before each call."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
         sock.setsockopt(socket.SOL_SOCKET, option, _timeval(ANSWER_TIMEOUT_S))
@@ -226,7 +227,7 @@ def main() -> None:
     gc.freeze()
     gc.disable()  # a cell makes no cycles worth a pause in its middle
     path.parent.mkdir(parents=True, exist_ok=True)
-    serve(path, {"probe": probe})
+    serve(path, {"probe": probe, "rtt": pingpong})
 
 
 if __name__ == "__main__":

@@ -26,6 +26,9 @@ REQUEST_FIELDS = ("user", "intended_ns", "start_ns", "first_byte_ns", "end_ns", 
 """One row per request on a live connection. `intended_ns` equals `start_ns` in a closed loop. `bytes` is the
 whole answer, head included. The last requests may end after the window does; times not reached are 0."""
 
+RTT_FIELDS = ("start_ns", "end_ns", "local_port", "ok")
+"""One row per round trip, from before send() to the last byte."""
+
 TRANSFER_FIELDS = ("user", "start_ns", "end_ns", "bytes", "local_port", "ok")
 """One row per read interval of a bulk download; `bytes` arrived between the two times. A stream's intervals
 follow one another from the window's start to its end."""

@@ -57,7 +57,7 @@ class LiveConnection:
     def __init__(self, stage: RequestStage) -> None:
         self._stage = stage
         self._user = stage.number()
-        self._socket = LiveSocket()
+        self._socket = LiveSocket(wire.family(stage.target.address))
         self._exchange = wire.Exchange(stage.target, stage.source, stage.response_bytes, stage.verification)
         self._prefix = wire.nonces()
         self._sent = 0

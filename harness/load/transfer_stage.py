@@ -49,7 +49,7 @@ class BulkStream:
     def __init__(self, stage: TransferStage) -> None:
         self._stage = stage
         self._user = stage.number()
-        self._socket = LiveSocket()
+        self._socket = LiveSocket(wire.family(stage.target.address))
         self._buffer = bytearray(READ_BYTES)
         self._expected = memoryview(BLOCK + BLOCK[:CHECKED_BYTES])
         self._offset = 0

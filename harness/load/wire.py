@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -64,6 +65,16 @@ class Verification:
 MISMATCHES = ("wrong_nonce", "wrong_pod", "wrong_node", "wrong_source", "wrong_bytes")
 
 
+def host(address: str) -> str:
+    """An address as it stands before a port: IPv6 in brackets."""
+    return f"[{address}]" if ":" in address else address
+
+
+def family(address: str) -> socket.AddressFamily:
+    """The family of an address given as text."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
 def nonces() -> bytes:
     """A prefix for nonces that no other process or stage has."""
     return os.urandom(NONCE_PREFIX // 2).hex().encode()
@@ -89,11 +100,11 @@ class Exchange:
 
     def __init__(self, target: Target, source: str, response_bytes: int, verification: Verification) -> None:
         self._verification = verification
-        self._source = source
+        self._source = source = host(source)
         self._target = target
         self._padding = b"x" * response_bytes
         self.head = f"GET /{response_bytes}?n=".encode()
-        self.tail = f" HTTP/1.1\r\nHost: {target.address}:{target.port}\r\n\r\n".encode()
+        self.tail = f" HTTP/1.1\r\nHost: {host(target.address)}:{target.port}\r\n\r\n".encode()
         self._suffix = f" pod={target.pod} node={target.node} source={source}:".encode()
         self._answer = f"{target.pod}/{target.node}/{source}"
         self.buffer = bytearray(HEAD_MAX_BYTES + NONCE_BYTES + len(self._suffix) + 256 + response_bytes)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.plan.model import Cell, Configuration, Interception, Load, Path, Plan, Reuse, SameNode
+from harness.topology.model import IpFamily
 
 
 def configuration_to_document(configuration: Configuration) -> dict[str, Any]:
@@ -19,6 +20,12 @@ def configuration_to_document(configuration: Configuration) -> dict[str, Any]:
         "reuse": configuration.reuse.value,
         "same_node": configuration.same_node.value,
         "filler_rules": configuration.filler_rules,
+        # absent: IPv4, as in the runs from before there was a choice
+        **(
+            {"ip_family": configuration.ip_family.value}
+            if configuration.ip_family is not IpFamily.IPV4
+            else {}
+        ),
     }
 
 
@@ -36,6 +43,7 @@ def configuration_from_document(document: Mapping[str, Any]) -> Configuration:
         reuse=Reuse(document["reuse"]),
         same_node=SameNode(document["same_node"]),
         filler_rules=int(document["filler_rules"]),
+        ip_family=IpFamily(document.get("ip_family", IpFamily.IPV4)),
     )
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from harness.topology.model import IpFamily
+
 
 class Path(StrEnum):
     """Where a connection goes, as seen from the client pod."""
@@ -38,6 +40,8 @@ class Reuse(StrEnum):
 
     ON = "on"
     OFF = "off"
+    OFF_SERIALISED = "off-serialised"
+    """A tunnel for each connection, and those of one key opened one after another, as in ztunnel."""
 
 
 class SameNode(StrEnum):
@@ -66,6 +70,7 @@ class Configuration:
     reuse: Reuse = Reuse.ON
     same_node: SameNode = SameNode.HBONE
     filler_rules: int = 0
+    ip_family: IpFamily = IpFamily.IPV4
 
     @property
     def tunnelled(self) -> bool:
@@ -81,7 +86,7 @@ class Configuration:
         """The states that exist for this configuration, in order; all others do not exist."""
         if not self.tunnelled:
             return (State.NEW, State.STEADY)
-        if self.reuse is Reuse.OFF:
+        if self.reuse is not Reuse.ON:
             return (State.COLD, State.STEADY)
         return (State.COLD, State.WARM, State.STEADY)
 
@@ -95,7 +100,13 @@ class Configuration:
             parts.append(f"same-node-{self.same_node.value}")
         if self.filler_rules:
             parts.append(f"filler-{self.filler_rules}")
+        if self.ip_family is not IpFamily.IPV4:
+            parts.append(self.ip_family.value)
         return ".".join(parts)
+
+
+RTT_BYTES = 128
+"""Size of the message that goes round."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +133,13 @@ class Load:
     transfer_s: float
     response_bytes: int
     """Body size of a request's answer beyond its identifying line."""
+    rtt_s: float = 0.0
+    """Round trips of `RTT_BYTES` on one live connection, back to back; 0 leaves the stage out."""
+    alone_s: float = 0.0
+    """The stages `requests` and `transfer` once more, on one connection each; 0 leaves them out."""
+    connects_at_once: int = 8
+    connects_s: float = 0.0
+    """New connections back to back, so many at once, one request on each; 0 leaves the stage out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

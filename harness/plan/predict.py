@@ -42,6 +42,7 @@ def predict(configuration: Configuration, load: Load, costs: Costs) -> float:
         if state is not State.STEADY
     )
     stages = [probes_s, load.rate_s if load.rate_hz else 0.0, load.requests_s, load.transfer_s]
+    stages += [load.rtt_s, load.alone_s, load.alone_s, load.connects_s]
     return (
         costs.switch_s
         + configuration.filler_rules * costs.filler_rule_s

@@ -12,14 +12,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.control import Channel
+from harness.control import Channel, Reply
 from harness.evidence.collector import Collector
-from harness.plan.model import Cell, Load, State
+from harness.plan.model import RTT_BYTES, Cell, Load, State
 from harness.results.schema import Instant
 from harness.results.write import now
 from harness.suite.model import Suite
 from harness.testbed.testbed import Testbed
-from harness.topology.model import APP_PORT, SOURCE_PORT, Host, Pod
+from harness.topology.model import APP_PORT, ECHO_PORT, SOURCE_PORT, Host, Pod
+
+PROBES = frozenset({"probe", "rtt"})
+"""Operations of the probe process; Locust's answers all others."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,9 +92,8 @@ class Bench:
         source, target = self._ends(cell)
         bench_sockets = [str(path) for path in self._bench_paths().values()]
         for ask in asks(cell, self.suite.load, source, target, bench_sockets=bench_sockets):
-            process = self.bed.probe(source.name) if ask.op == "probe" else self.bed.locust(source.name)
             with clock.time(ask.stage):
-                reply = process.call(ask.op, timeout_s=None, **ask.arguments)
+                reply = self.put(ask, source.name)
             payloads[ask.stage] = reply.payload
             with clock.time("evidence"):
                 collector.stage(ask.stage, ask.arguments, reply.document)
@@ -100,6 +102,15 @@ class Bench:
         return Measured(
             started=started, ended=now(), timing=clock.spent, payloads=payloads, evidence=evidence
         )
+
+    def put(self, ask: Ask, client: str) -> Reply:
+        """Ask the load process of a client pod for one stage.
+
+        Raises:
+            ControlError: It refused or is gone.
+        """
+        process = self.bed.probe(client) if ask.op in PROBES else self.bed.locust(client)
+        return process.call(ask.op, timeout_s=None, **ask.arguments)
 
     def _switch(self, cell: Cell) -> None:
         """Leave nothing of the cell before and put this one's factors in force."""
@@ -138,9 +149,10 @@ def asks(
     cell: Cell, load: Load, source: Pod, target: Pod | Host, *, bench_sockets: list[str]
 ) -> Iterator[Ask]:
     """What a cell asks of the load processes, in order; a stage of no length is left out."""
-    common = {"cell": cell.name, "source": str(source.address)}
+    family = cell.configuration.ip_family
+    common = {"cell": cell.name, "source": str(source.address_of(family))}
     backend = {
-        "address": str(target.address),
+        "address": str(target.address_of(family)),
         "port": APP_PORT,
         "pod": target.name,
         "node": target.node if isinstance(target, Pod) else "",
@@ -172,7 +184,18 @@ def asks(
     if load.requests_s:
         closed = {"connections": load.requests_connections, "seconds": load.requests_s, "rate_hz": 0}
         yield Ask(stage="requests", op="requests", arguments={**request, **closed})
+    source_port = {**common, "target": {**backend, "port": SOURCE_PORT}}
     if load.transfer_s:
         bulk = {"streams": load.transfer_streams, "seconds": load.transfer_s}
-        source_port = {"target": {**backend, "port": SOURCE_PORT}}
-        yield Ask(stage="transfer", op="transfer", arguments={**common, **source_port, **bulk})
+        yield Ask(stage="transfer", op="transfer", arguments={**source_port, **bulk})
+    if load.rtt_s:
+        echo = {"target": {**backend, "port": ECHO_PORT}, "message_bytes": RTT_BYTES, "seconds": load.rtt_s}
+        yield Ask(stage="rtt", op="rtt", arguments={**common, **echo})
+    if load.alone_s:
+        one = {"connections": 1, "seconds": load.alone_s, "rate_hz": 0}
+        yield Ask(stage="requests-alone", op="requests", arguments={**request, **one})
+        single = {"streams": 1, "seconds": load.alone_s}
+        yield Ask(stage="transfer-alone", op="transfer", arguments={**source_port, **single})
+    if load.connects_s:
+        new = {"connections": load.connects_at_once, "seconds": load.connects_s, "rate_hz": 0}
+        yield Ask(stage="connects", op="connects", arguments={**request, **new})

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from harness.evidence.model import CellVerdict, CheckStatus, SampleCounts
 from harness.evidence.verdict import evaluate
 from harness.plan.model import Cell, Plan, State
 from harness.results import environment, layout
-from harness.results.schema import CellRecord, RunStatus
+from harness.results.schema import CellRecord, Manifest, RunStatus
 from harness.results.write import RunWriter
 from harness.run.cell import Bench, Measured
 from harness.run.interrupts import Interrupted, Interrupts
@@ -51,6 +52,15 @@ class Request:
     """The command line that makes this run again."""
     results: Path
     """Where runs are kept."""
+    before: Manifest | None = None
+    """Of a run that is gone on with; None for a new one."""
+    measured: frozenset[int] = frozenset()
+    """Indices of the cells that it has already."""
+
+    @property
+    def cells(self) -> list[Cell]:
+        """What is left to measure."""
+        return [cell for cell in self.plan.cells if cell.index not in self.measured]
 
 
 def carry_out(request: Request, display: Display, interrupts: Interrupts) -> Path:
@@ -63,17 +73,7 @@ def carry_out(request: Request, display: Display, interrupts: Interrupts) -> Pat
         Interrupted: Somebody asked for the end; the folder's status is `aborted`, its cells are kept.
         RunFailed: Something broke; the folder's status is `failed`, its cells are kept.
     """
-    writer = RunWriter.create(
-        request.results,
-        run=request.run,
-        suite=request.suite,
-        plan=request.plan,
-        topology=to_json(request.topology),
-        environment=environment.collect(),
-        command=request.command,
-        engine=request.choice.name,
-        engine_reason=request.choice.reason,
-    )
+    writer = _writer(request)
     with ExitStack() as last:
         last.callback(writer.close)
         try:
@@ -88,61 +88,114 @@ def carry_out(request: Request, display: Display, interrupts: Interrupts) -> Pat
     return writer.folder
 
 
-def _measure(request: Request, writer: RunWriter, display: Display, interrupts: Interrupts) -> None:
-    first = request.plan.cells[0].configuration
-    display.step(f"bringing up the testbed on {request.choice.name} ({request.choice.reason})")
-    bed = Testbed(
-        choice=request.choice,
-        topology=request.topology,
-        dataplane=_dataplane(request.suite),
-        interception=first.interception,
-        filler_rules=first.filler_rules,
-        suite=request.suite.name,
-        told=display.step,
-        failure_logs=writer.folder / layout.LOGS,
+def _writer(request: Request) -> RunWriter:
+    if request.before is not None:
+        return RunWriter.go_on(request.results / request.run, request.before, request.plan)
+    return RunWriter.create(
+        request.results,
+        run=request.run,
+        suite=request.suite,
+        plan=request.plan,
+        topology=to_json(request.topology),
+        environment=environment.collect(),
+        command=request.command,
+        engine=request.choice.name,
+        engine_reason=request.choice.reason,
     )
+
+
+def _measure(request: Request, writer: RunWriter, display: Display, interrupts: Interrupts) -> None:
+    display.step(f"bringing up the testbed on {request.choice.name} ({request.choice.reason})")
     leaving = 0.0
     try:
-        with bed:
-            stages = {f"up_{name.replace(' ', '_')}_s": seconds for name, seconds in bed.stages_s.items()}
-            writer.update(status=RunStatus.RUNNING, timing={"up_s": bed.up_s, **stages})
-            agents = {node: reply.document for node, reply in bed.ask_agents("hello").items()}
-            writer.members({"members": bed.describe(), "agents": agents})
-            display.step(f"testbed up after {bed.up_s:.1f} s")
+        with ExitStack() as standing:
+            beds: dict[str, Testbed] = {}
+            for dataplane in _dataplanes(request.suite):
+                beds[dataplane] = standing.enter_context(_bed(request, dataplane, writer, display))
+            _note_beds(beds, writer)
+            display.step(f"testbed up after {sum(bed.up_s for bed in beds.values()):.1f} s")
             try:
-                _Cells(request, bed, writer, display).measure()
+                _Cells(request, beds, writer, display).measure()
             finally:
                 if not interrupts.hastened:
-                    bed.collect_logs(writer.folder / layout.LOGS)
+                    for dataplane, bed in beds.items():
+                        bed.collect_logs(_logs(writer, dataplane, alone=len(beds) == 1))
                 leaving = time.monotonic()
     finally:
         if leaving:
             writer.update(timing={"down_s": time.monotonic() - leaving})
 
 
-class _Cells:
-    """The plan's cells, one after the other, on a testbed that is up."""
+def _bed(request: Request, dataplane: str, writer: RunWriter, display: Display) -> Testbed:
+    first = request.cells[0].configuration
+    level, filler_rules = (
+        (first.interception, first.filler_rules)
+        if first.dataplane == dataplane
+        else next(
+            (each.interception, each.filler_rules)
+            for each in request.suite.configurations
+            if each.dataplane == dataplane
+        )
+    )
+    return Testbed(
+        choice=request.choice,
+        topology=request.topology,
+        dataplane=dataplane,
+        interception=level,
+        filler_rules=filler_rules,
+        suite=request.suite.name,
+        told=display.step,
+        failure_logs=_logs(writer, dataplane, alone=len(_dataplanes(request.suite)) == 1),
+    )
 
-    def __init__(self, request: Request, bed: Testbed, writer: RunWriter, display: Display) -> None:
+
+def _note_beds(beds: Mapping[str, Testbed], writer: RunWriter) -> None:
+    """Write down how the testbeds came up and what is in them, by data plane where there are two."""
+    timing = {"up_s": sum(bed.up_s for bed in beds.values())}
+    described: dict[str, Any] = {"members": {}, "agents": {}}
+    for dataplane, bed in beds.items():
+        prefix = "" if len(beds) == 1 else f"{dataplane}/"
+        for name, seconds in bed.stages_s.items():
+            key = f"up_{name.replace(' ', '_')}_s"
+            timing[key] = timing.get(key, 0.0) + seconds
+        agents = {node: reply.document for node, reply in bed.ask_agents("hello").items()}
+        described["members"] |= {prefix + name: each for name, each in bed.describe().items()}
+        described["agents"] |= {prefix + node: each for node, each in agents.items()}
+    writer.update(status=RunStatus.RUNNING, timing=timing)
+    writer.members(described)
+
+
+def _logs(writer: RunWriter, dataplane: str, *, alone: bool) -> Path:
+    folder = writer.folder / layout.LOGS
+    return folder if alone else folder / dataplane
+
+
+class _Cells:
+    """The plan's cells, one after the other, on testbeds that are up: one per data plane."""
+
+    def __init__(
+        self, request: Request, beds: Mapping[str, Testbed], writer: RunWriter, display: Display
+    ) -> None:
         self._request = request
-        self._bed = bed
         self._writer = writer
         self._display = display
-        self._bench = Bench(bed, request.suite)
+        self._benches = {dataplane: Bench(bed, request.suite) for dataplane, bed in beds.items()}
         self._spent: list[Mapping[str, float]] = []
 
     def measure(self) -> None:
         """Measure all of them; what their steps took is recorded however it ends."""
-        plan = self._request.plan
-        total = len(plan.cells)
+        cells = self._request.cells
+        predicted = self._request.plan.predicted_s / len(self._request.plan.cells)
+        total = len(cells)
         began = time.monotonic()
         try:
-            for done, cell in enumerate(plan.cells):
-                pace = (time.monotonic() - began) / done if done else plan.predicted_s / total
+            for done, cell in enumerate(cells):
+                pace = (time.monotonic() - began) / done if done else predicted
                 self._display.cell(cell, done=done, total=total, left_s=pace * (total - done))
                 self._cell(cell)
         finally:
-            self._bench.close()
+            for bench in self._benches.values():
+                bench.close()
             self._writer.update(timing={"bench_s": time.monotonic() - began, **_medians(self._spent)})
 
     def _cell(self, cell: Cell) -> None:
@@ -156,16 +209,17 @@ class _Cells:
                 return
 
     def _once(self, cell: Cell, attempt: int) -> CellVerdict:
+        # without a data plane any testbed will do: nothing is captured there
+        bench = self._benches.get(cell.configuration.dataplane, next(iter(self._benches.values())))
         try:
-            measured = self._bench.measure(cell)
+            measured = bench.measure(cell)
         except ControlError as exc:
-            ended = ", ".join(f"{name} ended with {code}" for name, code in self._bed.exited().items())
             raise CellFailed(
-                f"cell {cell.name}: {exc}; {ended or 'every member still runs'}; "
+                f"cell {cell.name}: {exc}; {bench.bed.whose_end()}; "
                 f"logs are in {self._writer.folder / layout.LOGS}"
             ) from exc
         saving = time.monotonic()
-        verdict = judge(self._request, cell, measured)
+        verdict = judge(self._request.suite, self._request.topology, cell, measured)
         self._writer.cell(
             CellRecord(
                 cell=cell,
@@ -182,15 +236,15 @@ class _Cells:
         return verdict
 
 
-def judge(request: Request, cell: Cell, measured: Measured) -> CellVerdict:
+def judge(suite: Suite, topology: Topology, cell: Cell, measured: Measured) -> CellVerdict:
     """What the cell's evidence proves, asked at once so that a broken run is seen while it runs."""
-    ends = request.suite.paths[cell.configuration.path]
+    ends = suite.paths[cell.configuration.path]
     return evaluate(
         Case(
             configuration=cell.configuration,
-            topology=request.topology,
-            client=request.topology.member(ends.source),
-            target=request.topology.member(ends.destination),
+            topology=topology,
+            client=topology.member(ends.source),
+            target=topology.member(ends.destination),
             documents=measured.evidence,
             samples=sample_counts(measured.payloads),
         )
@@ -216,10 +270,10 @@ def sample_counts(payloads: Mapping[str, bytes]) -> SampleCounts:
     )
 
 
-def _dataplane(suite: Suite) -> str:
-    """The data plane that has to run: the one beside `none` that the configurations name."""
-    names = {configuration.dataplane for configuration in suite.configurations} - {"none"}
-    return min(names, default="none")
+def _dataplanes(suite: Suite) -> tuple[str, ...]:
+    """The data planes that have to run, each in a testbed of its own: all beside `none`, if there are any."""
+    names = dict.fromkeys(configuration.dataplane for configuration in suite.configurations)
+    return tuple(name for name in names if name != "none") or ("none",)
 
 
 def _medians(spent: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -48,6 +48,7 @@ def attempts() -> dict[str, Callable[[], None]]:
     program = _program()
     for name, rule in RULES.items():
         found[name] = lambda rule=rule: _iptables(program, rule)  # type: ignore[misc]  # mypy: default in lambda
+    found["IPv6"] = lambda: _ipv6(program)
     found["conntrack table"] = _conntrack
     found["transparent sockets"] = _transparent
     return found
@@ -97,6 +98,18 @@ def _sysctls() -> None:
             raise OSError(f"{path}: {exc.strerror}") from exc
 
 
+def _ipv6(program: str) -> None:
+    path = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
+    try:
+        path.write_text("0")
+    except OSError as exc:
+        raise OSError(f"{path}: {exc.strerror}") from exc
+    directory, _, name = program.rpartition("/")
+    six = f"{directory}/{name.replace('iptables', 'ip6tables')}" if directory else "ip6tables"
+    for rule in RULES.values():
+        _iptables(six, rule)
+
+
 def _conntrack() -> None:
     if not Path("/proc/sys/net/netfilter/nf_conntrack_count").exists():
         raise OSError("/proc/sys/net/netfilter/nf_conntrack_count is absent")
@@ -119,7 +132,10 @@ def _transparent() -> None:
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise OSError(f"there is no {command[0]}") from None
     if done.returncode != 0:
         raise OSError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.dataplanes import DataPlane
 from harness.engines.api import Member, Mount, Role
 from harness.topology.layout import Layout
-from harness.topology.model import Node, Pod, Topology
+from harness.topology.model import Host, IpFamily, Node, Pod, Topology
 
 IDLE = ("python3", "-m", "harness.engines.idle")
 
@@ -23,12 +23,10 @@ def compose(topology: Topology, dataplane: DataPlane, layout: Layout) -> tuple[M
     for node in topology.nodes:
         members += [_holder(node.netns, Role.NODE, node.name), _agent(node, layout)]
     members.append(_controlplane(topology, layout))
-    members += dataplane.members(topology, layout)
     for pod in topology.pods:
-        members += (
-            _load(pod, topology, layout) if pod.client else [_app(pod.name, pod.node, pod.netns, layout)]
-        )
-    members += [_app(host.name, "", host.netns, layout) for host in topology.hosts]
+        members += _load(pod, topology, layout) if pod.client else [_app(pod, layout)]
+    members += [_app(host, layout) for host in topology.hosts]
+    members += dataplane.members(topology, layout)
     return tuple(members)
 
 
@@ -85,16 +83,19 @@ def _controlplane(topology: Topology, layout: Layout) -> Member:
     )
 
 
-def _app(name: str, node: str, namespace: str, layout: Layout) -> Member:
-    state = layout.app(name)
-    command = ("python3", "-m", "harness.backends", "--pod", name, "--node", node, "--state-dir", str(state))
+def _app(member: Pod | Host, layout: Layout) -> Member:
+    state, node = layout.app(member.name), member.node if isinstance(member, Pod) else ""
+    command = ["python3", "-m", "harness.backends", "--pod", member.name, "--node", node]
+    command += ["--state-dir", str(state)]
+    if IpFamily.IPV6 in member.families:
+        command.append("--ipv6")
     return Member(
-        name=namespace,
+        name=member.netns,
         role=Role.APP,
         node=node,
         image="app",
-        namespace=namespace,
-        command=command,
+        namespace=member.netns,
+        command=tuple(command),
         mounts=(Mount(path=state),),
     )
 

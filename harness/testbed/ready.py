@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.engines.api import Engine
 from harness.errors import RunFailed
-from harness.topology.model import APP_PORT, Host, Pod, Topology
+from harness.topology.model import APP_PORT, Host, IpFamily, Pod, Topology
 
 DEADLINE_S = 8.0
 
@@ -17,13 +17,15 @@ class NotReady(RunFailed):
 
 
 def check(engine: Engine, topology: Topology) -> None:
-    """Request once from each client pod to what it has to reach.
+    """Request once from each client pod, over each of its families, to what it has to reach.
 
     Raises:
         NotReady: Someone did not answer within the deadline.
     """
-    for client in (pod for pod in topology.pods if pod.client):
-        command = ["python3", "-m", "harness.load.roundtrip", json.dumps(request(topology, client))]
+    ways = [(pod, family) for pod in topology.pods if pod.client for family in pod.families]
+    for client, family in ways:
+        asked = request(topology, client, family)
+        command = ["python3", "-m", "harness.load.roundtrip", json.dumps(asked)]
         done = engine.execute(f"probe-{client.name}", command)
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip().splitlines()
@@ -32,10 +34,12 @@ def check(engine: Engine, topology: Topology) -> None:
         failed = {name: result for name, result in results.items() if result != "ok"}
         if failed:
             shown = "; ".join(f"{name}: {result}" for name, result in failed.items())
-            raise NotReady(f"from pod {client.name}, no round trip within {DEADLINE_S:g} s to {shown}")
+            raise NotReady(
+                f"from pod {client.name}, no {family.value} round trip within {DEADLINE_S:g} s to {shown}"
+            )
 
 
-def request(topology: Topology, client: Pod) -> dict[str, Any]:
+def request(topology: Topology, client: Pod, family: IpFamily = IpFamily.IPV4) -> dict[str, Any]:
     """What a client pod is asked to try (`harness.load.roundtrip`).
 
     A captured client reaches every pod with a backend and every host. One outside the mesh is asked for
@@ -51,9 +55,10 @@ def request(topology: Topology, client: Pod) -> dict[str, Any]:
             {
                 "name": target.name,
                 "node": target.node if isinstance(target, Pod) else "",
-                "address": str(target.address),
+                "address": str(target.address_of(family)),
                 "port": APP_PORT,
             }
             for target in targets
+            if family in target.families
         ],
     }

@@ -21,6 +21,7 @@ from typing import Any, Self
 from harness import dataplanes
 from harness.control import Channel, ControlError, Reply, Unreachable
 from harness.controlplane.document import document as mesh_document
+from harness.dataplanes import DataPlane
 from harness.engines.api import Engine, EngineError, Member
 from harness.engines.choice import Choice
 from harness.errors import RunFailed
@@ -38,6 +39,8 @@ ANSWER_TIMEOUT_S = 10.0
 """For a member to open its control socket; the slowest (Locust's imports) takes 1.5 s on an idle core."""
 LOOK_S = 0.5
 """Between looks at members that have ended while one is awaited."""
+EXIT_WAIT_S = 1.0
+EXIT_LOOK_S = 0.02
 LOG_TAIL_LINES = 8
 
 
@@ -135,6 +138,10 @@ class Testbed:
             for member in self.members
         }
 
+    def wanted_members(self) -> tuple[Member, ...]:
+        """The processes that make this testbed up."""
+        return compose(self.topology, dataplanes.named(self.dataplane), self.layout)
+
     # Handles
 
     def agent(self, node: str) -> Channel:
@@ -181,6 +188,16 @@ class Testbed:
         """Members that have ended although nobody asked them to, with their exit codes."""
         return self.engine.exited()
 
+    def whose_end(self) -> str:
+        """Who ended, in words. Asked when a channel broke, which is a moment before its process is gone."""
+        deadline = time.monotonic() + EXIT_WAIT_S
+        while not (ended := self.exited()) and time.monotonic() < deadline:
+            time.sleep(EXIT_LOOK_S)
+        return (
+            ", ".join(f"{name} ended with {code}" for name, code in ended.items())
+            or "every member still runs"
+        )
+
     def collect_logs(self, folder: Path) -> None:
         """Copy what every member wrote into `folder`, one file each; a member without a log has none."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -192,7 +209,6 @@ class Testbed:
     # The way up
 
     def _bring_up(self, undo: ExitStack) -> None:
-        dataplane = dataplanes.named(self.dataplane)
         self.rundir = RunDir.create(
             engine=self.choice.name,
             suite=self.suite,
@@ -202,9 +218,11 @@ class Testbed:
         undo.callback(self.rundir.remove)
         self.layout = self.rundir.layout
         self.engine = self.choice.module.engine(self.rundir.run)
-        self._stage("images", lambda: self.engine.prepare(self.told))
+        members = self.wanted_members()
+        images = {member.image for member in members}
+        self._stage("images", lambda: self.engine.prepare(self.told, images))
         self._stage("files", self._write_files)
-        self.members = compose(self.topology, dataplane, self.layout)
+        self.members = members
         undo.callback(self.engine.remove)
         early = wired(self.members)
         late = [member for member in self.members if member not in early]
@@ -216,7 +234,7 @@ class Testbed:
             self._stage("late processes", starting.result)
         self._stage("rules", lambda: self.capture(self.interception, self.filler_rules))
         if self.carries:
-            self._stage("enrolment", self._enrol)
+            self._stage("enrolment", lambda: self._enrol(dataplanes.named(self.dataplane)))
         self._stage("load", self._await_load)
         self._stage("round trips", lambda: ready.check(self.engine, self.topology))
         if self.standing:
@@ -245,11 +263,11 @@ class Testbed:
         setup = {"namespaces": paths, "topology": topology, "underlay": False}
         self._ask_all({node: self.agent(node) for node in others}, "setup", setup)
 
-    def _enrol(self) -> None:
-        """Hand every captured pod to its node's proxy; its rules are there already."""
+    def _enrol(self, dataplane: DataPlane) -> None:
+        """Await the proxies, and hand every captured pod to its node's; its rules are there already."""
         for node in self.topology.nodes:
             self.proxy(node.name)
-        captured = [pod for pod in self.topology.pods if pod.captured]
+        captured = [pod for pod in self.topology.pods if pod.captured and dataplane.enrols(pod.node)]
         for pod in captured:
             self.agent(pod.node).send("enrol", pod=pod.name)
         for pod in captured:

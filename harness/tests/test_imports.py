@@ -26,15 +26,17 @@ ARROWS: dict[str, set[str]] = {
     "load": {"backends", "control", "plan", "topology"},
     # what makes members
     "engines": {"control", "errors"},
-    "dataplanes": {"engines", "errors", "topology"},
+    "dataplanes": {"agent", "control", "controlplane", "engines", "errors", "topology"},
     "testbed": {"control", "controlplane", "dataplanes", "engines", "load"} | VALUES,
     # what judges and keeps
     "evidence": {"control", "plan", "topology"},
     "results": {"load"} | VALUES,
     "run": {"control", "engines", "evidence", "results", "testbed"} | VALUES,
     "analysis": {"evidence", "results"} | VALUES,
-    "report": {"analysis", "evidence", "results"} | VALUES,
-    "cli": {"analysis", "dataplanes", "control", "engines", "report", "results", "run", "testbed"} | VALUES,
+    "report": {"analysis", "dataplanes", "evidence", "results"} | VALUES,
+    "selftest": {"control", "engines", "evidence", "results", "run", "testbed"} | VALUES,
+    "cli": {"analysis", "dataplanes", "control", "engines", "report", "results", "run", "selftest", "testbed"}
+    | VALUES,
     "compose": {"control", "controlplane", "dataplanes", "engines", "testbed"} | VALUES,
     "__main__": {"cli"},
 }
@@ -66,6 +68,8 @@ MEMBERS = (
     "harness.agent.__main__",
     "harness.backends.__main__",
     "harness.controlplane.__main__",
+    "harness.dataplanes.envoy.keeper",
+    "harness.dataplanes.envoy.launch",
     "harness.compose.wire",
     "harness.engines.idle",
     "harness.load.driver",

@@ -38,7 +38,7 @@ def fetch(client: HTTPConnection, target: str) -> bytes:
 
 def test_the_configuration_is_the_golden_one() -> None:
     written = configuration(
-        pod="server", node="b", state_dir=Path("/run/x"), address="10.0.0.2", port=8080, superuser=True
+        pod="server", node="b", state_dir=Path("/run/x"), addresses=["10.0.0.2"], port=8080, superuser=True
     )
 
     assert written == GOLDEN.read_text()

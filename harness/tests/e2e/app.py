@@ -84,12 +84,20 @@ def mark() -> dict[str, Any]:
     return {"marked": True}
 
 
+def addresses() -> dict[str, Any]:
+    """Every IPv6 address of the namespace."""
+    with open("/proc/net/if_inet6") as lines:  # noqa: PTH123 - this runs where nothing else is needed
+        packed = [bytes.fromhex(line.split()[0]) for line in lines]
+    return {"addresses": sorted(socket.inet_ntop(socket.AF_INET6, each) for each in packed)}
+
+
 EXCHANGES: dict[str, Callable[..., dict[str, Any]]] = {
     "http": http,
     "half_close": half_close,
     "sink": sink,
     "abort": abort,
     "mark": mark,
+    "addresses": addresses,
 }
 
 if __name__ == "__main__":

@@ -14,18 +14,23 @@ from harness.suite import load_suite
 from harness.testbed.checks import preflight
 from harness.testbed.testbed import Testbed
 from harness.topology.allocator import resolve
-from harness.topology.model import APP_PORT, Pod
+from harness.topology.model import APP_PORT, IpFamily, Pod
 
 APP = (Path(__file__).parent / "app.py").read_text()
 SETTLE_S = 3.0
 
 
-def standard_bed(engine: str) -> Testbed:
+def standard_bed(engine: str, dataplane: str = "pyztunnel") -> Testbed:
     """The smoke suite's testbed, not up yet."""
+    return bed_of("smoke", engine, dataplane)
+
+
+def bed_of(suite: str, engine: str, dataplane: str = "pyztunnel") -> Testbed:
+    """A suite's testbed, not up yet."""
     return Testbed(
         choice=preflight(engine),
-        topology=resolve(load_suite("smoke", []).topology),
-        dataplane="pyztunnel",
+        topology=resolve(load_suite(suite, []).topology),
+        dataplane=dataplane,
         interception=Interception.REDIRECT,
         suite="test",
     )
@@ -46,17 +51,17 @@ class Pods:
         seen: dict[str, Any] = json.loads(done.stdout)
         return seen
 
-    def get(self, source: str, target: str) -> dict[str, Any]:
+    def get(self, source: str, target: str, family: IpFamily = IpFamily.IPV4) -> dict[str, Any]:
         """One HTTP request from a pod to another's backend, with a nonce of its own."""
         nonce = secrets.token_hex(8)
-        seen = self.do(source, "http", address=self.address(target), port=APP_PORT, nonce=nonce)
+        seen = self.do(source, "http", address=self.address(target, family), port=APP_PORT, nonce=nonce)
         if "words" in seen:
             assert seen["words"].get("nonce") == nonce
         return seen
 
-    def address(self, name: str) -> str:
+    def address(self, name: str, family: IpFamily = IpFamily.IPV4) -> str:
         """A member's address."""
-        return str(self.bed.topology.member(name).address)
+        return str(self.bed.topology.member(name).address_of(family))
 
     def stats(self, node: str) -> dict[str, Any]:
         """The counters of a node's proxy."""

@@ -58,7 +58,7 @@ def test_a_client_outside_the_mesh_reaches_a_pod_in_it(pods: Pods, level: Interc
     assert (level is not Interception.NONE) == captured
 
 
-@pytest.mark.parametrize(("reuse", "tunnels"), [(Reuse.ON, 1), (Reuse.OFF, 4)])
+@pytest.mark.parametrize(("reuse", "tunnels"), [(Reuse.ON, 1), (Reuse.OFF, 4), (Reuse.OFF_SERIALISED, 4)])
 def test_reuse_decides_how_many_tunnels_four_connections_take(
     pods: Pods, capturing: Interception, reuse: Reuse, tunnels: int
 ) -> None:

@@ -50,6 +50,12 @@ def test_an_app_cannot_take_the_proxys_mark(pods: Pods) -> None:
     assert pods.do("client", "mark") == {"error": "PermissionError"}
 
 
+def test_an_ipv4_testbed_has_no_ipv6_to_pass_by_the_mesh(pods: Pods) -> None:
+    """T72: not captured, hence not there."""
+    for address in ("fd00:10:244::3", "fe80::1", "2001:db8::1"):
+        assert pods.do("client", "http", address=address, port=8080, nonce="00") == {"error": "OSError"}
+
+
 def test_no_key_lies_in_the_run_folder(pods: Pods) -> None:
     """T42: keys stay in the processes' memory."""
     found = subprocess.run(

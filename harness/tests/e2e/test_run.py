@@ -145,6 +145,20 @@ def test_a_rule_removed_in_mid_run_makes_the_cell_invalid(
 
 
 @pytest.mark.netns
+def test_cells_over_ipv6_are_valid(tmp_path: Path) -> None:
+    """Conntrack entries, rule hits and packets on links are over IPv6 what they are over IPv4."""
+    cells = "path=['cross-node'], dataplane=['pyztunnel'], interception=['redirect', 'tproxy-notrack']"
+    matrix = f"matrix=[{{{cells}, ip_family=['ipv4', 'ipv6']}}]"
+
+    code = cli.obey(["run", "ipv6", "--engine", "netns", "--results", str(tmp_path), "-s", matrix])
+
+    (folder,) = tmp_path.iterdir()
+    found = analyse(read(folder))
+    assert code == ExitCode.OK, [cell.reasons for cell in found.cells]
+    assert [CellStatus.VALID] * 4 == [cell.verdict.status for cell in found.cells]
+
+
+@pytest.mark.netns
 def test_the_predicted_time_is_the_real_one(tmp_path: Path) -> None:
     """Within 15 %, on stages as long as the quick suite's. Busy machines lengthen a run: three tries."""
     shorter = ["-s", "rounds=1", "-s", "noisy_repeats=0"]
@@ -159,3 +173,30 @@ def test_the_predicted_time_is_the_real_one(tmp_path: Path) -> None:
         if abs(shares[-1] - 1) <= PREDICTION_SHARE:
             return
     pytest.fail(f"a run took {shares} times as long as predicted, in three tries")
+
+
+@pytest.mark.netns
+def test_an_interrupted_run_is_finished_and_made_longer(tmp_path: Path) -> None:
+    """F80: what was measured stays as it is; the cells that were lost are measured, then a round more."""
+    suite = ["smoke", "--engine", "netns", "-s", "rounds=1"]
+    run = [sys.executable, "-m", "harness", "run"]
+    at = ["--results", str(tmp_path), "--json"]
+    assert subprocess.run([*run, *suite, *at], check=False, capture_output=True).returncode == ExitCode.OK
+    folder = next(tmp_path.iterdir())
+    kept, *lost = sorted((folder / layout.CELLS).iterdir())
+    for cell in lost[-2:]:
+        shutil.rmtree(cell)
+    manifest = json.loads((folder / layout.RUN).read_text())
+    (folder / layout.RUN).write_text(json.dumps(manifest | {"status": "running", "ended": None}))
+    before = (kept / layout.CHECKSUMS).read_bytes()
+
+    done = subprocess.run(
+        [*run, "--resume", folder.name, "--append", "1", *at], check=False, capture_output=True, text=True
+    )
+
+    assert done.returncode == ExitCode.OK, done.stderr
+    printed = json.loads(done.stdout)
+    assert printed["cells"]["valid"] == printed["cells"]["planned"] == 2 * (len(lost) + 1)
+    assert printed["run"]["status"] == "complete"
+    assert (kept / layout.CHECKSUMS).read_bytes() == before
+    assert len(read(folder).manifest.sessions) == 1

@@ -4,6 +4,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any
@@ -337,7 +338,7 @@ def test_impossible_requests_are_refused(channel: Channel, running: Backend, cha
 
 
 def test_an_unknown_op_names_the_known_ones(channel: Channel) -> None:
-    with pytest.raises(ControlError, match="unknown op 'swarm'; known: requests, transfer"):
+    with pytest.raises(ControlError, match="unknown op 'swarm'; known: connects, requests, transfer"):
         channel.call("swarm")
 
 
@@ -368,3 +369,25 @@ def test_a_locustfile_of_one_s_own_is_one_file(tmp_path: Path, running: Backend)
         )
 
     assert (answer.document["rows"], answer.document["opened"]) == (3, 3)
+
+
+def test_new_connections_are_opened_and_closed_for_each_row(channel: Channel, running: Backend) -> None:
+    reply = channel.call(
+        "connects",
+        cell="0001-r0-test",
+        target=asdict(target(running)),
+        source=SOURCE,
+        connections=3,
+        seconds=SECONDS,
+        rate_hz=0,
+        response_bytes=128,
+    )
+
+    rows = np.frombuffer(reply.payload, dtype="<i8").reshape(-1, len(REQUEST_FIELDS))
+    column = {name: rows[:, index] for index, name in enumerate(REQUEST_FIELDS)}
+    assert len(rows) == reply.document["rows"] == reply.document["opened"] > 3
+    assert column["ok"].all()
+    assert (column["start_ns"] < column["first_byte_ns"]).all()
+    assert len(set(column["local_port"])) == len(rows)
+    assert reply.document["errors"] == {}
+    assert reply.document["verification"]["checked"] == len(rows)

@@ -69,6 +69,14 @@ def test_stages_come_in_order_and_those_of_no_length_are_left_out() -> None:
         "transfer",
     ]
     assert [ask.stage for ask in _asks(replace(LOAD, requests_s=0.0, transfer_s=0.0))] == ["probe"]
+    more = replace(LOAD, rtt_s=0.2, alone_s=0.2, connects_s=0.2)
+    assert [ask.stage for ask in _asks(more)][3:] == ["rtt", "requests-alone", "transfer-alone", "connects"]
+
+
+def test_alone_means_on_one_connection() -> None:
+    alone = {ask.stage: ask.arguments for ask in _asks(replace(LOAD, alone_s=0.2))}
+
+    assert alone["requests-alone"]["connections"] == alone["transfer-alone"]["streams"] == 1
 
 
 def test_every_state_is_probed_with_the_same_gap() -> None:

@@ -60,10 +60,21 @@ def test_without_legacy_iptables_there_is_a_warning_only(
     assert "iptables-restore" in row.found
 
 
+def test_without_ipv6_there_is_a_warning_only(monkeypatch: pytest.MonkeyPatch, netns: Choice) -> None:
+    """IPv4 suites need none of it."""
+    _features(monkeypatch, {"IPv6": "/proc/sys/net/ipv6/conf/all/disable_ipv6: No such file or directory"})
+
+    (row,) = checks._features(netns)
+
+    assert row.status is Status.WARNING
+    assert "topology.ip_families" in row.found
+    assert "ipv6.disable=1" in row.fix
+
+
 def test_every_feature_that_is_tried_has_a_fix_of_its_own() -> None:
     from harness.testbed import features  # noqa: PLC0415  # a program of its own
 
-    assert set(features.attempts()) - {"iptables legacy"} == set(checks.FIXES)
+    assert set(features.attempts()) - {"iptables legacy", "IPv6"} == set(checks.FIXES)
 
 
 @pytest.mark.parametrize(

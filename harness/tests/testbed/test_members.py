@@ -127,7 +127,7 @@ def test_socket_paths_fit_with_the_longest_names() -> None:
 
 
 def test_an_unknown_data_plane_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"'envoi'; known: none, pyztunnel"):
+    with pytest.raises(UsageError, match=r"'envoi'; known: envoy, none, pyztunnel"):
         dataplanes.named("envoi")
 
 

@@ -1,0 +1,24 @@
+"""Locust users that open a connection for every request."""
+
+from locust import User, task
+from locust.exception import StopUser
+
+from harness.load.connect_stage import ConnectStage, NewConnections
+
+
+class Newcomers(User):
+    """One connection after another."""
+
+    op = "connects"
+    stage = ConnectStage
+
+    @task
+    def window(self) -> None:
+        """One window, whole."""
+        newcomers = NewConnections(self.environment.stage)
+        try:
+            newcomers.open()
+            newcomers.connect_until_end()
+        finally:
+            newcomers.close()
+        raise StopUser
