@@ -1,12 +1,17 @@
 # make bench   set up, run the quick suite, print a summary and the report's path
+# make bench-proxy   the proxy against Envoy and against none, in the same rounds
 # make test    set up, run all tests
+# make test-ids   every id of the requirements with its test; MUTATE=1: is each guard missed?
+# make soak    fuzzing (FUZZ_S=600), 5 GiB, a thousand connections (LOAD_S=1800); prints figures, fails on them
 # ENGINE=docker|netns chooses where the testbed lives; without it the program chooses and says why.
 
 PYTHON_BIN := .venv/bin/python
 SUITE ?= quick
+FUZZ_S ?= 600
+LOAD_S ?= 1800
 ARGS ?=
 
-.PHONY: help setup bench test lint format lock proto compose clean
+.PHONY: help setup bench test test-ids soak lint format lock proto compose clean bench-proxy
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -19,8 +24,17 @@ setup: .venv/.ready
 bench: setup
 	@.venv/bin/ambientbench run $(SUITE) $(ARGS)
 
+bench-proxy: setup
+	@.venv/bin/ambientbench run proxy $(ARGS)
+
 test: setup
 	@$(PYTHON_BIN) -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+
+test-ids: setup
+	@$(PYTHON_BIN) -m proxy.tests.ids $(if $(MUTATE),--mutate)
+
+soak: setup
+	@$(PYTHON_BIN) -m proxy.tests.soak --fuzz-s $(FUZZ_S) --load-s $(LOAD_S) $(ARGS)
 
 lint: setup
 	$(PYTHON_BIN) -m ruff check .
