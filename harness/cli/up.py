@@ -41,13 +41,13 @@ def command(
     topology = resolve(loaded.topology)
     dataplane = dataplane or loaded.default.dataplane
     level = _level(dataplane, interception, loaded.default.interception)
+    chosen = preflight(engine)
     standing = [found for found in leftovers.runs() if found.standing is Standing.UP]
     if standing:
         raise UsageError(f"a testbed is up already: {standing[0].words}; ambientbench down removes it")
     warning = leftovers.warning()
     if warning:
         note(warning)
-    chosen = preflight(engine)
     with MeasuringLock():
         note(f"engine: {chosen.name} ({chosen.reason})")
         bed = Testbed(

@@ -166,6 +166,15 @@ class TestStanding:
         assert standing["run"] in done.stderr
         assert "Traceback" not in done.stderr
 
+    def test_a_senseless_command_line_is_answered_before_the_standing_one(
+        self, standing: dict[str, Any]
+    ) -> None:
+        done = _run("up", "--engine", "podman")
+
+        assert done.returncode == ExitCode.USAGE
+        assert "known: docker, netns" in done.stderr
+        assert standing["run"] not in done.stderr
+
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
 def test_an_interrupted_bring_up_leaves_nothing(engine: str, number: int) -> None:
