@@ -58,7 +58,7 @@ def test_no_arguments_show_the_usage_on_standard_error() -> None:
         (["down", "--all", "abcdef"], "contradict"),
         (["up", "--interception", "magic"], "magic"),
         (["up", "--engine", "podman"], "known: docker, netns"),
-        (["up", "--dataplane", "envoi"], "known: none, pyztunnel"),
+        (["up", "--dataplane", "envoi"], "none, pyztunnel"),
         (["up", "--dataplane", "none", "--interception", "redirect"], "--dataplane none"),
         (["up", "no-such-suite"], "no-such-suite"),
         (["down", "zzzzzz"], "no run 'zzzzzz'"),
