@@ -31,13 +31,17 @@ def pem(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
-class Ca:
-    """A root, and leaves under it."""
+USAGES = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 
-    def __init__(self, name: str = "root") -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
+
+class Ca:
+    """A root, or with `under` an intermediate of another; and leaves under it."""
+
+    def __init__(self, name: str = "root", *, under: Ca | None = None) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self.root = self._build(self._name, self._key.public_key(), timedelta(days=3650), ca=True)
+        issuer = under or self
+        self.root = issuer._build(self._name, self.key.public_key(), timedelta(days=3650), ca=True)
         self.issued = 0
 
     def leaf(
@@ -47,11 +51,12 @@ class Ca:
         *,
         life: timedelta = timedelta(hours=24),
         starts: timedelta = timedelta(minutes=-2),
+        usages: Sequence[x509.ObjectIdentifier] = USAGES,
         ca: bool = False,
     ) -> x509.Certificate:
-        """A certificate with exactly these alternative names."""
+        """A certificate with exactly these alternative names, for these usages."""
         self.issued += 1
-        return self._build(x509.Name([]), public_key, life, names=names, starts=starts, ca=ca)
+        return self._build(x509.Name([]), public_key, life, names=names, starts=starts, usages=usages, ca=ca)
 
     def answer(
         self,
@@ -88,6 +93,7 @@ class Ca:
         *,
         names: Sequence[x509.GeneralName] = (),
         starts: timedelta = timedelta(minutes=-2),
+        usages: Sequence[x509.ObjectIdentifier] = USAGES,
         ca: bool,
     ) -> x509.Certificate:
         now = datetime.now(UTC)
@@ -103,9 +109,8 @@ class Ca:
         )
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=True)
-            usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
-            builder = builder.add_extension(usage, critical=False)
-        return builder.sign(self._key, hashes.SHA256())
+            builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        return builder.sign(self.key, hashes.SHA256())
 
 
 Answer = Callable[[IstioCertificateRequest], Sequence[str]]

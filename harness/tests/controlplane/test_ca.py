@@ -199,6 +199,7 @@ REFUSED = {
 def test_bad_requests_are_refused_with_their_reason(
     authority: Authority, request_pem: str, reason: Reason, said: str
 ) -> None:
+    """B100, T37."""
     with pytest.raises(Refusal) as caught:
         authority.sign(request_pem, CLIENT, 3600, allowed=frozenset({CLIENT}), now=NOW)
 

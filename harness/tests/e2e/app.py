@@ -5,6 +5,7 @@ Run inside pods with the pod's own Python (`python3 -c`), so it imports nothing 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import socket
@@ -84,6 +85,23 @@ def mark() -> dict[str, Any]:
     return {"marked": True}
 
 
+def edit_rules() -> dict[str, Any]:
+    """Begin as iptables (legacy) and nft do before they change a rule; what the kernel says to each."""
+    seen = {"iptables": "allowed"}
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW).close()
+    except PermissionError as exc:
+        seen["iptables"] = errno.errorcode[exc.errno]
+    # nfnetlink.h: nlmsghdr with NFNL_MSG_BATCH_BEGIN and NLM_F_REQUEST | NLM_F_ACK; nfgenmsg with
+    # NFNL_SUBSYS_NFTABLES. The answer is an nlmsgerr: the negative errno follows its header.
+    batch = struct.pack("=IHHII", 20, 16, 5, 1, 0) + struct.pack("=BB", 0, 0) + struct.pack("!H", 10)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12) as netfilter:
+        netfilter.settimeout(TIMEOUT_S)
+        netfilter.send(batch)
+        (answer,) = struct.unpack_from("=i", netfilter.recv(4096), 16)
+    return seen | {"nft": errno.errorcode.get(-answer, "allowed")}
+
+
 def addresses() -> dict[str, Any]:
     """Every IPv6 address of the namespace."""
     with open("/proc/net/if_inet6") as lines:  # noqa: PTH123 - this runs where nothing else is needed
@@ -97,6 +115,7 @@ EXCHANGES: dict[str, Callable[..., dict[str, Any]]] = {
     "sink": sink,
     "abort": abort,
     "mark": mark,
+    "edit_rules": edit_rules,
     "addresses": addresses,
 }
 

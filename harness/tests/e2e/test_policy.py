@@ -50,6 +50,11 @@ def test_an_app_cannot_take_the_proxys_mark(pods: Pods) -> None:
     assert pods.do("client", "mark") == {"error": "PermissionError"}
 
 
+def test_an_app_cannot_edit_its_rules(pods: Pods) -> None:
+    """T71: neither with iptables nor with nft."""
+    assert pods.do("client", "edit_rules") == {"iptables": "EPERM", "nft": "EPERM"}
+
+
 def test_an_ipv4_testbed_has_no_ipv6_to_pass_by_the_mesh(pods: Pods) -> None:
     """T72: not captured, hence not there."""
     for address in ("fd00:10:244::3", "fe80::1", "2001:db8::1"):

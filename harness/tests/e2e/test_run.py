@@ -129,7 +129,7 @@ def sabotaged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_rule_removed_in_mid_run_makes_the_cell_invalid(
     engine: str, sabotaged: list[str], tmp_path: Path
 ) -> None:
-    """F20, M08: without its rule the traffic passes by the proxy and everything looks fine and fast."""
+    """F20, T73, M08: without its rule the traffic passes by the proxy and everything looks fine and fast."""
     code = cli.obey(["run", "smoke", "--engine", engine, "--results", str(tmp_path), "--json"])
 
     (folder,) = tmp_path.iterdir()

@@ -235,7 +235,7 @@ def test_another_protocol_ends_the_connection_at_once(first: bytes) -> None:
 
 
 def test_trailers_reset_the_stream_and_no_other() -> None:
-    """T19; and HPACK stays in step: the next request still decodes."""
+    """T19, B66; and HPACK stays in step: the next request still decodes."""
     server = raw_server()
     encoder = Encoder()
     server.receive(head(1, encoder=encoder) + head(3, encoder=encoder), 0.0)
@@ -253,6 +253,7 @@ def test_trailers_reset_the_stream_and_no_other() -> None:
 
 
 def test_data_after_its_end_resets_the_stream() -> None:
+    """B66."""
     server = raw_server()
     server.receive(head(1), 0.0)
     server.answer(1, OK)

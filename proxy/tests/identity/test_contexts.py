@@ -100,7 +100,7 @@ def test_certificates_of_another_root_are_refused_by_both_sides() -> None:
 
 
 def test_tls_1_2_is_refused() -> None:
-    """T35."""
+    """T35, B90."""
     old = plain_client()
     old.maximum_version = ssl.TLSVersion.TLSv1_2
 

@@ -150,7 +150,7 @@ def test_original_destination_after_redirect(netns: Netns) -> None:
 
 
 def test_original_destination_without_redirection_is_the_local_address(netns: Netns) -> None:
-    """As after TPROXY; and T52: a direct call of the listener gives the listener itself."""
+    """As after TPROXY; and T52, B73: a direct call of the listener gives the listener itself."""
     with listen(netns.fd, "::", 0, mark=MARK, transparent=True) as listener:
         port = listener.getsockname()[1]
         for target in ("127.0.0.1", "::1"):

@@ -458,7 +458,7 @@ def test_pings_keep_a_quiet_tunnel() -> None:
 
 
 def test_server_of_another_identity_is_left_before_anything_is_said() -> None:
-    """T32."""
+    """T32, B91."""
 
     async def test() -> None:
         client, accepted = tcp_pair()
