@@ -91,7 +91,7 @@ def edit_rules() -> dict[str, Any]:
     try:
         socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW).close()
     except PermissionError as exc:
-        seen["iptables"] = errno.errorcode[exc.errno]
+        seen["iptables"] = type(exc).__name__
     # nfnetlink.h: nlmsghdr with NFNL_MSG_BATCH_BEGIN and NLM_F_REQUEST | NLM_F_ACK; nfgenmsg with
     # NFNL_SUBSYS_NFTABLES. The answer is an nlmsgerr: the negative errno follows its header.
     batch = struct.pack("=IHHII", 20, 16, 5, 1, 0) + struct.pack("=BB", 0, 0) + struct.pack("!H", 10)
