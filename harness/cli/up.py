@@ -34,7 +34,6 @@ def command(
     json: Json = False,
 ) -> None:
     """Bring a suite's testbed up and leave it standing; `down` removes it."""
-    from harness.run.interrupts import Interrupted, interrupts  # noqa: PLC0415  # only this verb waits
     from harness.suite import load_suite  # noqa: PLC0415  # pydantic takes 0.2 s that other verbs need not pay
     from harness.topology.allocator import resolve  # noqa: PLC0415  # likewise
 
@@ -60,12 +59,8 @@ def command(
             told=note,
             standing=True,
         )
-        try:
-            with interrupts() as asked, bed:
-                asked.check()
-        except Interrupted as exc:
-            note(str(exc))
-            raise typer.Exit(exc.exit_code) from exc
+        with bed:
+            pass
     document = {
         "run": bed.run_id,
         "engine": chosen.name,

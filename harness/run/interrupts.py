@@ -45,11 +45,6 @@ class Interrupts:
         self.first = number
         raise Interrupted(number)
 
-    def check(self) -> None:
-        """Raise again what Python dropped, as it does in a finaliser or a weakref callback."""
-        if self.first:
-            raise Interrupted(self.first)
-
 
 @contextmanager
 def interrupts() -> Iterator[Interrupts]:

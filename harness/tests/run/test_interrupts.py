@@ -2,7 +2,6 @@
 
 import os
 import signal
-from contextlib import suppress
 
 import pytest
 
@@ -27,22 +26,6 @@ def test_exit_code_names_the_signal(number: signal.Signals, code: int) -> None:
         os.kill(os.getpid(), number)
 
     assert raised.value.exit_code == code
-
-
-def test_a_signal_is_not_lost_where_python_drops_the_exception() -> None:
-    class Finalised:
-        def __del__(self) -> None:
-            with suppress(Interrupted):
-                os.kill(os.getpid(), signal.SIGINT)
-
-    with interrupts() as asked:
-        asked.check()
-        Finalised()
-
-        with pytest.raises(Interrupted) as raised:
-            asked.check()
-
-    assert raised.value.exit_code == 130
 
 
 def test_former_handlers_come_back() -> None:
