@@ -250,7 +250,7 @@ def test_an_ordinary_users_namespace_takes_them_too(applier: str) -> None:
 
 
 def test_a_lock_that_is_held_is_named(workers: Workers, make_namespace: MakeNamespace) -> None:
-    """T78, F25: after the wait, not before."""
+    """T78; F25 where the wait was too short."""
     message = run(workers, make_namespace(), "held", wait_s=0.05)
 
     assert isinstance(message, str)

@@ -180,7 +180,8 @@ class TestStanding:
 def test_an_interrupted_bring_up_leaves_nothing(engine: str, number: int) -> None:
     before = Snapshot.take()
     with subprocess.Popen(
-        _command("up", "--engine", engine),
+        # Tests that a script runs in the background ignore SIGINT, and so would what they start.
+        ["env", "--default-signal=INT", *_command("up", "--engine", engine)],
         stderr=subprocess.PIPE,
         text=True,
         env=_environment(),
@@ -192,7 +193,7 @@ def test_an_interrupted_bring_up_leaves_nothing(engine: str, number: int) -> Non
 
     if "another run is measuring" in said:
         pytest.skip("another run is measuring on this machine")
-    assert process.returncode == 128 + number
+    assert process.returncode == 128 + number, said
     assert "Traceback" not in said
     assert _left(before) == []
 

@@ -43,11 +43,10 @@ def test_a_good_answer() -> None:
 
 
 def test_an_intermediate_is_part_of_the_chain() -> None:
-    middle = Ca("middle")
-    middle_certificate = CA._build(middle._name, middle.key.public_key(), timedelta(days=1), ca=True)
+    middle = Ca("middle", under=CA)
     leaf = middle.answer(REQUEST.csr_pem)[0]
 
-    found = REQUEST.accept([leaf, pem(middle_certificate), pem(CA.root)], now=time.time())
+    found = REQUEST.accept([leaf, pem(middle.root), pem(CA.root)], now=time.time())
 
     assert found.chain_pem.count(b"BEGIN CERTIFICATE") == 2
 
