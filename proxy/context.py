@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
@@ -10,6 +11,7 @@ from typing import Protocol
 from proxy.admission import Admission
 from proxy.config import Reuse, SameNode, Settings
 from proxy.identity.identities import Identities
+from proxy.identity.spiffe import SpiffeId
 from proxy.state.store import MeshStore
 from proxy.telemetry import Stats, Telemetry
 
@@ -31,6 +33,9 @@ class Droppable(Protocol):
 
     def drop_tunnels(self) -> None:
         """Begin to close every tunnel; returns at once."""
+
+    def retire_outdated(self, source: SpiffeId, context: ssl.SSLContext) -> None:
+        """Begin to close the source's tunnels that were opened with another context; returns at once."""
 
 
 class Tunnels:
@@ -57,6 +62,11 @@ class Tunnels:
         for pool in tuple(self._pools):
             pool.drop_tunnels()
 
+    def retire_outdated(self, source: SpiffeId, context: ssl.SSLContext) -> None:
+        """Begin to close those of a source that were opened with another context."""
+        for pool in tuple(self._pools):
+            pool.retire_outdated(source, context)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
@@ -72,6 +82,10 @@ class Context:
     """The parent of every connection's task; it lives as long as the proxy."""
     tunnels: Tunnels = field(default_factory=Tunnels)
     admission: Admission = field(default_factory=Admission)
+
+    def __post_init__(self) -> None:
+        """What a renewed certificate replaces is not used again."""
+        self.identities.on_renewed = self.tunnels.retire_outdated
 
     @property
     def stats(self) -> Stats:

@@ -267,6 +267,14 @@ class Pool:
         for tunnel in list(self._all):
             tunnel.retire()
 
+    def retire_outdated(self, source: SpiffeId, context: ssl.SSLContext) -> None:
+        """Retire the source's tunnels that were opened with another context than this.
+
+        One that is being opened just now is retired when the next stream asks.
+        """
+        for key in [key for key in self._entries if key.source == source]:
+            self._retire_outdated(key, context)
+
     async def close(self, deadline_s: float) -> None:
         """As `drop_tunnels`, and reset at the deadline what lives still. Nothing is opened any more."""
         self._closed = True

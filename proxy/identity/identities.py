@@ -93,6 +93,8 @@ class Identities:
         self._wait_s = wait_s
         self._now = now
         self._sleep = sleep
+        self.on_renewed: Callable[[SpiffeId, ssl.SSLContext], None] = _nothing
+        """An identity's certificate took the place of one before: with the context that opens tunnels now."""
         self._entries: dict[SpiffeId, _Entry] = {}
         self._calls = asyncio.Semaphore(CONCURRENCY)
 
@@ -213,7 +215,7 @@ class Identities:
         return _Held(certificate, client_context(certificate), server_context(certificate))
 
     def _take(self, entry: _Entry, held: _Held) -> None:
-        entry.held = held
+        before, entry.held = entry.held, held
         entry.failure = None
         arrived, entry.arrived = entry.arrived, asyncio.Event()
         arrived.set()
@@ -223,7 +225,13 @@ class Identities:
             held.certificate.serial,
             held.certificate.not_after - held.certificate.not_before,
         )
+        if before is not None:
+            self.on_renewed(entry.identity, held.client)
 
     async def _sleep_until(self, moment: float) -> None:
         while (left_s := moment - self._now()) > 0:
             await self._sleep(min(left_s, NAP_S))
+
+
+def _nothing(_identity: SpiffeId, _context: ssl.SSLContext) -> None:
+    pass

@@ -576,6 +576,22 @@ def test_renewed_certificate_retires_older_tunnels() -> None:
     run(test())
 
 
+def test_renewal_retires_the_tunnels_of_its_source_alone() -> None:
+    """T39."""
+
+    async def test() -> None:
+        bench = Bench()
+        older, other = [bench.tunnel_of((await bench.stream(number))[0]) for number in range(2)]
+        renewed = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        bench.pool.retire_outdated(key(0).source, renewed)
+        younger = bench.tunnel_of((await bench.stream(0, context=renewed))[0])
+        bench.pool.retire_outdated(key(0).source, renewed)
+
+        assert [tunnel.usable for tunnel in (older, other, younger)] == [False, True, True]
+
+    run(test())
+
+
 def test_what_replaces_an_idle_tunnel_of_an_older_certificate_is_pooled() -> None:
     """T39: the last tunnel of the key goes at once, and the key's entry with it."""
 

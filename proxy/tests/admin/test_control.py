@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import stat
 from collections.abc import Mapping
 from functools import partial
@@ -19,15 +20,17 @@ from proxy.admin.accept import accept, unix_listener
 from proxy.admin.control import Op, bench_ops, control_ops
 from proxy.config import Reuse, SameNode, Settings
 from proxy.context import Context, Switches
+from proxy.identity.spiffe import SpiffeId
 from proxy.state.store import MeshStore
 from proxy.telemetry import Stats, Telemetry
+from proxy.tests.inpod.fakes import FakeIdentities
 
 
 def context(stats: Stats | None = None) -> Context:
     return Context(
         settings=Settings(),
         store=MeshStore(),
-        identities=None,  # type: ignore[arg-type]  # not asked here
+        identities=FakeIdentities(),  # type: ignore[arg-type]  # a fake
         telemetry=Telemetry(stats or Stats()),
         switches=Switches(Reuse.ON, SameNode.HBONE),
         random=Random(1),
@@ -104,6 +107,9 @@ class Pool:
 
     def drop_tunnels(self) -> None:
         asyncio.get_running_loop().call_later(0.003, self._gone)
+
+    def retire_outdated(self, source: SpiffeId, context: ssl.SSLContext) -> None:
+        raise AssertionError(f"not asked for: {source}, {context}")
 
     def _gone(self) -> None:
         self.stats.tunnels_outbound = self.stats.tunnels_inbound = 0

@@ -95,6 +95,22 @@ def test_rotation_in_mid_traffic_loses_no_request() -> None:
     run(test())
 
 
+def test_an_idle_tunnel_goes_when_its_certificate_is_renewed() -> None:
+    """T39: nobody has to ask for a stream before the older certificate is out of use."""
+    authority = RenewingAuthority((ca := Ca(), (ca,)), identities=2)
+
+    async def test() -> None:
+        async with cluster(authority=authority) as c:
+            await c.listen("server", echo)
+            await exchange(c, "client", "server", b"once")
+            opened = c.client.stats.tunnels_opened
+            await until(lambda: c.client.stats.tunnels_outbound == 0)
+
+            assert c.client.stats.tunnels_opened == opened == 1
+
+    run(test())
+
+
 def test_new_root_with_an_overlap_fails_nobody() -> None:
     """F44: old root; both, issued by the old; both, issued by the new; the new alone."""
     old, new = Ca("old"), Ca("new")
