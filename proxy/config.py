@@ -311,6 +311,13 @@ class Settings:
         _DURATION_TEXT,
         "TLS, preface, headers and SETTINGS, each",
     )
+    answer_timeout_s: float = _setting(
+        15.0,
+        PREFIX + "ANSWER_TIMEOUT",
+        duration_s,
+        _DURATION_TEXT,
+        "from CONNECT to its answer: longer than the far side's own TCP connect may take",
+    )
     ping_interval_s: float = _setting(
         10.0, PREFIX + "PING_INTERVAL", duration_s, _DURATION_TEXT, "between PINGs on a tunnel"
     )

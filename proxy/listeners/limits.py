@@ -32,6 +32,7 @@ def timing(settings: Settings) -> Timing:
     """Of either."""
     return Timing(
         handshake_s=settings.handshake_timeout_s,
+        answer_s=settings.answer_timeout_s,
         ping_interval_s=settings.ping_interval_s,
         ping_timeout_s=settings.ping_timeout_s,
     )

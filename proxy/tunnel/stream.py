@@ -72,15 +72,19 @@ class TunnelStream:
 
         Raises:
             ConnectRefused: Another status; the stream is over.
-            StreamLost: Reset, or the tunnel with it.
+            StreamLost: Reset, or the tunnel with it; or no answer came in time, and we reset it.
         """
         if self._status is None and self._lost is None:
-            self._answer = self.tunnel.loop.create_future()
+            loop = self.tunnel.loop
+            self._answer = loop.create_future()
+            limit = loop.call_later(self.tunnel.timing.answer_s, self._unanswered)
             try:
                 await self._answer
             except asyncio.CancelledError:
                 self.reset(ErrorCodes.CANCEL)
                 raise
+            finally:
+                limit.cancel()
         if self._status is None:
             raise self._lost or StreamLost("tunnel closed", ErrorCodes.CANCEL)
         if self._status != 200:
@@ -183,6 +187,10 @@ class TunnelStream:
         """There is room again."""
         if self.receiver is not None:
             self.receiver.on_sendable()
+
+    def _unanswered(self) -> None:
+        self.reset(ErrorCodes.CANCEL)
+        self.on_lost(ErrorCodes.CANCEL, f"no answer to CONNECT in {self.tunnel.timing.answer_s:g} s")
 
     def _wake(self) -> None:
         if self._answer is not None and not self._answer.done():

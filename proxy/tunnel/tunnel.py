@@ -40,6 +40,8 @@ class Timing:
 
     handshake_s: float = 5.0
     """TLS, and each stage of `Deadlines`."""
+    answer_s: float = 15.0
+    """From our CONNECT to its answer."""
     ping_interval_s: float = 10.0
     ping_timeout_s: float = 20.0
 
@@ -58,6 +60,7 @@ class Tunnel:
         peer: SpiffeId,
     ) -> None:
         self.loop = loop
+        self.timing = timing
         self.peer = peer
         """Whom the peer's certificate proved it to be."""
         self.connection = Connection(side, limits)
@@ -70,7 +73,6 @@ class Tunnel:
         self.on_change: Callable[[], None] = _nothing
         """Something changed that decides whether streams can be opened."""
         self._channel = channel
-        self._timing = timing
         self._streams: dict[int, TunnelStream] = {}
         self._blocked: dict[int, TunnelStream] = {}
         """Streams that were told to wait, in the order in which they asked."""
@@ -261,7 +263,7 @@ class Tunnel:
     # Time.
 
     def _arm(self) -> None:
-        often_s = min(self._timing.handshake_s, self._timing.ping_interval_s) / 2
+        often_s = min(self.timing.handshake_s, self.timing.ping_interval_s) / 2
         self._timer = self.loop.call_later(often_s, self._tick)
 
     def _tick(self) -> None:
@@ -276,7 +278,7 @@ class Tunnel:
                 self._write_output()
             case Action.GIVE_UP:
                 self.fault = "PING timeout"
-                self.abort(f"no answer to PING in {self._timing.ping_timeout_s:g} s")
+                self.abort(f"no answer to PING in {self.timing.ping_timeout_s:g} s")
                 return
             case Action.NOTHING:
                 pass

@@ -155,6 +155,22 @@ def test_slow_reader_stops_its_sender_and_no_other() -> None:
     run(test())
 
 
+def test_a_connect_that_nobody_answers_is_given_up_and_the_tunnel_lives() -> None:
+    async def test() -> None:
+        async with tunnels(timing=Timing(answer_s=0.5)) as pair:
+            far = await pair.request(0)
+            with pytest.raises(StreamLost, match=r"no answer to CONNECT in 0\.5 s"):
+                await pair.first.answered()
+            await until(lambda: far.lost)
+
+            second = pair.client.connect(HEADERS)
+            (await pair.request(1)).accept()
+            await second.answered()
+            second.reset(ErrorCodes.CANCEL)
+
+    run(test())
+
+
 def test_early_data_waits_for_the_relay() -> None:
     """T18: nothing is lost that came between the answer and the relay."""
 
