@@ -80,6 +80,9 @@ _TCP = {
 _CONNTRACK = {
     f"netfilter/nf_conntrack_tcp_timeout_{state}": str(CONNTRACK_TIMEOUT_S)
     for state in ("close", "close_wait", "fin_wait", "last_ack", "time_wait", "unacknowledged")
+} | {
+    # a segment outside the window would be INVALID, pass by the redirection and be answered with a reset
+    "netfilter/nf_conntrack_tcp_be_liberal": "1",
 }
 
 _RECORDED = (

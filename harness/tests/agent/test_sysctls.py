@@ -54,3 +54,12 @@ def test_a_kernel_without_ipv6_holds_every_other_one(kernel: Path) -> None:
 
     assert "cubic" == settings["ipv4/tcp_congestion_control"]
     assert not (kernel / "ipv6").exists()
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_segment_outside_the_window_stays_in_its_connection(kernel: Path, kind: Kind) -> None:
+    """T76, F23: else the kernel calls it INVALID, translates nothing, and the far end resets."""
+    settings = prepare(kind)
+
+    assert "1" == (kernel / "netfilter/nf_conntrack_tcp_be_liberal").read_text()
+    assert "1" == settings["netfilter/nf_conntrack_tcp_be_liberal"]
