@@ -143,6 +143,18 @@ def held(wait_s: float) -> str:
             return str(exc)
 
 
+def beside_the_other_backend(applier: str) -> tuple[bool, list[str]]:
+    """Every level where the other backend of iptables has a rule, and that rule at the end."""
+    other = "iptables-nft" if applier == "python-iptables" else "iptables-legacy"
+    subprocess.run([other, "-w", *FOREIGN, "-s", "198.51.100.7", "-j", "DROP"], check=True)
+    right = all(
+        as_expected and same_again and expected == seen
+        for as_expected, same_again, expected, seen in walked(applier).values()
+    )
+    done = subprocess.run([f"{other}-save", "-t", "mangle"], capture_output=True, text=True, check=True)
+    return right, [line for line in done.stdout.splitlines() if line.startswith("-A")]
+
+
 # The tests
 
 
@@ -174,6 +186,16 @@ def test_foreign_rules_stay_and_are_seen(
     ] == before
     assert before == after
     assert not hidden
+
+
+@pytest.mark.parametrize("applier", APPLIERS)
+def test_rules_of_the_other_backend_are_neither_read_nor_touched(
+    applier: str, workers: Workers, make_namespace: MakeNamespace
+) -> None:
+    """T79, F28: legacy and nft at once, and the warning that iptables then prints."""
+    result = run(workers, make_namespace(), "beside_the_other_backend", applier=applier)
+
+    assert (True, ["-A PREROUTING -s 198.51.100.7/32 -j DROP"]) == result
 
 
 @pytest.mark.parametrize("program", ["iptables", "ip6tables"])

@@ -24,13 +24,15 @@ WEB = "spiffe://cluster.local/ns/bench/sa/web"
 @pytest.fixture
 def rundir(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "topology.json").write_text(to_json(topology()))
-    process = subprocess.Popen([sys.executable, "-m", "harness.controlplane", "--rundir", str(tmp_path)])
-    try:
-        Channel(tmp_path / "controlplane" / "control.sock", connect_timeout_s=10).close()
-        yield tmp_path
-    finally:
-        process.terminate()
-        assert process.wait(timeout=10) == 0
+    command = [sys.executable, "-m", "harness.controlplane", "--rundir", str(tmp_path)]
+    with subprocess.Popen(command) as process:
+        try:
+            Channel(tmp_path / "controlplane" / "control.sock", connect_timeout_s=10).close()
+            yield tmp_path
+            process.terminate()
+            assert process.wait(timeout=10) == 0
+        finally:
+            process.kill()  # nothing where it has ended, as it should
 
 
 def ask(

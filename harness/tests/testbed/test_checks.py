@@ -40,6 +40,7 @@ class _Fit:
 def test_a_feature_that_does_not_work_fails_with_its_fix(
     monkeypatch: pytest.MonkeyPatch, netns: Choice
 ) -> None:
+    """F27: without TPROXY a testbed is refused; nothing is measured with another interception instead."""
     _features(monkeypatch, {"TPROXY": "No chain/target/match by that name", "links": None})
 
     tproxy, links = checks._features(netns)

@@ -19,18 +19,23 @@ from proxy.tests.ids.mutations.mutation import Mutation
 
 MUTATIONS: dict[str, Mutation] = {m.name: m for m in (*http2.MUTATIONS, *policy.MUTATIONS)}
 PATIENCE_S = 90
-"""How long the tests of one id may take, many times what they need."""
+"""How long the tests of one id may take as things are."""
+LONGER = 3.0
+"""With a guard off they may take that many times as long, and `SLACK_S`; then something hangs."""
+SLACK_S = 5.0
 
 
 def survivors(tests: Mapping[str, Sequence[Test]], names: Iterable[str] = MUTATIONS) -> list[str]:
     """Mutations that no test notices, and ids whose tests fail without any. Prints as it goes."""
-    ids = sorted({MUTATIONS[name].id for name in names} & tests.keys())
-    found = [
-        f"{each}: its tests do not pass as things are" for each in ids if _run(tests[each], None) != "passed"
-    ]
+    found, patience_s = [], {}
+    for each in sorted({MUTATIONS[name].id for name in names} & tests.keys()):
+        started = monotonic()
+        if _run(tests[each], None, PATIENCE_S) != "passed":
+            found.append(f"{each}: its tests do not pass as things are")
+        patience_s[each] = SLACK_S + LONGER * (monotonic() - started)
     for name in names:
-        started, stands = monotonic(), tests.get(MUTATIONS[name].id, ())
-        result = _run(stands, name) if stands else "no test"
+        started, each = monotonic(), MUTATIONS[name].id
+        result = _run(tests[each], name, patience_s[each]) if each in patience_s else "no test"
         sys.stdout.write(f"{name:50} {'noticed' if result == 'failed' else result:10}")
         sys.stdout.write(f" {monotonic() - started:5.1f} s\n")
         sys.stdout.flush()
@@ -39,12 +44,12 @@ def survivors(tests: Mapping[str, Sequence[Test]], names: Iterable[str] = MUTATI
     return found
 
 
-def _run(tests: Sequence[Test], mutation: str | None) -> str:
+def _run(tests: Sequence[Test], mutation: str | None, patience_s: float) -> str:
     command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider"]
     command += ["-p", __name__, "--mutation", mutation or "", *map(str, tests)]
     try:
         done = subprocess.run(
-            command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S
+            command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=patience_s
         )
     except subprocess.TimeoutExpired:
         return "failed"
