@@ -14,16 +14,17 @@ from collections import Counter
 from functools import cache
 from importlib.resources import files
 
-from jinja2 import Environment, StrictUndefined, Template, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
 
 from harness.analysis.findings import Findings
 from harness.analysis.ledger import ROWS
 from harness.analysis.text import significant
 from harness.evidence.model import CheckStatus
 from harness.report import labels, tables
-from harness.report.figures import all_figures, plotly_javascript
+from harness.report.figures import Figure, all_figures, plotly_javascript
 from harness.report.figures._figure import DARK
 from harness.report.limits import limits
+from harness.report.matrix import document, matrix
 
 ASSETS = files("harness.report") / "assets"
 
@@ -32,28 +33,32 @@ SECTIONS = (
     ("factors", "Factors"),
     ("throughput", "Throughput"),
     ("distributions", "Distributions"),
+    ("cells", "Cells"),
     ("evidence", "Evidence"),
     ("validity", "Validity"),
 )
-"""Anchor and title of the sections that hold figures, in their order."""
+"""Anchor and title of the sections, in their order; a figure's section that is not here comes after them."""
+
+SCRIPT = ("plots.js", "tables.js", "cells.js", "page.js")
+"""What runs beside plotly.js: one script, made of these in this order."""
 
 
 def render(findings: Findings) -> str:
     """The page."""
-    scripts = [plotly_javascript(), _asset("page.js")]
+    plotly, script = plotly_javascript(), _script()
     figures = all_figures(findings)
     manifest = findings.run.manifest
     page: str = _template().render(
         findings=findings,
         manifest=manifest,
-        scripts=scripts,
+        plotly=plotly,
+        script=script,
         style=_asset("style.css"),
-        policy=_policy(scripts),
+        policy=_policy([plotly, script]),
         dark=DARK,
-        sections=[
-            {"name": name, "title": title, "figures": [each for each in figures if each.section == name]}
-            for name, title in SECTIONS
-        ],
+        sections=_sections(figures),
+        matrix=matrix(findings),
+        cells_document=document(findings),
         headlines=tables.headlines(findings),
         overview=tables.overview(findings),
         gates=tables.gates(findings),
@@ -68,6 +73,16 @@ def render(findings: Findings) -> str:
         limits=limits(findings),
     )
     return page
+
+
+def _sections(figures: list[Figure]) -> list[dict[str, object]]:
+    titles = dict(SECTIONS)
+    for each in figures:
+        titles.setdefault(each.section, each.section.replace("-", " ").capitalize())
+    return [
+        {"name": name, "title": title, "figures": [each for each in figures if each.section == name]}
+        for name, title in titles.items()
+    ]
 
 
 def _policy(scripts: list[str]) -> str:
@@ -86,6 +101,7 @@ def _policy(scripts: list[str]) -> str:
 @cache
 def _template() -> Template:
     environment = Environment(
+        loader=PackageLoader("harness.report", "assets"),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -95,7 +111,12 @@ def _template() -> Template:
     environment.globals.update(
         sign=lambda word: labels.SIGNS[str(word)], kind=lambda word: str(word).replace(" ", "-")
     )
-    return environment.from_string(_asset("page.html.j2"))
+    return environment.get_template("page.html.j2")
+
+
+def _script() -> str:
+    """The page's own script; its parts share one scope, which is nobody else's."""
+    return "\n".join(('"use strict";', "{", *map(_asset, SCRIPT), "}"))
 
 
 @cache
