@@ -109,8 +109,7 @@ def document(findings: Findings) -> dict[str, Any]:
             "word": said(_word(cell)),
             "kind": said(cell.verdict.status.value),
             "values": [
-                [said(text), away]
-                for text, away in (_value(findings, cell, metric) for metric in metrics)
+                [said(text), away] for text, away in (_value(findings, cell, metric) for metric in metrics)
             ],
             "blocks": [_block(block, said) for block in blocks(findings, cell)],
         }

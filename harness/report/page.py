@@ -115,8 +115,8 @@ def _template() -> Template:
 
 
 def _script() -> str:
-    """The page's own script; its parts share one scope, which is nobody else's."""
-    return "\n".join(('"use strict";', "{", *map(_asset, SCRIPT), "}"))
+    """The page's own script; its parts share one scope."""
+    return "\n".join(('"use strict";', *map(_asset, SCRIPT)))
 
 
 @cache

@@ -22,7 +22,7 @@ def blocks(findings: Findings, cell: JudgedCell) -> Iterator[Block]:
     ordered = sorted(cell.verdict.checks, key=lambda check: FIRST.index(check.status))
     yield Block(
         question="What proves it?",
-        reading="A check ends as valid, invalid (with figures), unknown (evidence is missing), or not applicable.",
+        reading="Valid, invalid with figures, unknown where evidence is missing, or not applicable.",
         columns=("check", "ended", "because", "figures"),
         rows=tuple(
             (each.name, f"{labels.SIGNS[each.status]} {each.status}", each.reason, _figures(each.numbers))

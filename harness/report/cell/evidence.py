@@ -32,8 +32,8 @@ def blocks(findings: Findings, cell: JudgedCell) -> Iterator[Block]:
     if rows:
         yield Block(
             question="What did its packets meet?",
-            reading="Counters of the kernel and the proxies, read before and after the cell; the quotient is of "
-            "this cell, the last column of all valid cells of its configuration.",
+            reading="Counters of the kernel and the proxies, read before and after the cell. The last column "
+            "is of all valid cells of its configuration.",
             columns=("figure", "in this cell", "counted", "over all rounds"),
             rows=rows,
         )

@@ -25,8 +25,8 @@ def blocks(findings: Findings, cell: JudgedCell) -> Iterator[Block]:
     yield Block(
         question="What is kept of it?",
         reading=f"Below {layout.CELLS}/ in the run's folder, under the cell's name; `sha256sum -c "
-        f"{layout.CHECKSUMS}` there holds the files against their checksums. Any tool that reads parquet reads "
-        "the samples; times are nanoseconds of CLOCK_MONOTONIC.",
+        f"{layout.CHECKSUMS}` there holds the files against their checksums. Any tool that reads "
+        "parquet reads the samples; times are nanoseconds of CLOCK_MONOTONIC.",
         columns=("file", "holds", "columns"),
         rows=(*samples, *evidence),
     )

@@ -28,8 +28,8 @@ def blocks(findings: Findings, cell: JudgedCell) -> Iterator[Block]:
     latencies = [each for each in cell.measured.values() if len(each.samples)]
     yield Block(
         question="How long did its packets take?",
-        reading="The higher a curve at a given time, the more samples were that fast or faster. The last column "
-        "holds this round against the same configuration's median over all rounds.",
+        reading="The higher a curve at a given time, the more samples were that fast or faster. The last "
+        "column holds this round against the same configuration's median over all rounds.",
         columns=("metric", "n", *QUANTILES, "this round", "against all rounds"),
         rows=tuple(_row(findings, cell, each) for each in cell.measured.values()),
         axis="time to first byte, ms",

@@ -20,7 +20,10 @@ def blocks(findings: Findings, cell: JudgedCell) -> Iterator[Block]:
     steps = {name.removesuffix("_s").replace("_", " "): value for name, value in record.timing.items()}
     yield Block(
         question="Where did its time go?",
-        reading="Switching rules and proxies to this configuration, reading evidence, and each stage of load.",
+        reading="Switching to this configuration, reading evidence, and each stage of load.",
         columns=("step", "took"),
-        rows=(*((name, quantity(value, "s")) for name, value in steps.items()), ("whole cell", quantity(whole, "s"))),
+        rows=(
+            *((name, quantity(value, "s")) for name, value in steps.items()),
+            ("whole cell", quantity(whole, "s")),
+        ),
     )
