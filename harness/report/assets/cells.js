@@ -112,32 +112,30 @@ const moved = (button, key) => {
   return next ? inRow(next)[Math.min(at, inRow(next).length - 1)] : undefined;
 };
 
-const wireCells = () => {
-  squares.forEach((each, index) => { each.tabIndex = index ? -1 : 0; });
-  matrix.addEventListener("click", (event) => {
-    const button = event.target.closest("button[data-cell]");
-    if (button) { reach(button); visit(Number(button.dataset.cell)); }
-  });
-  matrix.addEventListener("keydown", (event) => {
-    const button = event.target.closest("button[data-cell]");
-    const next = button && moved(button, event.key);
-    if (next) { event.preventDefault(); reach(next); }
-  });
-  const metric = document.getElementById("matrix-metric");
-  metric.disabled = false;
-  metric.addEventListener("change", () => {
-    for (const each of squares) {
-      const [text, away] = cells.cells[Number(each.dataset.cell)].values[Number(metric.value)];
-      each.querySelector(".value").textContent = word(text);
-      each.dataset.shade = away;
-    }
-  });
-  for (const step of view.querySelectorAll("[data-step]"))
-    step.addEventListener("click", () => visit(neighbour(open, Number(step.dataset.step))));
-  view.querySelector("[data-back]").addEventListener("click", () => {
-    document.getElementById("cells").scrollIntoView();
-    reach(square(open));
-  });
-  window.addEventListener("hashchange", () => addressed(true));
-  addressed(true);
-};
+squares.forEach((each, index) => { each.tabIndex = index ? -1 : 0; });
+matrix.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-cell]");
+  if (button) { reach(button); visit(Number(button.dataset.cell)); }
+});
+matrix.addEventListener("keydown", (event) => {
+  const button = event.target.closest("button[data-cell]");
+  const next = button && moved(button, event.key);
+  if (next) { event.preventDefault(); reach(next); }
+});
+const metric = document.getElementById("matrix-metric");
+metric.disabled = false;
+metric.addEventListener("change", () => {
+  for (const each of squares) {
+    const [text, away] = cells.cells[Number(each.dataset.cell)].values[Number(metric.value)];
+    each.querySelector(".value").textContent = word(text);
+    each.dataset.shade = away;
+  }
+});
+for (const step of view.querySelectorAll("[data-step]"))
+  step.addEventListener("click", () => visit(neighbour(open, Number(step.dataset.step))));
+view.querySelector("[data-back]").addEventListener("click", () => {
+  document.getElementById("cells").scrollIntoView();
+  reach(square(open));
+});
+window.addEventListener("hashchange", () => addressed(true));
+addressed(true);

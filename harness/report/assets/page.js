@@ -1,4 +1,4 @@
-// The page: every figure hung, every table enlivened, light and dark, the way to a cell.
+// Any page: every figure hung, every table enlivened, light and dark.
 
 for (const holder of document.querySelectorAll("script[data-figure]"))
   hang(document.getElementById(holder.dataset.figure), JSON.parse(holder.textContent));
@@ -20,4 +20,3 @@ let wasNarrow = narrow();
 window.addEventListener("resize", () => { if (narrow() !== wasNarrow) { wasNarrow = narrow(); redraw(); } });
 window.addEventListener("beforeprint", () => { for (const plot of drawings.keys()) draw(plot); });
 named();
-wireCells();
