@@ -21,6 +21,7 @@ CELL = "cell.json"
 EVIDENCE = "evidence"
 CHECKSUMS = "SHA256SUMS"
 LOGS = "logs"
+IMPORTED = "imported"
 
 SAMPLES = {
     "probe": ("probes.parquet", PROBE_FIELDS),
