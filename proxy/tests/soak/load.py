@@ -1,7 +1,7 @@
 """A thousand connections of all kinds at a time, through two proxies of this process, and what stays behind.
 
-Everything is on loopback and needs no root: SOCKS5, a tunnel, an app that echoes. The clients are a
-process of their own (`callers`); both proxies and the app are in this one, so that neither can hide.
+Everything is on loopback and needs no root: SOCKS5, a tunnel, an app that echoes. The clients (`callers`)
+and the app are processes of their own; this one has both proxies and nothing else that could grow.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import json
 import logging
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -22,6 +21,8 @@ from typing import Final
 
 from proxy.telemetry import access
 from proxy.tests.explicit.reach import Reach, reach
+from proxy.tests.soak import descriptors
+from proxy.tests.soak.app import app
 
 CONNECTIONS: Final = 1000
 ABORTS: Final = 1000
@@ -96,10 +97,10 @@ class Figures:
 async def load(seconds: float, *, connections: int = CONNECTIONS, aborts: int = ABORTS, seed: int) -> Figures:
     """Load for a while, then abort responses, then wait until all is gone."""
     figures = Figures(seconds=seconds, connections=connections, aborts=aborts)
-    allow_descriptors(connections)
+    descriptors.allow(connections)
     logging.getLogger("proxy").addHandler(_Tracebacks(figures))
     access.log.setLevel(logging.CRITICAL)  # junk and aborts are errors there
-    async with reach(timeout_s=seconds + 600, socks_connections=2 * connections) as r:
+    async with reach(timeout_s=seconds + 600, app=app, socks_connections=2 * connections) as r:
         await _callers(
             r, figures, seconds=0, connections=1, aborts=10, seed=seed
         )  # tunnel, certificates, modules are there from now on
@@ -131,13 +132,6 @@ async def _callers(
     figures.failures += answer["failures"]
 
 
-def allow_descriptors(connections: int) -> None:
-    """As many as that many connections take: at most sixteen each, in one process."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 16 * connections
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted if hard < 0 else min(hard, wanted)), hard))
-
-
 async def _sample(r: Reach, figures: Figures) -> None:
     began = time.monotonic()
     while True:
@@ -148,17 +142,17 @@ async def _sample(r: Reach, figures: Figures) -> None:
         await asyncio.sleep(1)
 
 
-async def _settled(r: Reach, descriptors: int | None = None, tasks: int | None = None) -> tuple[int, int]:
+async def _settled(r: Reach, opened: int | None = None, tasks: int | None = None) -> tuple[int, int]:
     """Descriptors and tasks once connections and tunnels have ended, or what is left after a while."""
     r.client.context.tunnels.drop()
     deadline = time.monotonic() + SETTLE_S
-    found = _open_descriptors(), len(asyncio.all_tasks())
+    found = descriptors.count(), len(asyncio.all_tasks())
     while time.monotonic() < deadline:
         quiet = not (r.server.telemetry.stats.tunnels_inbound or any(r.client.telemetry.live.values()))
-        if quiet and found[0] <= (descriptors or found[0]) and found[1] <= (tasks or found[1]):
+        if quiet and found[0] <= (opened or found[0]) and found[1] <= (tasks or found[1]):
             break
         await asyncio.sleep(0.05)
-        found = _open_descriptors(), len(asyncio.all_tasks())
+        found = descriptors.count(), len(asyncio.all_tasks())
     return found
 
 
@@ -172,10 +166,6 @@ class _Tracebacks(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info:
             self._figures.failures.append(f"{record.getMessage()}: {record.exc_info[1]!r}")
-
-
-def _open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208  counted, not used
 
 
 def _resident_mb() -> float:
