@@ -40,15 +40,16 @@ SECTIONS = (
 
 def render(findings: Findings) -> str:
     """The page."""
-    scripts = [plotly_javascript(), _asset("page.js")]
+    plotly, script = plotly_javascript(), _asset("page.js")
     figures = all_figures(findings)
     manifest = findings.run.manifest
     page: str = _template().render(
         findings=findings,
         manifest=manifest,
-        scripts=scripts,
+        plotly=plotly,
+        script=script,
         style=_asset("style.css"),
-        policy=_policy(scripts),
+        policy=_policy([plotly, script]),
         dark=DARK,
         sections=[
             {"name": name, "title": title, "figures": [each for each in figures if each.section == name]}

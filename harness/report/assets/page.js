@@ -31,14 +31,43 @@
     return { data, layout };
   };
 
-  const draw = () => {
-    for (const holder of document.querySelectorAll("script[data-figure]")) {
-      const { data, layout } = themed(JSON.parse(holder.textContent));
-      Plotly.react(document.getElementById(holder.dataset.figure), data, layout, {
-        displayModeBar: false, showTips: false,
-      });
+  // Ready to run when the first figure comes near: until then the page need not wait for it.
+  const plotly = () => {
+    if (!window.Plotly) {
+      const script = document.createElement("script");
+      script.textContent = document.getElementById("plotly").textContent;
+      document.head.append(script);
     }
+    return window.Plotly;
   };
+
+  const draw = (holder) => {
+    const { data, layout } = themed(JSON.parse(holder.textContent));
+    plotly().react(document.getElementById(holder.dataset.figure), data, layout, {
+      displayModeBar: false, showTips: false,
+    });
+  };
+
+  // Figures are drawn as they come near the window: all at once would take longer than anybody waits.
+  const waiting = new Map();
+  const drawn = new Set();
+  const drawNow = (plot) => {
+    if (!waiting.has(plot)) return;
+    drawn.add(waiting.get(plot));
+    draw(waiting.get(plot));
+    waiting.delete(plot);
+    near.unobserve(plot);
+  };
+  const near = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) if (isIntersecting) drawNow(target);
+  }, { rootMargin: "300px" });
+  for (const holder of document.querySelectorAll("script[data-figure]")) {
+    const plot = document.getElementById(holder.dataset.figure);
+    waiting.set(plot, holder);
+    near.observe(plot);
+  }
+  const redraw = () => { for (const holder of drawn) draw(holder); };
+  window.addEventListener("beforeprint", () => { for (const plot of [...waiting.keys()]) drawNow(plot); });
 
   const button = document.querySelector("button.theme");
   const remembered = () => { try { return localStorage.getItem("theme"); } catch { return null; } };
@@ -49,17 +78,16 @@
     root.dataset.theme = isDark() ? "light" : "dark";
     try { localStorage.setItem("theme", root.dataset.theme); } catch { /* a page without storage forgets it */ }
     named();
-    draw();
+    redraw();
   });
-  prefersDark.addEventListener("change", () => { named(); draw(); });
+  prefersDark.addEventListener("change", () => { named(); redraw(); });
   let wasNarrow = narrow();
-  window.addEventListener("resize", () => { if (narrow() !== wasNarrow) { wasNarrow = narrow(); draw(); } });
+  window.addEventListener("resize", () => { if (narrow() !== wasNarrow) { wasNarrow = narrow(); redraw(); } });
   named();
-  draw();
 
   // A plot's width follows its card's, whatever made that one change.
   const resized = new ResizeObserver((entries) => {
-    for (const { target } of entries) if (target.clientWidth) Plotly.Plots.resize(target);
+    for (const { target } of entries) if (target.clientWidth && !waiting.has(target)) Plotly.Plots.resize(target);
   });
   for (const each of document.querySelectorAll(".plot")) resized.observe(each);
 })();

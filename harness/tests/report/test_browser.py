@@ -1,0 +1,173 @@
+"""The page in a real browser: Debian's chromium, which must be installed; nothing is fetched for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+
+from harness.analysis.findings import analyse
+from harness.report import save
+from harness.results.read import read
+from harness.suite import load_suite
+from harness.tests import synthetic
+
+OPENS_WITHIN_S = 2.0
+"""Of its own computing, which is all that opening a file takes; other tenants' time does not count."""
+WIDE = ViewportSize(width=1280, height=900)
+NARROW = ViewportSize(width=420, height=900)
+FOCUSABLE = """() => [...document.querySelectorAll('a[href], button, input, summary, [tabindex="0"]')]
+    .filter((each) => each.checkVisibility() && !each.disabled)
+    .map((each) => { each.dataset.seen = 'no'; return each; }).length"""
+MEET = """() => {
+    const at = document.activeElement;
+    const style = getComputedStyle(at);
+    const visible = style.outlineStyle !== 'none' || style.boxShadow !== 'none';
+    if (at === document.body) return 'end';
+    const news = at.dataset.seen === 'no';
+    at.dataset.seen = 'yes';
+    return visible ? (news ? 'new' : 'again') : `no focus ring: ${at.outerHTML.slice(0, 80)}`;
+}"""
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    suite = load_suite("quick", dataplanes=("none", "pyztunnel"))
+    run = synthetic.record(tmp_path_factory.mktemp("results"), suite)
+    findings = analyse(read(run))
+    return save(findings, run)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        reason = "chromium is not installed; as root, make test installs it"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        # Without a sandbox of its own, which root cannot have: it opens a file that this test wrote.
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def _open(browser: Browser, report: Path, **context: Any) -> Page:
+    page = browser.new_context(**{"viewport": WIDE, "offline": True, **context}).new_page()
+    page.goto(report.as_uri())
+    _await_script(page)
+    return page
+
+
+@pytest.mark.parametrize(
+    "context",
+    [{}, {"color_scheme": "dark"}, {"viewport": NARROW}, {"viewport": NARROW, "color_scheme": "dark"}],
+    ids=["light", "dark", "narrow", "narrow and dark"],
+)
+def test_everybody_can_read_it(browser: Browser, report: Path, context: dict[str, Any]) -> None:
+    page = _open(browser, report, **context)
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    _draw_all(page)
+
+    found = Axe().run(page).response["violations"]
+
+    severe = [each for each in found if each["impact"] in {"serious", "critical"}]
+    assert [] == [(each["id"], each["nodes"][0]["html"][:200]) for each in severe]
+
+
+def test_nothing_is_asked_of_any_network_and_no_script_fails(browser: Browser, report: Path) -> None:
+    context = browser.new_context(viewport=WIDE)
+    page = context.new_page()
+    asked: list[str] = []
+    failed: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: failed.append(str(error)))
+    page.on("console", lambda message: failed.append(message.text) if message.type == "error" else None)
+    page.goto(report.as_uri())
+    _draw_all(page)
+
+    assert [report.as_uri()] == [url for url in asked if not url.startswith("data:")]
+    assert failed == []
+
+
+def test_it_opens_at_once(browser: Browser, report: Path) -> None:
+    page = browser.new_context(viewport=WIDE).new_page()
+    developer = page.context.new_cdp_session(page)
+    developer.send("Performance.enable", {"timeDomain": "threadTicks"})
+    page.goto(report.as_uri())
+    _await_script(page)
+    found = developer.send("Performance.getMetrics")["metrics"]
+
+    (seconds,) = [each["value"] for each in found if each["name"] == "ThreadTime"]
+    assert seconds < OPENS_WITHIN_S
+
+
+def test_figures_are_drawn_as_they_come_near(browser: Browser, report: Path) -> None:
+    page = _open(browser, report)
+    before = page.locator(".plot:has(.main-svg)").count()
+
+    _draw_all(page)
+
+    assert before < page.locator(".plot").count() == page.locator(".plot:has(.main-svg)").count()
+
+
+def test_the_keyboard_reaches_everything(browser: Browser, report: Path) -> None:
+    """Tab goes through all that can be used, each with a visible focus, and back to the start."""
+    page = _open(browser, report)
+    wanted = page.evaluate(FOCUSABLE)
+    met = []
+    for _ in range(wanted + 5):
+        page.keyboard.press("Tab")
+        met.append(page.evaluate(MEET))
+        if met[-1] == "end":
+            break
+
+    assert [] == [each for each in met if each.startswith("no focus")]
+    assert wanted == met.count("new")
+
+
+def test_the_keyboard_opens_what_is_folded(browser: Browser, report: Path) -> None:
+    page = _open(browser, report)
+    summary = page.locator("summary").first
+    summary.focus()
+    page.keyboard.press("Enter")
+
+    assert summary.evaluate("each => each.parentElement.open")
+
+
+def test_no_screen_scrolls_sideways(browser: Browser, report: Path) -> None:
+    for viewport in (WIDE, NARROW):
+        page = _open(browser, report, viewport=viewport)
+
+        assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+
+
+def test_a_theme_is_switched_and_remembered(browser: Browser, report: Path) -> None:
+    page = _open(browser, report, color_scheme="light")
+    paper = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(paper)
+    page.get_by_role("button", name="Switch between light and dark").press("Enter")
+    dark = page.evaluate(paper)
+    page.reload()
+    _await_script(page)
+
+    assert dark != light
+    assert dark == page.evaluate(paper)
+
+
+def _await_script(page: Page) -> None:
+    # The page's policy forbids what `wait_for_function` does.
+    page.locator("button.theme").wait_for(state="visible")
+
+
+def _draw_all(page: Page) -> None:
+    for plot in page.locator(".plot").all():
+        plot.scroll_into_view_if_needed()
+        plot.locator(".main-svg").first.wait_for()
