@@ -45,11 +45,15 @@ def figures(findings: Findings) -> list[Figure]:
 
 
 def _path(findings: Findings, path: Path) -> list[Figure]:
-    of_path = [
-        each
-        for each in findings.waterfalls
-        if each.configuration.path is path and not each.configuration.filler_rules
-    ]
+    order = {each.key: place for place, each in enumerate(findings.configurations)}
+    of_path = sorted(
+        (
+            each
+            for each in findings.waterfalls
+            if each.configuration.path is path and not each.configuration.filler_rules
+        ),
+        key=lambda each: order[each.configuration.key],
+    )
     shown = [each for each in of_path if not each.why_not]
     if not shown:
         return []
@@ -117,7 +121,8 @@ def _caption(of_path: Sequence[Waterfall], shown: Sequence[Waterfall]) -> str:
         "is between the quartiles, so that phases add up; medians would not. Between processes: from one's "
         "stamp to the next one's, the kernel and the wake-up included. The app is nginx, whose clock tells "
         "milliseconds alone: its part lies between the write to it and the read from it, and is cut no "
-        f"further. At the median sample at most {rest:.1%} of the time is in no phase. {counts}."
+        f"further. At the median sample at most {rest:.1%} of the time is in no phase: there is some where "
+        f"a stamp is missing or out of order, as after a wrong join. {counts}."
         + (f" Not shown: {missing}." if missing else "")
     )
 
