@@ -66,9 +66,11 @@ def test_every_first_packet_is_followed_through_every_hop_and_adds_up(finished: 
 
     checks = [check for cell in found.cells for check in cell.verdict.checks if check.name == "first-packets"]
     assert {CheckStatus.VALID} == {check.status for check in checks}
-    assert all(each.joined == each.n == found.run.plan.load.probes for each in found.waterfalls)
-    assert all(each.rest_share <= 0.10 for each in found.waterfalls)
-    assert all(share.mean_s > 0 for each in found.waterfalls for share in each.shares)
+    cut = [each for each in found.waterfalls if each.n]  # a cell that was disturbed is in none
+    assert cut
+    assert all(each.joined == each.n == found.run.plan.load.probes for each in cut)
+    assert all(each.rest_share <= 0.10 for each in cut)
+    assert all(share.mean_s > 0 for each in cut for share in each.shares if share.phase.name != "captured")
 
 
 def test_the_command_that_reproduces_it_comes_first(finished: Finished) -> None:
