@@ -12,7 +12,7 @@ from harness.analysis.waterfall import Owner, Waterfall
 from harness.plan.model import Configuration, Path
 from harness.report import labels
 from harness.report.figures._figure import Figure, plot
-from harness.report.figures._phases import COLUMNS, Piece, counts, name, of_path, pieces, rows, traces
+from harness.report.figures._phases import COLUMNS, MS, Piece, counts, name, of_path, pieces, rows, traces
 
 ORDER = 12
 STEP_PX = 21
@@ -84,7 +84,8 @@ def _stairs(shown: Sequence[Waterfall]) -> go.Figure:
     headed: list[str] = []
     drawn: list[Piece] = []
     for each in shown:
-        headed.append(f"<b>{name(each)}: {quantity(each.total_s, 's')}</b>")
+        title = name(each).replace(", ", " · ")  # on narrow screens a comma would end the line
+        headed.append(f"<b>{title}: {quantity(each.total_s, 's')}</b>")
         steps = list(pieces(each, len(headed), a_row_each=True))
         headed += [step.what for step in steps]
         drawn += steps
@@ -97,6 +98,6 @@ def _stairs(shown: Sequence[Waterfall]) -> go.Figure:
         showgrid=False,
         title={"text": ""},
     )
-    longest = max(piece.begin_s + piece.length_s for piece in drawn)
-    figure.update_xaxes(title={"text": "since connect(), ms"}, range=[0, longest * 1e3 * 1.12])
+    longest = max(piece.begin_s + piece.length_s for piece in drawn)  # and room for its figure
+    figure.update_xaxes(title={"text": "since connect(), ms"}, range=[0, 1.3 * longest / MS])
     return figure
