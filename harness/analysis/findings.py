@@ -16,6 +16,7 @@ from harness.analysis.gates import Outcome, Ruling, rule
 from harness.analysis.judge import Evaluate, JudgedCell, judge
 from harness.analysis.measures import OPTIONAL
 from harness.analysis.rounds import Measure, over_rounds
+from harness.analysis.waterfall import Waterfall, reconciliation, waterfalls
 from harness.evidence.model import CellStatus, Check
 from harness.evidence.verdict import evaluate
 from harness.plan.document import configuration_from_document, configuration_to_document
@@ -43,6 +44,8 @@ class Findings:
     break_even: breakeven.BreakEven | None
     ledgers: Mapping[str, ledger.Ledger]
     """Configuration's key -> its evidence in figures."""
+    waterfalls: tuple[Waterfall, ...]
+    """First packets cut into phases."""
     claims: tuple[Claim, ...]
     answer: tuple[Answer, ...]
     gates: tuple[Ruling, ...]
@@ -116,6 +119,7 @@ class Findings:
             "factors": self._factors(),
             "break_even": self.break_even.document() if self.break_even else None,
             "evidence": {key: each.document() for key, each in self.ledgers.items()},
+            "waterfalls": [each.document() for each in self.waterfalls],
             "claims": [claim.document() for claim in self.claims],
             "timing": dict(self.timing),
         }
@@ -176,7 +180,12 @@ def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
     factors = compared(contrasts.one_factor_apart(configurations), twins.noise)
     ledgers = ledger.ledgers(cells)
     crossing = breakeven.break_even(list(configurations), rounds)
-    checks = (twins.check, *cold_agreement(cold, Yardstick.of_percent(percent, twins.noise)))
+    cut = waterfalls(cells)
+    checks = (
+        twins.check,
+        reconciliation(cut),
+        *cold_agreement(cold, Yardstick.of_percent(percent, twins.noise)),
+    )
     return Findings(
         run=run,
         configurations=configurations,
@@ -189,6 +198,7 @@ def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
         checks=checks,
         break_even=crossing,
         ledgers=ledgers,
+        waterfalls=cut,
         claims=judge_claims(
             Grounds(
                 configurations=configurations,
@@ -197,6 +207,7 @@ def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
                 first_packet=first_packet,
                 factors=factors,
                 break_even=crossing,
+                waterfalls=cut,
             )
         ),
         answer=answer(configurations, default, first_packet, factors, measures),

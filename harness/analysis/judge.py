@@ -10,7 +10,15 @@ import pandas as pd
 
 from harness.analysis.measures import Measured, measure, probe_costs
 from harness.evidence.case import Case
-from harness.evidence.model import CellStatus, CellVerdict, Check, CheckStatus, SampleCounts
+from harness.evidence.model import (
+    FIRST_PACKET_TIMES,
+    CellStatus,
+    CellVerdict,
+    Check,
+    CheckStatus,
+    FirstPacket,
+    SampleCounts,
+)
 from harness.evidence.verdict import evaluate
 from harness.plan.model import Configuration, Load, Path, State
 from harness.results.read import Damaged, StoredCell, StoredRun, Unreadable
@@ -112,6 +120,7 @@ class _Judge:
             target=self.topology.member(target),
             documents=cell.evidence,
             samples=_counts(frames),
+            first_packets=_first_packets(frames),
         )
 
 
@@ -136,6 +145,17 @@ def _counts(frames: Mapping[str, pd.DataFrame]) -> SampleCounts:
         first=first,
         rows={stage: len(frame) for stage, frame in frames.items()},
         failed={stage: len(frame) - int(frame["ok"].sum()) for stage, frame in frames.items()},
+    )
+
+
+def _first_packets(frames: Mapping[str, pd.DataFrame]) -> tuple[FirstPacket, ...]:
+    if "probe" not in frames:
+        return ()
+    first = frames["probe"].loc[lambda frame: (frame["sequence"] == 0) & frame["ok"]]
+    columns = {name: first[name].tolist() for name in ("state", "local_port", *FIRST_PACKET_TIMES)}
+    return tuple(
+        FirstPacket(state=state, port=port, **dict(zip(FIRST_PACKET_TIMES, times, strict=True)))
+        for state, port, *times in zip(*columns.values(), strict=True)
     )
 
 

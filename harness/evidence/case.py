@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from harness.evidence.model import SampleCounts
-from harness.evidence.sources import answers, conntrack, rules, sockets, tunnels, wire
+from harness.evidence.model import FirstPacket, SampleCounts
+from harness.evidence.sources import answers, conntrack, journal, rules, sockets, tunnels, wire
 from harness.evidence.sources.document import Unreadable
 from harness.plan.model import Configuration, Path, SameNode
 from harness.topology.model import Host, Pod, Topology
@@ -29,6 +29,8 @@ class Case:
     documents: Mapping[str, Any]
     """Source -> its document as read from the cell's folder; absent where there is no such file."""
     samples: SampleCounts
+    first_packets: tuple[FirstPacket, ...] = ()
+    """Of the probe stage, as they were saved."""
 
     @cached_property
     def answers(self) -> dict[str, answers.Answers]:
@@ -42,6 +44,11 @@ class Case:
     def conntrack(self) -> conntrack.Conntrack:
         """Connection tracking tables."""
         return conntrack.read(self.documents)
+
+    @cached_property
+    def journal(self) -> journal.Journal:
+        """When connections reached which step."""
+        return journal.read(self.documents)
 
     @cached_property
     def rules(self) -> rules.Rules:

@@ -14,7 +14,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.control import Channel, ControlError
-from harness.evidence.sources import answers, conntrack, generator, host, rules, sockets, tunnels, wire
+from harness.evidence.sources import (
+    answers,
+    conntrack,
+    generator,
+    host,
+    journal,
+    rules,
+    sockets,
+    tunnels,
+    wire,
+)
 
 SETTLE_S = 1.0
 """How long a proxy may take to finish its books after the load's last connection was closed."""
@@ -34,6 +44,8 @@ class Collector:
         self._counters: dict[str, Any] = {}
         self._stats: dict[str, Any] = {}
         self._probed: dict[str, Any] | None = None
+        self._keeping: dict[str, Channel] = {}
+        self._taken: dict[str, list[dict[str, Any]]] = {}
         self._host: dict[str, Any] = {}
         self._stages: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
 
@@ -48,6 +60,12 @@ class Collector:
         _ask(self._agents, "conntrack-flush")
         self._counters = _namespaces(_ask(self._agents, "counters"))
         self._stats = _ask(self._proxies, "stats")
+        self._keeping = {
+            node: channel
+            for node, channel in self._proxies.items()
+            if journal.NAME not in self._stats[node].get("unproven", ())
+        }
+        _ask(self._keeping, "journal", room=journal.ROOM)
         self._host = host.sample()
 
     def stage(self, name: str, asked: Mapping[str, Any], reply: Mapping[str, Any]) -> None:
@@ -55,6 +73,7 @@ class Collector:
         self._stages[name] = (asked, reply)
         if name == answers.PROBE:
             self._probed = self._settled()
+            self._take_journals()
 
     def finish(self) -> dict[str, dict[str, Any]]:
         """Take the last readings.
@@ -69,12 +88,18 @@ class Collector:
         stats = self._settled()
         counters = _namespaces(_ask(self._agents, "counters"))
         dump = _namespaces(_ask(self._agents, "conntrack-dump"))
+        if answers.PROBE not in self._stages:
+            self._take_journals()
+        probed = self._stages.get(answers.PROBE, ({}, {}))[1]
         replies = {name: reply for name, (_, reply) in self._stages.items() if name != answers.PROBE}
         return {
             answers.NAME: answers.collect(self._stages),
             conntrack.NAME: conntrack.collect(self._counters, dump),
             generator.NAME: generator.collect(replies),
             host.NAME: host.collect(self._host, host_after),
+            journal.NAME: journal.collect(
+                self._taken, sorted(set(self._proxies) - set(self._keeping)), probed.get("seen_ports", ())
+            ),
             rules.NAME: rules.collect(self._counters, counters),
             sockets.NAME: sockets.collect(self._counters, counters),
             tunnels.NAME: tunnels.collect(self._stats, self._probed or self._stats, stats),
@@ -90,10 +115,23 @@ class Collector:
                 return stats
             time.sleep(POLL_S)
 
+    def _take_journals(self) -> None:
+        """Take them once every connection of theirs has ended, or after `SETTLE_S`, and switch them off."""
+        deadline = time.monotonic() + SETTLE_S
+        self._taken = {node: [] for node in self._keeping}
+        while True:
+            replies = _ask(self._keeping, "take-journal")
+            for node, reply in replies.items():
+                self._taken[node].append(reply)
+            if not any(reply["open"] for reply in replies.values()) or time.monotonic() > deadline:
+                break
+            time.sleep(POLL_S)
+        _ask(self._keeping, "journal", room=0)
 
-def _ask(channels: Mapping[str, Channel], op: str) -> dict[str, Any]:
+
+def _ask(channels: Mapping[str, Channel], op: str, **arguments: object) -> dict[str, Any]:
     for channel in channels.values():
-        channel.send(op)
+        channel.send(op, **arguments)
     documents: dict[str, Any] = {}
     errors: list[ControlError] = []
     for node, channel in channels.items():  # all of them, or the next question would get this one's answer

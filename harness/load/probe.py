@@ -88,6 +88,8 @@ class Batch:
         self._opened = 0
         self._control_ns: list[int] = []
         self._residual: list[dict[str, object]] = []
+        self._seen_ports: list[tuple[int, int]] = []
+        """Per first packet that was answered: our own port, and the one that the backend was called from."""
 
     def run(self) -> Reply:
         """Make all probes, return rows and document."""
@@ -101,6 +103,7 @@ class Batch:
             "rows": self._filled // len(PROBE_FIELDS),
             "opened": self._opened,
             "residual_tunnels": self._residual,
+            "seen_ports": self._seen_ports,
             "control_ns": {"p50": calls[len(calls) // 2], "max": calls[-1]} if calls else None,
             **self._verification.document(),
         }
@@ -110,6 +113,7 @@ class Batch:
         """Open the tunnel that warm probes want, by a connection that leaves no row."""
         self._probe(0, CODES[State.WARM], monotonic_ns() + self._gap_ns, later=0)
         self._filled = 0
+        self._seen_ports.clear()
 
     def _control(self, connection: int, wish: Wish) -> None:
         started_ns = monotonic_ns()
@@ -154,6 +158,9 @@ class Batch:
                     self._verification.errors[wire.error_kind(exc)] += 1
                 except wire.BadAnswer as exc:
                     self._verification.errors[exc.kind] += 1
+                port = sock.getsockname()[1]
+                if ok and sequence == 0:
+                    self._seen_ports.append((port, exchange.seen_port))
                 self._record(
                     connection,
                     sequence,
@@ -164,7 +171,7 @@ class Batch:
                     sent_ns,
                     first_byte_ns,
                     end_ns,
-                    sock.getsockname()[1],
+                    port,
                     ok,
                 )
                 if not ok:

@@ -111,6 +111,8 @@ class Exchange:
         self._view = memoryview(self.buffer)
         self.total: int | None = None
         """Length of an answer on this connection; None until the first right one was judged."""
+        self.seen_port = 0
+        """The port that the backend said it was called from, once an answer was read in full."""
         self._right = 0
         self._fixed = b""
         self._fixed_at = 0
@@ -182,7 +184,8 @@ class Exchange:
         if not newline or set(words) != {b"nonce", b"pod", b"node", b"source"}:
             raise BadAnswer("bad-answer")
         pod, node = words[b"pod"].decode(), words[b"node"].decode()
-        source = words[b"source"].rpartition(b":")[0].decode()
+        source, _, port = words[b"source"].decode().rpartition(":")
+        self.seen_port = int(port) if port.isdigit() else 0
         counted = self._verification
         wrong = {
             "wrong_nonce": words[b"nonce"] != nonce,

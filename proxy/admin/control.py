@@ -17,6 +17,7 @@ from typing import Any
 
 from proxy.config import Reuse, SameNode
 from proxy.context import Context
+from proxy.telemetry.journal import ROOM_MAX
 
 MAX_LINE = 64 * 1024
 DROP_TIMEOUT_S = 2.0
@@ -77,7 +78,7 @@ def _line(document: dict[str, object]) -> bytes:
 
 
 def control_ops(context: Context, loop_name: str) -> dict[str, Op]:
-    """What the control socket does: read the counters, turn the switches."""
+    """What the control socket does: read the counters, turn the switches, keep a journal of connections."""
 
     async def stats(_: dict[str, Any]) -> dict[str, object]:
         return {
@@ -101,7 +102,17 @@ def control_ops(context: Context, loop_name: str) -> dict[str, Op]:
         context.switches.reuse, context.switches.same_node = reuse, same_node
         return _switches(context)
 
-    return {"stats": stats, "configure": configure}
+    async def journal(arguments: dict[str, Any]) -> dict[str, object]:
+        room = arguments.get("room")
+        if not isinstance(room, int) or not 0 <= room <= ROOM_MAX:
+            raise Refused(f"room {room!r}; expected connections to keep, 0 (off) to {ROOM_MAX}")
+        context.telemetry.journal.open(room)
+        return {"room": room}
+
+    async def take_journal(_: dict[str, Any]) -> dict[str, object]:
+        return {**context.telemetry.journal.take(), "open": sum(context.telemetry.live.values())}
+
+    return {"stats": stats, "configure": configure, "journal": journal, "take-journal": take_journal}
 
 
 def bench_ops(context: Context) -> dict[str, Op]:

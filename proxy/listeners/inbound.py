@@ -111,6 +111,7 @@ class Inbound:
         record = ConnectionRecord(
             direction=Direction.INBOUND, source_address=peer, source_identity=tunnel.peer
         )
+        record.stream_id, record.phases.tunnel_ns = stream.stream_id, tunnel.shaken_ns
         self._pod.tasks.start(
             self._answer(stream, headers, record, pod_address),
             name=f"connect {peer[0]}:{peer[1]}/{stream.stream_id}",
@@ -153,7 +154,9 @@ class Inbound:
             app = await dial(self._pod.netns.fd, target, context.settings, source=seen_as)
             with app:
                 record.phases.app_connect_ns = monotonic_ns()
+                context.telemetry.note_own_end(record, app)
                 live.check()
+                record.phases.answered_ns = monotonic_ns()
                 stream.accept(baggage=baggage(own) if context.settings.response_baggage else None)
                 record.outcome = Outcome.HBONE
                 context.stats.connects_accepted += 1

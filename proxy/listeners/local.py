@@ -55,6 +55,7 @@ class Local:
             seen_as = address if context.settings.original_source else None
             far = await dial(sibling.netns.fd, way.address, context.settings, source=seen_as)
             record.phases.app_connect_ns = monotonic_ns()
+            context.telemetry.note_own_end(record, far)
             record.outcome = Outcome.PASSTHROUGH
             context.telemetry.opened(record)
             relay = plain_relay(context.settings.relay, sock, far)

@@ -87,6 +87,7 @@ class Outbound:
     ) -> None:
         far = await dial(self._pod.netns.fd, way.address, self._context.settings)
         record.phases.tcp_ns = monotonic_ns()
+        self._context.telemetry.note_own_end(record, far)
         record.outcome = Outcome.PASSTHROUGH
         self._context.telemetry.opened(record)
         reached()
@@ -136,6 +137,8 @@ class Outbound:
             stream, _ = await self._ask(record, source, way, opened_since=now)
             await stream.answered()
         record.phases.connect_ns = monotonic_ns()
+        if record.phases.tls_ns is not None:
+            record.phases.settings_ns = stream.tunnel.settings_ns
         record.destination_identity = stream.tunnel.peer
         return stream
 
@@ -155,9 +158,10 @@ class Outbound:
         tls = await context.identities.client_context(source.identity)
 
         async def opener() -> tuple[PoolTunnel, TunnelStream]:
+            begun_ns = monotonic_ns()
             sock = await dial(self._pod.netns.fd, way.gateway, settings)
             record.phases.tcp_ns = monotonic_ns()
-            opened = await ClientTunnel.open(
+            tunnel, stream = await ClientTunnel.open(
                 sock,
                 tls,
                 expected=way.expected_ids,
@@ -166,15 +170,18 @@ class Outbound:
                 timing=self._timing,
                 stats=context.stats,
             )
-            record.phases.tls_ns = monotonic_ns()
-            return opened
+            stream.taken_ns = begun_ns
+            record.phases.tls_ns = tunnel.shaken_ns
+            return tunnel, stream
 
         key = Key(source.identity, way.expected_ids, record.source_address[0], way.gateway)
-        answer = await self._pod.pool.stream(
+        stream, was_there = await self._pod.pool.stream(
             key, tls, headers, opener, reuse=context.switches.reuse, opened_since=opened_since
         )
-        record.phases.pool_ns = monotonic_ns()
-        return answer
+        phases, record.stream_id = record.phases, stream.stream_id
+        phases.pool_ns, phases.connect_sent_ns = stream.taken_ns, stream.asked_ns
+        phases.tunnel_ns = stream.tunnel.shaken_ns
+        return stream, was_there
 
 
 def _silently() -> None:

@@ -46,6 +46,7 @@ class Passthrough:
             seen_as = peer_address if context.settings.original_source else None
             app = await dial(self._pod.netns.fd, target, context.settings, source=seen_as)
             record.phases.app_connect_ns = monotonic_ns()
+            context.telemetry.note_own_end(record, app)
             record.outcome = Outcome.PASSTHROUGH
             context.telemetry.opened(record)
             relay = plain_relay(context.settings.relay, sock, app)

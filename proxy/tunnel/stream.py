@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Protocol
 
 from h2.errors import ErrorCodes
@@ -45,9 +46,11 @@ class TunnelStream:
         "_ended",
         "_lost",
         "_status",
+        "asked_ns",
         "receiver",
         "state",
         "stream_id",
+        "taken_ns",
         "tunnel",
     )
 
@@ -56,6 +59,8 @@ class TunnelStream:
         self.state = state
         """The stream as the connection knows it."""
         self.stream_id = state.stream_id
+        self.asked_ns = self.taken_ns = monotonic_ns()
+        """When the CONNECT was about to leave, or had come; and when its tunnel was chosen from a pool."""
         self.receiver: Receiver | None = None
         self._channel = channel
         self._connection = tunnel.connection

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic_ns
 
 from h2.errors import ErrorCodes
 
@@ -63,6 +64,10 @@ class Tunnel:
         self.timing = timing
         self.peer = peer
         """Whom the peer's certificate proved it to be."""
+        self.shaken_ns = monotonic_ns()
+        """When the TLS handshake was over."""
+        self.settings_ns: int | None = None
+        """When the peer's SETTINGS came."""
         self.connection = Connection(side, limits)
         self.close_reason: str | None = None
         """Why the tunnel is over, once it is; None for an ordinary end."""
@@ -222,6 +227,7 @@ class Tunnel:
                 if not self._closing:
                     self.on_requested(self.add(event.stream_id), event.headers)
             case SettingsReceived() | Draining():
+                self.settings_ns = self.settings_ns or monotonic_ns()
                 self._unblock()
                 self.on_change()
             case Pong():

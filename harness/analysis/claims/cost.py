@@ -17,7 +17,9 @@ from harness.analysis.claims.model import (
 )
 from harness.analysis.compare import Comparison, Word
 from harness.analysis.measures import METRICS
-from harness.plan.model import Path, Reuse
+from harness.analysis.text import quantity
+from harness.analysis.waterfall import Owner, Waterfall
+from harness.plan.model import Path, Reuse, State
 
 
 def first_pays(grounds: Grounds) -> Ruling:
@@ -39,11 +41,14 @@ def first_pays(grounds: Grounds) -> Ruling:
         f"policy evaluations per connection into the mesh: {span(evaluated)}",
         *ratios(_extremes(settled)),
     ]
+    cut = [each for each in grounds.waterfalls if not each.why_not and each.configuration.tunnelled]
+    figures += [_phases(each) for each in _typical(cut)]
     if all(each.word is Word.COSTS for each in settled) and exactly(evaluated, 1):
         return Ruling(
             verdict=Verdict.HOLDS,
             because="policy is evaluated once, in user space, and the first packet costs more than without "
-            "the mesh; how much of it is policy and how much encryption takes phases, which this run lacks",
+            "the mesh; how much of it is policy and how much encryption "
+            + ("is in the figures" if cut else "takes phases, which this run lacks"),
             figures=tuple(figures),
         )
     return Ruling(
@@ -125,6 +130,26 @@ def tunable(grounds: Grounds) -> Ruling:
         if settled
         else "the effect is larger than this run could tell apart from none",
         figures=tuple(figures),
+    )
+
+
+def _typical(cut: Sequence[Waterfall]) -> list[Waterfall]:
+    """One cold and one warm, of the same configuration: the first that has both."""
+    for each in cut:
+        if each.state is State.COLD:
+            like = [other for other in cut if other.configuration == each.configuration]
+            if len(like) > 1:
+                return like
+    return list(cut[:1])
+
+
+def _phases(cut: Waterfall) -> str:
+    policy = sum(share.mean_s for share in cut.shares if share.phase.step == "policy_ns")
+    tunnel = cut.owned_s(Owner.TUNNEL)
+    return (
+        f"{cut.configuration.key}: {cut.state.value} first packet {quantity(cut.total_s, 's')}, of which "
+        f"policy {quantity(policy, 's')} ({policy / cut.total_s:.0%}), "
+        f"tunnel and handshake {quantity(tunnel, 's')} ({tunnel / cut.total_s:.0%})"
     )
 
 

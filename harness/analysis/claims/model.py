@@ -13,6 +13,7 @@ from harness.analysis.ledger import Ledger
 from harness.analysis.measures import METRICS
 from harness.analysis.rounds import Measure
 from harness.analysis.text import significant, times
+from harness.analysis.waterfall import Waterfall
 from harness.plan.model import Configuration
 
 
@@ -60,6 +61,7 @@ class Grounds:
     first_packet: Sequence[Comparison]
     factors: Sequence[Comparison]
     break_even: BreakEven | None
+    waterfalls: Sequence[Waterfall] = ()
 
     def of(self, **factors: object) -> list[Ledger]:
         """Ledgers of captured configurations with those factors."""

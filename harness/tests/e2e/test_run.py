@@ -16,7 +16,7 @@ from harness import cli
 from harness.analysis.findings import Findings, analyse
 from harness.errors import ExitCode
 from harness.evidence import sources
-from harness.evidence.model import CellStatus
+from harness.evidence.model import CellStatus, CheckStatus
 from harness.plan.model import Cell, Interception
 from harness.results import layout
 from harness.results.read import read
@@ -58,6 +58,19 @@ def test_every_cell_is_valid(finished: Finished) -> None:
     )
     assert finished.printed["cells"]["valid"] == finished.printed["cells"]["planned"] > 0
     assert finished.code == ExitCode.OK
+
+
+def test_every_first_packet_is_followed_through_every_hop_and_adds_up(finished: Finished) -> None:
+    """Client, source proxy, destination proxy and backend, on one clock: each label is proven by them."""
+    found = analyse(read(finished.folder))
+
+    checks = [check for cell in found.cells for check in cell.verdict.checks if check.name == "first-packets"]
+    assert {CheckStatus.VALID} == {check.status for check in checks}
+    cut = [each for each in found.waterfalls if each.n]  # a cell that was disturbed is in none
+    assert cut
+    assert all(each.joined == each.n == found.run.plan.load.probes for each in cut)
+    assert all(each.rest_share <= 0.10 for each in cut)
+    assert all(share.mean_s > 0 for each in cut for share in each.shares if share.phase.name != "captured")
 
 
 def test_the_command_that_reproduces_it_comes_first(finished: Finished) -> None:

@@ -11,13 +11,18 @@ import pytest
 
 from harness.control import Channel, ControlError, Handler, Refused, Reply, serve
 from harness.evidence.collector import Collector
-from harness.evidence.sources import known
+from harness.evidence.sources import journal, known
+from harness.evidence.sources.journal import FIELDS
 
 STATS = {
     **dict.fromkeys(("accepted_outbound", "completed_outbound_hbone", "connects_received"), 5),
     **dict.fromkeys(("completed_outbound_passthrough", "completed_outbound_denied"), 0),
     **dict.fromkeys(("completed_outbound_failed", "connects_denied", "connects_failed"), 0),
     "connects_accepted": 5,
+}
+JOURNAL: Mapping[str, Handler] = {
+    "journal": lambda request: Reply(document=request),
+    "take-journal": lambda _: Reply(document={"fields": FIELDS, "rows": [], "lost": 0, "open": 0}),
 }
 
 
@@ -77,7 +82,7 @@ def test_documents_of_all_sources_are_readable(
     tmp_path: Path, agents: tuple[list[Member], dict[str, Channel]]
 ) -> None:
     members, channels = agents
-    proxy = Member(tmp_path / "proxy.sock", {"stats": lambda _: Reply(document=STATS)})
+    proxy = Member(tmp_path / "proxy.sock", {"stats": lambda _: Reply(document=STATS), **JOURNAL})
     with Channel(proxy.path, connect_timeout_s=5) as stats:
         collector = Collector(channels, {"a": stats})
         collector.start()
@@ -99,14 +104,52 @@ def test_waits_until_the_proxy_has_finished_its_books(
     tmp_path: Path, agents: tuple[list[Member], dict[str, Channel]]
 ) -> None:
     replies = iter([STATS, {**STATS, "completed_outbound_hbone": 4}, {**STATS, "connects_accepted": 4}])
-    proxy = Member(tmp_path / "p.sock", {"stats": lambda _: Reply(document=next(replies, STATS))})
+    proxy = Member(tmp_path / "p.sock", {"stats": lambda _: Reply(document=next(replies, STATS)), **JOURNAL})
     with Channel(proxy.path, connect_timeout_s=5) as stats:
         collector = Collector(agents[1], {"a": stats})
         collector.start()
         documents = collector.finish()
 
     assert documents["tunnels"]["after"]["a"] == STATS
-    assert len(proxy.asked) == 4
+    assert proxy.asked.count("stats") == 4
+
+
+def test_journals_are_taken_after_the_probes_until_every_connection_has_ended(
+    tmp_path: Path, agents: tuple[list[Member], dict[str, Channel]]
+) -> None:
+    line = ["outbound", "hbone", "10.0.0.1:4000", "10.0.0.2:80", "", "", None, 5, *[None] * (len(FIELDS) - 8)]
+    replies = iter([(1, 1), (0, 0)])
+
+    def take(_: dict[str, Any]) -> Reply:
+        rows, still_open = next(replies)
+        return Reply(document={"fields": FIELDS, "rows": [line] * rows, "lost": 0, "open": still_open})
+
+    handlers = {"stats": lambda _: Reply(document=STATS), **JOURNAL, "take-journal": take}
+    proxy = Member(tmp_path / "p.sock", handlers)
+    with Channel(proxy.path, connect_timeout_s=5) as stats:
+        collector = Collector(agents[1], {"a": stats})
+        collector.start()
+        collector.stage("probe", {"states": []}, {**_reply(), "seen_ports": [[4000, 4000]]})
+        documents = collector.finish()
+
+    assert proxy.asked == ["stats", "journal", "stats", "take-journal", "take-journal", "journal", "stats"]
+    found = journal.read(documents)
+    assert [each.source for each in found.book("a").entries] == ["10.0.0.1:4000"]
+    assert found.seen == ((4000, 4000),)
+
+
+def test_a_proxy_without_a_journal_is_not_asked_for_one(
+    tmp_path: Path, agents: tuple[list[Member], dict[str, Channel]]
+) -> None:
+    proxy = Member(
+        tmp_path / "p.sock", {"stats": lambda _: Reply(document={**STATS, "unproven": ["journal"]})}
+    )
+    with Channel(proxy.path, connect_timeout_s=5) as stats:
+        collector = Collector(agents[1], {"a": stats})
+        collector.start()
+        documents = collector.finish()
+
+    assert journal.read(documents).unproven == {"a"}
 
 
 def test_refusal_leaves_no_answer_behind(tmp_path: Path) -> None:

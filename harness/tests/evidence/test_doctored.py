@@ -11,6 +11,7 @@ import pytest
 
 from harness.evidence.case import Case
 from harness.evidence.model import CellStatus, CheckStatus
+from harness.evidence.sources.journal import FIELDS
 from harness.evidence.verdict import evaluate
 from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode
 from harness.tests.evidence.walk import honest
@@ -117,6 +118,34 @@ def forget_entry(namespace: str) -> Doctor:
         documents["conntrack"]["entries"][namespace].pop()
 
     return doctor
+
+
+def row(node: str, direction: str, number: int, **changes: object) -> Doctor:
+    """A proxy wrote something else into its journal of a connection of that direction."""
+
+    def doctor(documents: Documents) -> None:
+        rows = documents["journal"]["proxies"][node]["rows"]
+        at = [i for i, line in enumerate(rows) if line.startswith(direction)][number]
+        found = dict(zip(FIELDS, rows[at].split(" "), strict=True)) | changes
+        rows[at] = " ".join(str(found[name]) for name in FIELDS)
+
+    return doctor
+
+
+def forget_row(node: str, number: int) -> Doctor:
+    """A proxy never saw a connection."""
+
+    def doctor(documents: Documents) -> None:
+        documents["journal"]["proxies"][node]["rows"].pop(number)
+
+    return doctor
+
+
+def one_more_row(documents: Documents) -> None:
+    """The client opened a connection that no sample tells of."""
+    rows = documents["journal"]["proxies"]["a"]["rows"]
+    found = dict(zip(FIELDS, rows[-1].split(" "), strict=True)) | {"source": "10.244.0.2:39999"}
+    rows.append(" ".join(str(found[name]) for name in FIELDS))
 
 
 def opened(stage: str, more: int) -> Doctor:
@@ -281,6 +310,43 @@ LIES = {
         put(*STAGES, "probe", "residual_tunnels")([{"connection": 4, "socket": "s", "tunnels_outbound": 1}]),
         ["states"],
     ),
+    # of the walk's journal: row 0 opened the tunnel for warm probes, then a cold and a warm one take turns
+    "a warm label on a connection that opened its tunnel": (
+        MESH,
+        together(
+            row("a", "outbound", 2, stream=1, tunnel_ns=10),
+            row("b", "inbound", 2, stream=1, tunnel_ns=-10),
+        ),
+        ["first-packets"],
+    ),
+    "a cold label on a tunnel that was there": (
+        NO_REUSE,
+        together(
+            row("a", "outbound", 0, stream=9, tunnel_ns=-(10**9)),
+            row("b", "inbound", 0, stream=9, tunnel_ns=-(10**9)),
+        ),
+        ["first-packets"],
+    ),
+    "a tunnel that only one proxy calls new": (MESH, row("b", "inbound", 1, stream=5), ["first-packets"]),
+    "a tunnel on the way out of the mesh": (
+        OUT_OF_MESH,
+        row("a", "outbound", 0, stream=1, tunnel_ns=10),
+        ["first-packets"],
+    ),
+    "a first packet that the source proxy never saw": (MESH, forget_row("a", 1), ["first-packets"]),
+    "a first packet that the destination proxy never saw": (MESH, forget_row("b", 1), ["first-packets"]),
+    "a first packet on a connection from before": (
+        MESH,
+        row("a", "outbound", 1, accepted_ns=10**12 - 1),
+        ["first-packets"],
+    ),
+    "another connection at the backend": (
+        INTO_MESH,
+        row("a", "inbound", 0, own_end="10.244.1.3:9"),
+        ["first-packets"],
+    ),
+    "another connection past no proxy": (NONE, put("journal", "seen", 0)("40000 40001"), ["first-packets"]),
+    "a later request on a connection of its own": (MESH, one_more_row, ["first-packets"]),
     "a state that does not exist": (
         OUT_OF_MESH,
         put(*STAGES, "probe", "asked", "states", 0, "state")("warm"),
@@ -371,6 +437,47 @@ def test_every_check_was_seen_failing() -> None:
     from harness.evidence import checks  # noqa: PLC0415  # beside the table that it is held against
 
     assert sorted({name for _, _, names in LIES.values() for name in names}) == list(checks.known())
+
+
+@pytest.mark.parametrize("key", ["lost", "open"])
+def test_a_journal_with_gaps_leaves_the_labels_open(key: str) -> None:
+    case = honest(MESH)
+    documents = copy.deepcopy(dict(case.documents))
+    documents["journal"]["proxies"]["a"][key] = 3
+
+    verdict = evaluate(replace(case, documents=documents))
+
+    assert [("first-packets", CheckStatus.UNKNOWN)] == [
+        (check.name, check.status) for check in verdict.checks if check.status is not CheckStatus.VALID
+    ]
+    assert verdict.status is CellStatus.UNKNOWN
+
+
+def test_without_a_journal_the_labels_are_not_applicable() -> None:
+    """Envoy: nothing is invented."""
+    case = honest(MESH)
+    documents = copy.deepcopy(dict(case.documents))
+    documents["journal"] |= {"proxies": {}, "unproven": ["a", "b"]}
+
+    (check,) = [
+        each for each in evaluate(replace(case, documents=documents)).checks if each.name == "first-packets"
+    ]
+
+    assert check.status is CheckStatus.NOT_APPLICABLE
+    assert "keeps no times of single connections" in check.reason
+
+
+def test_labels_swapped_in_the_samples_are_found() -> None:
+    """The saved samples say cold where the connection was warm, and the other way round: the counts agree."""
+    case = honest(MESH)
+    other = {"cold": "warm", "warm": "cold"}
+    swapped = tuple(replace(each, state=other[each.state]) for each in case.first_packets)
+
+    verdict = evaluate(replace(case, first_packets=swapped))
+
+    assert ["first-packets"] == [
+        check.name for check in verdict.checks if check.status is CheckStatus.INVALID
+    ]
 
 
 @pytest.mark.parametrize("field", ["rows", "failed", "first"])

@@ -13,9 +13,10 @@ from itertools import count
 from typing import Any
 
 from harness.evidence.case import Case
-from harness.evidence.model import SampleCounts
+from harness.evidence.model import FirstPacket, SampleCounts
 from harness.evidence.sources import answers, conntrack, generator, host, rules, sockets, tunnels, wire
 from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode, State
+from harness.tests.evidence.journals import made_up
 from harness.topology.model import APP_PORT, SOURCE_PORT, Host, IpFamily, Node, Pod, Topology
 
 
@@ -403,6 +404,10 @@ def honest(configuration: Configuration) -> Case:
             {**_replied(walk, TRANSFER_ROWS, 300, STREAMS), "answers": {}, **health},
         ),
     }
+    packets = tuple(
+        _first_packet(state.value, number)
+        for number, state in enumerate(state for _ in range(PROBES) for state in wishes)
+    )
     dump = {name: walk.entries.get(name, []) for name in before}
     return Case(
         configuration=configuration,
@@ -413,6 +418,7 @@ def honest(configuration: Configuration) -> Case:
             "answers": answers.collect(stages),
             "conntrack": conntrack.collect(before, dump),
             "generator": generator.collect({name: stages[name][1] for name in stages if name != "probe"}),
+            "journal": made_up(configuration, walk.client, walk.target, packets),
             "host": host.collect(moment(10**12), moment(10**12 + 2 * 10**9)),
             "rules": rules.collect(before, after),
             "sockets": sockets.collect(before, after),
@@ -422,7 +428,14 @@ def honest(configuration: Configuration) -> Case:
         samples=SampleCounts(
             first={state.value: PROBES for state in wishes}, rows=rows, failed=dict.fromkeys(rows, 0)
         ),
+        first_packets=packets,
     )
+
+
+def _first_packet(state: str, number: int) -> FirstPacket:
+    start_ns = 10**12 + number * 10**7
+    times = {"start_ns": start_ns, "connected_ns": start_ns + 10**5, "sent_ns": start_ns + 11 * 10**4}
+    return FirstPacket(state=state, port=40_000 + number, first_byte_ns=start_ns + 10**6, **times)
 
 
 def _replied(walk: Walk, rows: int, checked: int, opened: int) -> dict[str, Any]:

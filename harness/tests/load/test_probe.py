@@ -131,6 +131,15 @@ def test_each_connection_has_a_port_of_its_own(channel: Channel, running: Backen
     assert len(set(ports[:, 0].tolist())) == 6
 
 
+def test_the_backend_s_word_for_each_connection_is_told(channel: Channel, running: Backend) -> None:
+    """With nothing in between it saw the client's own ports; the connection that primes is in no sample."""
+    result = run(channel, running, COLD, WARM)
+
+    first = result.rows[column(result, "sequence") == 0]
+    ports = first[:, PROBE_FIELDS.index("local_port")].tolist()
+    assert result.seen_ports == tuple(zip(ports, ports, strict=True))
+
+
 def test_every_probe_calls_every_bench_socket_once(
     channel: Channel, running: Backend, tmp_path: Path
 ) -> None:

@@ -8,7 +8,9 @@ import socket
 import ssl
 import stat
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,7 +24,7 @@ from proxy.config import Reuse, SameNode, Settings
 from proxy.context import Context, Switches
 from proxy.identity.spiffe import SpiffeId
 from proxy.state.store import MeshStore
-from proxy.telemetry import Stats, Telemetry
+from proxy.telemetry import ConnectionRecord, Direction, Stats, Telemetry
 from proxy.tests.inpod.fakes import FakeIdentities
 
 
@@ -59,6 +61,28 @@ def test_stats_is_a_flat_document_with_every_counter() -> None:
     assert document["cpu_ns"] > 0
     assert document["rss_bytes"] > 1_000_000
     assert set(Stats().snapshot()) < set(document)
+
+
+def test_a_journal_is_off_until_asked_for_and_bounded() -> None:
+    shared = context()
+    record = ConnectionRecord(direction=Direction.OUTBOUND, source_address=(ip_address("10.0.1.2"), 40000))
+    shared.telemetry.complete(record)
+    ops = control_ops(shared, "asyncio")
+    before, opened = ask(ops, {"op": "take-journal"}, {"op": "journal", "room": 4})
+    shared.telemetry.complete(replace(record, completed=False))
+    taken, empty, *refused = ask(
+        ops,
+        {"op": "take-journal"},
+        {"op": "take-journal"},
+        {"op": "journal", "room": 10**9},
+        {"op": "journal"},
+    )
+
+    assert before["ok"]["rows"] == []
+    assert opened["ok"] == {"room": 4}
+    assert [len(each["ok"]["rows"]) for each in (taken, empty)] == [1, 0]
+    assert (taken["ok"]["lost"], taken["ok"]["open"]) == (0, 0)
+    assert all("expected connections to keep" in each["error"]["message"] for each in refused)
 
 
 def test_configure_turns_switches_and_says_what_is_in_force() -> None:
