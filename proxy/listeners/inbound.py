@@ -63,6 +63,7 @@ class Inbound:
             self._context.stats.tunnels_inbound -= 1
             del self._tunnels[tunnel]
             tunnel.abort("proxy is shutting down")
+            del tunnel.requested  # which refers to the tunnel
         if tunnel.fault is not None:
             self._context.stats.faults[tunnel.fault] += 1
             lost = TunnelLost(tunnel.close_reason)
