@@ -17,6 +17,7 @@ from proxy.listeners.connection import Pod, assert_allowed, recorded, source_of
 from proxy.listeners.dial import dial
 from proxy.listeners.limits import server_limits, timing
 from proxy.listeners.verdict import EXPECTED, Refused, note, note_end, status
+from proxy.net import options
 from proxy.net.original import address
 from proxy.rbac import Facts
 from proxy.relay.stream import StreamRelay
@@ -154,8 +155,14 @@ class Inbound:
             app = await dial(self._pod.netns.fd, target, context.settings, source=seen_as)
             with app:
                 record.phases.app_connect_ns = monotonic_ns()
-                live.check()
-                stream.accept(baggage=baggage(own) if context.settings.response_baggage else None)
+                try:
+                    live.check()
+                    stream.accept(baggage=baggage(own) if context.settings.response_baggage else None)
+                except EXPECTED:
+                    # Nothing was said on it; a FIN would leave a port in TIME_WAIT for every request that
+                    # is taken back while it is served.
+                    options.reset_on_close(app, on=True)
+                    raise
                 record.outcome = Outcome.HBONE
                 context.stats.connects_accepted += 1
                 context.telemetry.opened(record)
