@@ -38,6 +38,11 @@ def beside_traffic() -> Iterator[None]:
 def breathe() -> None:
     """Rest, if it is time for it."""
     rests_at = _thread.rests_at
-    if rests_at is not None and time.monotonic() >= rests_at:
+    if rests_at is None:
+        return
+    began = time.monotonic()
+    if began >= rests_at:
         time.sleep(REST_S)
-        _thread.rests_at = time.monotonic() + WORK_S
+        ended = time.monotonic()
+        # Where processors are short a rest is long; the work shall not take more than twice its time.
+        _thread.rests_at = ended + max(WORK_S, ended - began)

@@ -20,7 +20,7 @@ def rests(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def work() -> int:
-    """Some, with a breath between any two pieces; as whom."""
+    """Some, with a breath between any two pieces; by whom."""
     until = time.monotonic() + 5 * WORK_S
     while time.monotonic() < until:
         breathe()

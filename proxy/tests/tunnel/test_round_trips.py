@@ -16,7 +16,7 @@ DELAY_S = 0.1
 """One way; much more than all the computing on it."""
 TCP = 1
 """Round trips of the connect, which is over when a link is made."""
-TIMES = 3
+TIMES = 6
 
 
 @asynccontextmanager
