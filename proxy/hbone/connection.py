@@ -254,7 +254,9 @@ class Connection:
 
     def close(self, code: int = ErrorCodes.NO_ERROR) -> None:
         """GOAWAY, and nothing after it; what lives is lost."""
-        self._streams.close(code)
+        if not self.closed:
+            self._streams.close(code)
+            self._receiver.close()
 
     def _answer_once(self, stream: Stream) -> None:
         if stream.answered:

@@ -17,6 +17,7 @@ from proxy.listeners.connection import Pod, assert_allowed, recorded, source_of
 from proxy.listeners.dial import dial
 from proxy.listeners.limits import server_limits, timing
 from proxy.listeners.verdict import EXPECTED, Refused, note, note_end, status
+from proxy.net import options
 from proxy.net.original import address
 from proxy.rbac import Facts
 from proxy.relay.stream import StreamRelay
@@ -63,6 +64,7 @@ class Inbound:
             self._context.stats.tunnels_inbound -= 1
             del self._tunnels[tunnel]
             tunnel.abort("proxy is shutting down")
+            del tunnel.requested  # which refers to the tunnel
         if tunnel.fault is not None:
             self._context.stats.faults[tunnel.fault] += 1
             lost = TunnelLost(tunnel.close_reason)
@@ -155,9 +157,15 @@ class Inbound:
             with app:
                 record.phases.app_connect_ns = monotonic_ns()
                 context.telemetry.note_own_end(record, app)
-                live.check()
-                record.phases.answered_ns = monotonic_ns()
-                stream.accept(baggage=baggage(own) if context.settings.response_baggage else None)
+                try:
+                    live.check()
+                    record.phases.answered_ns = monotonic_ns()
+                    stream.accept(baggage=baggage(own) if context.settings.response_baggage else None)
+                except EXPECTED:
+                    # Nothing was said on it; a FIN would leave a port in TIME_WAIT for every request that
+                    # is taken back while it is served.
+                    options.reset_on_close(app, on=True)
+                    raise
                 record.outcome = Outcome.HBONE
                 context.stats.connects_accepted += 1
                 context.telemetry.opened(record)

@@ -58,6 +58,7 @@ class StreamRelay:
         finally:
             self._app.close(clean=False)
             self._stream.reset(ErrorCodes.CANCEL)
+            self._stream.detach()
 
     def cut(self, reason: str) -> None:
         """End it now, by reset on both sides."""

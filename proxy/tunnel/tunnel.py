@@ -345,8 +345,11 @@ class Tunnel:
         self.close_reason = self.close_reason or reason
         self._stop_timer()
         self._lose_streams(reason or "tunnel closed")
+        self.connection.close()  # nobody is left to be told, but it shall know
         self.on_closed()
         self.on_change()
+        # Whoever is told knows us as well: only the collector could free what refers to itself.
+        self.on_closed = self.on_change = _nothing
 
     def _lose_streams(self, reason: str) -> None:
         streams, self._streams = self._streams, {}

@@ -14,6 +14,9 @@ from subprocess import PIPE
 from proxy.tests.explicit.reach import app_socket, echo
 from proxy.tests.soak import descriptors
 
+BACKLOG = 4096
+"""A thousand may call at once; asyncio's own 100 would leave some of them without an answer for 10 s."""
+
 
 @asynccontextmanager
 async def app(address: str) -> AsyncIterator[int]:
@@ -30,7 +33,7 @@ async def app(address: str) -> AsyncIterator[int]:
 async def _serve(address: str) -> None:
     descriptors.allow(1000)
     sock = app_socket(address)
-    async with await asyncio.start_server(echo, sock=sock) as server:
+    async with await asyncio.start_server(echo, sock=sock, backlog=BACKLOG) as server:
         sys.stdout.write(f"{sock.getsockname()[1]}\n")
         sys.stdout.flush()
         await server.serve_forever()

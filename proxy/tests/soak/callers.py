@@ -61,7 +61,7 @@ async def _worker(r: Caller, told: Told, random: Random, ends: float) -> None:
         try:
             async with asyncio.timeout(STEP_TIMEOUT_S):
                 await step(r, random)
-        except (OSError, AssertionError, TimeoutError) as exc:
+        except (OSError, AssertionError, TimeoutError, ExceptionGroup) as exc:
             told.failures.append(f"{kind}: {exc!r}")
         else:
             told.done[kind] += 1

@@ -30,6 +30,8 @@ WARM_SHARE: Final = 1 / 3
 """Of the run: memory grows to its working size, and is not judged."""
 SLOPE_LIMIT: Final = 1.0
 """MB of resident memory in 10 minutes. Runs shorter than that may grow by as much altogether."""
+EACH_LIMIT_KB: Final = 100.0
+"""Resident memory of one connection in both proxies together, its share of the tunnels included; 30 seen."""
 SETTLE_S: Final = 60.0
 """For what ended to be gone."""
 
@@ -42,6 +44,8 @@ class Figures:
     failures: list[str] = field(default_factory=list)
     resident_mb: list[tuple[float, float]] = field(default_factory=list)
     """(seconds since the start, MB), one a second."""
+    base_mb: float = 0.0
+    """Before the connections, with a tunnel that was there."""
     descriptors: tuple[int, int] = (0, 0)
     """Before the connections, and after them and a thousand aborted responses."""
     tasks: tuple[int, int] = (0, 0)
@@ -68,12 +72,20 @@ class Figures:
         ]
         return 600 * median(pairs) if pairs else 0.0
 
+    @property
+    def each_kb(self) -> float:
+        """Memory per connection, once it has grown to its working size."""
+        grown = [mb - self.base_mb for _, mb in self.judged]
+        return 1000 * median(grown) / self.connections if grown else 0.0
+
     def problems(self) -> list[str]:
         """What must not be; nothing when the run is good."""
         found = self.failures[:10]
         judged_s = self.judged[-1][0] - self.judged[0][0] if self.judged else 0.0
         if self.slope * min(1.0, judged_s / 600) > SLOPE_LIMIT:
             found.append(f"memory grows by {self.slope:.2f} MB in 10 minutes, limit {SLOPE_LIMIT} MB")
+        if self.each_kb > EACH_LIMIT_KB:
+            found.append(f"memory per connection: {self.each_kb:.0f} kB, limit {EACH_LIMIT_KB:.0f} kB")
         if self.descriptors[1] > self.descriptors[0]:
             found.append(f"descriptors: {self.descriptors[0]} before, {self.descriptors[1]} after")
         if self.tasks[1] > self.tasks[0]:
@@ -88,7 +100,7 @@ class Figures:
         return (
             f"load: {self.seconds:.0f} s, {self.connections} connections at a time: {kinds}\n"
             f"memory: {first:.1f} MB after warming up, {last:.1f} MB at the end, "
-            f"{self.slope:+.2f} MB in 10 minutes\n"
+            f"{self.slope:+.2f} MB in 10 minutes, {self.each_kb:.0f} kB per connection\n"
             f"descriptors: {self.descriptors[0]} -> {self.descriptors[1]}, "
             f"tasks: {self.tasks[0]} -> {self.tasks[1]}, failures: {len(self.failures)}"
         )
@@ -105,7 +117,7 @@ async def load(seconds: float, *, connections: int = CONNECTIONS, aborts: int = 
             r, figures, seconds=0, connections=1, aborts=10, seed=seed
         )  # tunnel, certificates, modules are there from now on
         figures.done.clear()
-        before = await _settled(r)
+        before, figures.base_mb = await _settled(r), _resident_mb()
         async with asyncio.TaskGroup() as tasks:
             sampling = tasks.create_task(_sample(r, figures))
             await _callers(r, figures, seconds=seconds, connections=connections, aborts=aborts, seed=seed)

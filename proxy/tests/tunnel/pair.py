@@ -98,11 +98,16 @@ async def tunnels(
     server_limits: Limits = SERVER_LIMITS,
     timing: Timing | None = None,
     patience_s: float = 3 * PATIENCE_S,
+    link: tuple[socket.socket, socket.socket] | None = None,
 ) -> AsyncIterator[TunnelPair]:
-    """Open a tunnel with its first stream; close both ends after the block."""
+    """Open a tunnel with its first stream; close both ends after the block.
+
+    Args:
+        link: Connected sockets of the client's and of the server's side, where loopback will not do.
+    """
     timing = timing or Timing()
     stats = Stats()
-    near, far = tcp_pair()
+    near, far = link or tcp_pair()
     async with asyncio.timeout(patience_s), asyncio.TaskGroup() as group:
         accepting = group.create_task(
             ServerTunnel.accept(
