@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import socket
+import sys
 from ipaddress import IPv4Address, IPv6Address
 
 from proxy.net import options
@@ -13,6 +14,10 @@ from proxy.net.namespace import inside
 
 BACKLOG = 128
 """Connections that may wait for accept; ztunnel's value."""
+_UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EALREADY})
+_ANSWERS_TWICE = sys.platform == "linux"
+"""Linux answers a repeated connect with the outcome of the first (net/ipv4/af_inet.c, SS_CONNECTING);
+elsewhere it may be an error in itself."""
 
 
 def socket_in(netns_fd: int | None, family: socket.AddressFamily) -> socket.socket:
@@ -103,15 +108,18 @@ def freebind(sock: socket.socket, client: IPv4Address | IPv6Address) -> None:
 async def connect(sock: socket.socket, address: tuple[str, int], *, timeout_s: float) -> None:
     """Connect a non-blocking socket to a numeric address.
 
-    Within one machine the handshake is mostly over when the system call returns, and then nothing is
-    waited for. The loop's own `sock_connect` always waits, with uvloop for a thread that resolves names.
+    Within one machine the handshake is over when the system call returns, though the call cannot say so
+    yet: it is asked a second time, and then nothing is waited for, nor any timer set. The loop's own
+    `sock_connect` always waits, with uvloop for a thread that resolves names.
 
     Raises:
         TimeoutError: No answer in time.
         OSError: Refused, no route, no port left.
     """
     error = sock.connect_ex(address)
-    if error == errno.EINPROGRESS:
+    if error == errno.EINPROGRESS and _ANSWERS_TWICE:
+        error = sock.connect_ex(address)
+    if error in _UNDER_WAY:
         loop, fd = asyncio.get_running_loop(), sock.fileno()
         answered = loop.create_future()
         loop.add_writer(fd, _settle, answered)
