@@ -2,6 +2,7 @@
 
 connection: the surface; bytes in, events out, bytes out. receiver: its receiving half.
 streams: the streams, windows and output on which both halves work. heads: HPACK and header rules.
+literals: header blocks that need no HPACK table.
 events: what a peer can do to us. frames: what the wire looks like. splitter: bytes to frames.
 windows: flow control both ways. limits: what a peer may ask of us, and how often.
 settings: what the peer announced. headers: a CONNECT's head. authority: whom it asks for.

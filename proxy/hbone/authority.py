@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from proxy.hbone.errors import BadAuthority
@@ -34,8 +35,9 @@ class Authority:
         )
 
 
+@lru_cache(maxsize=1024)
 def parse_authority(raw: bytes | str) -> Authority:
-    """Read an authority.
+    """Read an authority. Remembered by content: peers ask for the same few again and again.
 
     IPv4-mapped IPv6 addresses come out as IPv4, so that they cannot name a pod in a second way.
 

@@ -33,8 +33,18 @@ class ConnectRequest:
 
     authority: Authority
     traceparent: str
-    forwarded_for: str | None
-    baggage: str | None
+    raw_forwarded: bytes | None
+    raw_baggage: bytes | None
+
+    @property
+    def forwarded_for(self) -> str | None:
+        """The app's own address, as the peer tells it."""
+        return _telemetry(self.raw_forwarded, _forwarded_for)
+
+    @property
+    def baggage(self) -> str | None:
+        """What the peer tells of the workload."""
+        return _telemetry(self.raw_baggage, lambda text: text)
 
 
 def request_headers(
@@ -104,8 +114,8 @@ def parse_request(headers: list[Header]) -> ConnectRequest:
     return ConnectRequest(
         authority=authority,
         traceparent=traceparent.decode("ascii") if _TRACEPARENT.match(traceparent) else new_traceparent(),
-        forwarded_for=_telemetry(fields.get(b"forwarded"), _forwarded_for),
-        baggage=_telemetry(fields.get(b"baggage"), lambda text: text),
+        raw_forwarded=fields.get(b"forwarded"),
+        raw_baggage=fields.get(b"baggage"),
     )
 
 
