@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -24,6 +25,9 @@ PAUSE_S = 0.1
 there at once either, and asking again and again would take the loop from those that live."""
 COMPLAINT_S = 1.0
 """How often a listener says that it turned connections away."""
+
+INHERITED = sys.platform == "linux"
+"""Whether accepted sockets have their listener's options (Linux copies the whole socket: sk_clone_lock)."""
 
 Handler = Callable[[socket.socket, SocketAddress], Awaitable[None]]
 
@@ -89,6 +93,8 @@ class Acceptor:
         """Turned away since the last line about it."""
         self._complaining: asyncio.TimerHandle | None = None
         self._resting: asyncio.TimerHandle | None = None
+        if INHERITED:
+            self._prepare(listener)
         self._loop.add_reader(listener.fileno(), self._accept)
 
     def close(self) -> None:
@@ -111,23 +117,28 @@ class Acceptor:
             except OSError as exc:
                 self._rest(exc)
                 return
-            self._start(sock, (address(peer[0]), int(peer[1])))
+            self._start(sock, *peer[:2])
 
-    def _start(self, sock: socket.socket, peer: SocketAddress) -> None:
+    def _prepare(self, sock: socket.socket) -> None:
+        # The app sees a reset if this process dies, until it was served to the end.
+        options.reset_on_close(sock, on=True)
+        tune(sock, self._settings)
+
+    def _start(self, sock: socket.socket, host: str, port: int) -> None:
         try:
             sock.setblocking(False)
-            # From here on the app sees a reset if this process dies, until it was served to the end.
-            options.reset_on_close(sock, on=True)
-            tune(sock, self._settings)
+            if not INHERITED:
+                self._prepare(sock)
         except OSError:
             sock.close()  # reset by the peer already
             return
+        peer = address(host), port
         forbidden = self._admission.take(peer[0])
         if forbidden is not None:
             sock.close()
             self._refuse(forbidden)
             return
-        self._tasks.start(self._serve(sock, peer), name=f"{self._name} {peer[0]}:{peer[1]}")
+        self._tasks.start(self._serve(sock, peer), name=f"{self._name} {host}:{port}")
 
     async def _serve(self, sock: socket.socket, peer: SocketAddress) -> None:
         try:

@@ -10,6 +10,7 @@ from time import monotonic_ns
 from proxy.context import Context
 from proxy.inpod.api import PodInfo
 from proxy.listeners.acceptor import Tasks
+from proxy.listeners.dial import Dialer
 from proxy.listeners.live import LiveConnections
 from proxy.listeners.verdict import EXPECTED, Denied, note
 from proxy.listeners.workload import OwnWorkload
@@ -26,7 +27,7 @@ class Pod:
     """One pod, as its listeners see it."""
 
     info: PodInfo
-    netns: Netns | Here
+    dialer: Dialer
     context: Context
     pool: Pool
     tasks: Tasks
@@ -43,7 +44,7 @@ def served_pod(
     settings = context.settings
     return Pod(
         info=info,
-        netns=netns,
+        dialer=Dialer(netns, settings),
         context=context,
         pool=Pool(max_streams=settings.max_streams, idle_s=settings.tunnel_idle_s, stats=context.stats),
         tasks=Tasks(context.tasks),

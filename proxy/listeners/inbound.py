@@ -14,7 +14,6 @@ from proxy.hbone.headers import parse_request
 from proxy.identity.spiffe import SpiffeId
 from proxy.listeners.baggage import baggage
 from proxy.listeners.connection import Pod, assert_allowed, recorded, source_of
-from proxy.listeners.dial import dial
 from proxy.listeners.limits import server_limits, timing
 from proxy.listeners.verdict import EXPECTED, Refused, note, note_end, status
 from proxy.net.original import address
@@ -51,7 +50,8 @@ class Inbound:
             return
         over = asyncio.Event()
         tunnel.on_closed = over.set
-        tunnel.requested = lambda stream, headers: self._requested(tunnel, stream, headers, peer, pod_address)
+        name = f"connect {peer[0]}:{peer[1]}"
+        tunnel.requested = lambda stream, headers: self._requested(stream, headers, peer, pod_address, name)
         self._tunnels[tunnel] = None
         self._context.stats.tunnels_inbound += 1
         try:
@@ -101,19 +101,19 @@ class Inbound:
 
     def _requested(
         self,
-        tunnel: ServerTunnel,
         stream: TunnelStream,
         headers: list[Header],
         peer: SocketAddress,
         pod_address: IPAddress,
+        name: str,
     ) -> None:
         self._context.stats.connects_received += 1
         record = ConnectionRecord(
-            direction=Direction.INBOUND, source_address=peer, source_identity=tunnel.peer
+            direction=Direction.INBOUND, source_address=peer, source_identity=stream.tunnel.peer
         )
         self._pod.tasks.start(
             self._answer(stream, headers, record, pod_address),
-            name=f"connect {peer[0]}:{peer[1]}/{stream.stream_id}",
+            name=f"{name}/{stream.stream_id}",
         )
 
     async def _answer(
@@ -150,7 +150,7 @@ class Inbound:
         with self._pod.live.registered(facts, record) as live:
             assert_allowed(context, state, own, facts, record)
             seen_as = peer_address if context.settings.original_source else None
-            app = await dial(self._pod.netns.fd, target, context.settings, source=seen_as)
+            app = await self._pod.dialer.dial(target, source=seen_as)
             with app:
                 record.phases.app_connect_ns = monotonic_ns()
                 live.check()

@@ -14,7 +14,6 @@ from proxy.hbone.headers import new_traceparent, request_headers
 from proxy.hbone.limits import Limits
 from proxy.listeners.baggage import baggage
 from proxy.listeners.connection import Pod, recorded
-from proxy.listeners.dial import dial
 from proxy.listeners.limits import client_limits, timing
 from proxy.listeners.local import Local
 from proxy.listeners.verdict import Refused, note_end
@@ -85,7 +84,7 @@ class Outbound:
     async def _plainly(
         self, sock: socket.socket, record: ConnectionRecord, way: Plaintext, reached: Callable[[], None]
     ) -> None:
-        far = await dial(self._pod.netns.fd, way.address, self._context.settings)
+        far = await self._pod.dialer.dial(way.address)
         record.phases.tcp_ns = monotonic_ns()
         record.outcome = Outcome.PASSTHROUGH
         self._context.telemetry.opened(record)
@@ -142,7 +141,7 @@ class Outbound:
     async def _ask(
         self, record: ConnectionRecord, source: Workload, way: Hbone, *, opened_since: float = -inf
     ) -> tuple[TunnelStream, bool]:
-        context, settings = self._context, self._context.settings
+        context = self._context
         traceparent = new_traceparent()
         record.hbone_address, record.trace_id = way.authority, traceparent[3:35]
         headers = request_headers(
@@ -155,7 +154,7 @@ class Outbound:
         tls = await context.identities.client_context(source.identity)
 
         async def opener() -> tuple[PoolTunnel, TunnelStream]:
-            sock = await dial(self._pod.netns.fd, way.gateway, settings)
+            sock = await self._pod.dialer.dial(way.gateway)
             record.phases.tcp_ns = monotonic_ns()
             opened = await ClientTunnel.open(
                 sock,

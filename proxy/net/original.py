@@ -38,7 +38,7 @@ def original_destination(sock: socket.socket, listener_port: int) -> tuple[IPv4A
 
 def _from_conntrack(sock: socket.socket, local: str) -> tuple[IPv4Address | IPv6Address, int] | None:
     try:
-        if sock.family == socket.AF_INET6 and not local.startswith("::ffff:"):
+        if ":" in local and not local.startswith("::ffff:"):
             raw = sock.getsockopt(SOL_IPV6, IP6T_SO_ORIGINAL_DST, _SOCKADDR_IN6.size)
             port, packed = _SOCKADDR_IN6.unpack(raw)
             return IPv6Address(packed), port
