@@ -158,8 +158,8 @@ class Inbound:
                 record.outcome = Outcome.HBONE
                 context.stats.connects_accepted += 1
                 context.telemetry.opened(record)
-                loop = asyncio.get_running_loop()
-                relay = StreamRelay(loop, app, stream, reset_code=ErrorCodes.CONNECT_ERROR)
+                loop, code = asyncio.get_running_loop(), ErrorCodes.CONNECT_ERROR
+                relay = StreamRelay(loop, app, stream, reset_code=code, app_waits=False)
                 try:
                     note_end(record, await live.run(relay))
                 finally:

@@ -111,7 +111,8 @@ class Outbound:
         self._context.stats.streams_opened += 1
         self._context.telemetry.opened(record)
         reached()
-        relay = StreamRelay(asyncio.get_running_loop(), sock, stream, reset_code=ErrorCodes.CANCEL)
+        loop = asyncio.get_running_loop()
+        relay = StreamRelay(loop, sock, stream, reset_code=ErrorCodes.CANCEL, app_waits=True)
         try:
             note_end(record, await relay.run())
         finally:

@@ -63,6 +63,7 @@ class Channel:
         self._receiver: Receiver | None = None
         self._unsent = _NOTHING
         self._flush_due = False
+        self._watching = False
         self._writing = False
         self._closing = False
         self._fin_sent = False
@@ -81,7 +82,7 @@ class Channel:
             TlsFailed: Not in time, or refused; what TLS said.
         """
         self._handshake = self._loop.create_future()
-        self._loop.add_reader(self._fd, self._on_readable)
+        self._watch()
         self._continue_handshake()
         try:
             async with asyncio.timeout(timeout_s):
@@ -120,12 +121,10 @@ class Channel:
             self._handshake_failed(_tls_reason(exc))
             return
         if self._handshake is not None and not self._handshake.done():
-            # Until somebody receives, what comes stays with the kernel.
-            self._loop.remove_reader(self._fd)
             self._handshake.set_result(None)
 
     def _handshake_failed(self, reason: str) -> None:
-        self._loop.remove_reader(self._fd)
+        self._unwatch()
         if self._handshake is not None and not self._handshake.done():
             self._handshake.set_exception(TlsFailed(f"TLS handshake: {reason}"))
 
@@ -141,10 +140,23 @@ class Channel:
     def start(self, receiver: Receiver) -> None:
         """Begin to receive, with what has already come."""
         self._receiver = receiver
-        self._loop.add_reader(self._fd, self._on_readable)
+        self._watch()
         self._decrypt()
 
+    def _watch(self) -> None:
+        if not self._watching:
+            self._watching = True
+            self._loop.add_reader(self._fd, self._on_readable)
+
+    def _unwatch(self) -> None:
+        if self._watching:
+            self._watching = False
+            self._loop.remove_reader(self._fd)
+
     def _on_readable(self) -> None:
+        if self._receiver is None and (self._handshake is None or self._handshake.done()):
+            self._unwatch()  # until somebody receives, what comes stays with the kernel
+            return
         try:
             length = self._sock.recv_into(self._socket_buffer, READ_BYTES)
         except (BlockingIOError, InterruptedError):
@@ -293,7 +305,7 @@ class Channel:
         if self._fd < 0:
             return
         self._receiver = None
-        self._loop.remove_reader(self._fd)
+        self._unwatch()
         if self._writing:
             self._writing = False
             self._loop.remove_writer(self._fd)

@@ -59,5 +59,5 @@ class ClientTunnel(Tunnel):
     def connect(self, headers: list[Header]) -> TunnelStream:
         """Ask for a further stream; `TunnelStream.answered` waits for the answer."""
         stream = self.add(self.connection.connect(headers))
-        self._write_output()
+        self._write_head()
         return stream
