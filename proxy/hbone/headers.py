@@ -86,7 +86,8 @@ def response_headers(status: int, *, baggage: str | None = None) -> list[Header]
 
 def new_traceparent() -> str:
     """A trace id and span id of our own, sampled flag off."""
-    return f"00-{token_hex(16)}-{token_hex(8)}-00"
+    random = token_hex(24)
+    return f"00-{random[:32]}-{random[32:]}-00"
 
 
 def parse_request(headers: list[Header]) -> ConnectRequest:
