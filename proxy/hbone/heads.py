@@ -42,7 +42,10 @@ class Heads:
 
     def __init__(self, *, client: bool, header_list: int) -> None:
         """`header_list`: most bytes of a received head, by HPACK's count."""
-        self._decoder = Decoder(max_header_list_size=header_list)
+        self._decoder: Decoder | None = None
+        """hpack's, from the first block on that asks for it: most connections never have one."""
+        self._untold = b""
+        """What came before it and concerns it."""
         self._rules = HeaderValidationFlags(
             is_client=client, is_trailer=False, is_response_header=client, is_push_promise=False
         )
@@ -61,9 +64,15 @@ class Heads:
         Raises:
             RemoteProtocolError: Not to be decoded, or decoded to more than we take.
         """
-        plain = literals.decode(block, self._header_list)
+        shrunk = self._decoder is None and block.startswith(_NO_TABLE)
+        plain = literals.decode(block[1:] if shrunk else block, self._header_list)
         if plain is not None:
+            if shrunk:
+                self._untold = _NO_TABLE
             return plain
+        if self._decoder is None:
+            self._decoder = Decoder(max_header_list_size=self._header_list)
+            block = self._untold + block
         try:
             return [(field[0], field[1]) for field in self._decoder.decode(block, raw=True)]
         except OversizedHeaderListError as exc:

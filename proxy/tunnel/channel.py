@@ -83,7 +83,8 @@ class Channel:
         """
         self._handshake = self._loop.create_future()
         self._watch()
-        self._continue_handshake()
+        if not self._tls.server_side:
+            self._continue_handshake()  # a server has nothing to say before the client's first flight
         try:
             async with asyncio.timeout(timeout_s):
                 await self._handshake

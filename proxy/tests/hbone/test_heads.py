@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from h2.utilities import HeaderValidationFlags, validate_headers
 from hpack import Decoder, Encoder
+from hpack.exceptions import HPACKError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.hbone import frames, literals
 from proxy.hbone.connection import Connection, Side
-from proxy.hbone.errors import LocalProtocolError
+from proxy.hbone.errors import LocalProtocolError, RemoteProtocolError
 from proxy.hbone.events import Header, Requested
 from proxy.hbone.heads import Heads
 from proxy.hbone.limits import Limits
@@ -125,6 +126,47 @@ def test_the_fields_of_a_peer_with_a_table_are_known_after_a_block_of_literals()
 
     assert ours.decode(literals.encode(answer)) == answer
     assert ours.decode(encoder.encode(answer)) == answer
+
+
+BLOCKS = st.lists(
+    st.tuples(
+        st.sampled_from(["literals", "no table, literals", "table", "small table", "junk"]),
+        FIELDS,
+        st.binary(max_size=20),
+    ),
+    max_size=6,
+)
+
+
+@given(BLOCKS)
+def test_blocks_of_any_kind_in_any_order_mean_what_hpack_alone_would_say(
+    blocks: list[tuple[str, list[Header], bytes]],
+) -> None:
+    """hpack's decoder is made late and sees not every block; nobody can tell."""
+    ours, alone, encoder = Heads(client=True, header_list=65536), Decoder(), Encoder()
+    alone.max_header_list_size = 65536
+    for kind, head, junk in blocks:
+        match kind:
+            case "literals":
+                block = literals.encode(head)
+            case "no table, literals":
+                # The peer's own table is shrunk with it, or its later blocks would mean something else.
+                encoder.header_table_size = 0
+                block = b"\x20" + literals.encode(head)
+            case "small table":
+                encoder.header_table_size = 100
+                block = encoder.encode(head)
+            case "table":
+                block = encoder.encode(head)
+            case _:
+                block = junk
+        try:
+            expected = [(field[0], field[1]) for field in alone.decode(block, raw=True)]
+        except (HPACKError, IndexError, TypeError):
+            with pytest.raises(RemoteProtocolError):
+                ours.decode(block)
+            return
+        assert ours.decode(block) == expected
 
 
 @given(FIELDS, st.booleans())
