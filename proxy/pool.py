@@ -372,7 +372,8 @@ class Pool:
             self._changed(*place)  # it may be ready already, or lost
 
     def _changed(self, key: Key, entry: _Entry, item: _Pooled) -> None:
-        if not item.tunnel.usable and item in entry.tunnels:
+        usable = item.tunnel.usable
+        if not usable and item in entry.tunnels:
             entry.tunnels.remove(item)
             reason = item.tunnel.close_reason
             if reason is not None and not item.tunnel.ready and not entry.opening and not entry.tunnels:
@@ -380,7 +381,7 @@ class Pool:
         entry.wake()
         now = asyncio.get_running_loop().time()
         item.idle_since = None if item.tunnel.live else (item.idle_since or now)
-        if item.idle_since is not None and item.tunnel.usable:
+        if item.idle_since is not None and usable:
             self._sweep_later()
         self._forget_if_empty(key, entry)
 

@@ -31,7 +31,9 @@ class Authority:
 
     def __str__(self) -> str:
         return (
-            f"[{self.host}]:{self.port}" if isinstance(self.host, IPv6Address) else f"{self.host}:{self.port}"
+            f"[{self.host!s}]:{self.port}"
+            if isinstance(self.host, IPv6Address)
+            else f"{self.host!s}:{self.port}"
         )
 
 

@@ -63,7 +63,7 @@ def request_headers(
         service: The service's host name when it was addressed by one.
     """
     address, port = source
-    spelled = f"[{address}]:{port}" if isinstance(address, IPv6Address) else f"{address}:{port}"
+    spelled = f"[{address!s}]:{port}" if isinstance(address, IPv6Address) else f"{address!s}:{port}"
     forwarded = f'for="{spelled}"' + (f";host={service}" if service else "")
     headers: list[Header] = [
         (b":method", b"CONNECT"),

@@ -13,7 +13,7 @@ from proxy.admission import Admission
 from proxy.config import Settings
 from proxy.listeners.dial import tune
 from proxy.net import options
-from proxy.net.original import address
+from proxy.net.address import address
 from proxy.state.model import SocketAddress
 
 log = logging.getLogger("proxy.listeners")

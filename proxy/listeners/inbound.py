@@ -16,7 +16,7 @@ from proxy.listeners.baggage import baggage
 from proxy.listeners.connection import Pod, assert_allowed, recorded, source_of
 from proxy.listeners.limits import server_limits, timing
 from proxy.listeners.verdict import EXPECTED, Refused, note, note_end, status
-from proxy.net.original import address
+from proxy.net.address import address
 from proxy.rbac import Facts
 from proxy.relay.stream import StreamRelay
 from proxy.routing import ILLEGAL_PORTS
@@ -182,4 +182,4 @@ def check_target(authority: Authority, pod_address: IPAddress) -> SocketAddress:
         raise Refused(f"ip mismatch: {host} != {pod_address}", status=400)
     if port in ILLEGAL_PORTS:
         raise Refused(f"self call: {authority} is a port of the proxy itself")
-    return host, port
+    return pod_address, port

@@ -30,7 +30,10 @@ def write(record: ConnectionRecord) -> None:
     """Write a completed connection's line, and its phases where they are asked for."""
     level = logging.INFO if record.error is None else logging.ERROR
     if log.isEnabledFor(level):
-        log.log(level, "connection complete", extra={"connection": record})
+        # As `log.log` would, which takes twice as long to come to the same.
+        line = logging.LogRecord(log.name, level, "", 0, "connection complete", None, None)
+        line.connection = record
+        log.handle(line)
     if phase_log.isEnabledFor(logging.INFO):
         phase_log.info("connection phases", extra={"fields": phases(record)})
 

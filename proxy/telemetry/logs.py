@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import TextIO
 
 from proxy.config import LogFormat
 from proxy.telemetry import access
@@ -19,7 +20,7 @@ _WORDS = {"WARNING": "warn", "CRITICAL": "error"}
 
 def configure(form: LogFormat, levels: Iterable[tuple[str, int]]) -> None:
     """Write all lines to standard error, each as one write."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Lines(sys.stderr)
     handler.setFormatter(Json() if form is LogFormat.JSON else Plain())
     logging.getLogger().handlers = [handler]
     # Lines name no source file, thread or process, so nobody need look them up: half of a line's cost.
@@ -33,6 +34,16 @@ def set_levels(levels: Iterable[tuple[str, int]]) -> None:
     logging.getLogger("phases").setLevel(OFF)
     for name, level in levels:
         logging.getLogger(name).setLevel(level)
+
+
+class _Lines(logging.StreamHandler[TextIO]):
+    """Standard error ends its buffer with each line: there is nothing to flush."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.stream.write(self.format(record) + "\n")
+        except Exception:  # noqa: BLE001  as every handler of the library: a log that fails ends no connection
+            self.handleError(record)
 
 
 class Plain(logging.Formatter):

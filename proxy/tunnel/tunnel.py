@@ -100,9 +100,7 @@ class Tunnel:
     @property
     def usable(self) -> bool:
         """Whether streams may be opened, now or when others end."""
-        return not (
-            self.over or self._closing or self._retired or self.connection.closed or self.connection.draining
-        )
+        return not (self.over or self._closing or self._retired) and self.connection.accepting
 
     @property
     def capacity(self) -> int:
