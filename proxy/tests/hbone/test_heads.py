@@ -6,7 +6,7 @@ import pytest
 from h2.utilities import HeaderValidationFlags, validate_headers
 from hpack import Decoder, Encoder
 from hpack.exceptions import HPACKError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.hbone import frames, literals
@@ -89,6 +89,7 @@ VALUES = st.one_of(st.sampled_from([b"CONNECT", b"GET", b"200", b"a b"]), st.bin
 FIELDS = st.lists(st.tuples(st.sampled_from(NAMES), VALUES), max_size=6)
 
 
+@settings(deadline=None)
 @given(
     st.one_of(
         FIELDS.map(literals.encode),
@@ -107,6 +108,7 @@ def test_a_block_of_literals_means_what_hpack_says_and_leaves_its_table_alone(bl
         assert before == (decoder.header_table_size, len(decoder.header_table.dynamic_entries))
 
 
+@settings(deadline=None)
 @given(FIELDS)
 def test_literals_of_ours_are_decoded_without_hpack_unless_they_are_too_large(head: list[Header]) -> None:
     size = sum(len(name) + len(value) + 32 for name, value in head)
@@ -138,6 +140,7 @@ BLOCKS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(BLOCKS)
 def test_blocks_of_any_kind_in_any_order_mean_what_hpack_alone_would_say(
     blocks: list[tuple[str, list[Header], bytes]],
@@ -169,6 +172,7 @@ def test_blocks_of_any_kind_in_any_order_mean_what_hpack_alone_would_say(
         assert ours.decode(block) == expected
 
 
+@settings(deadline=None)
 @given(FIELDS, st.booleans())
 def test_a_plain_head_keeps_every_rule_of_h2(head: list[Header], client: bool) -> None:
     rules = HeaderValidationFlags(
