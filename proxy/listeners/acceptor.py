@@ -109,15 +109,28 @@ class Acceptor:
         self._listener.close()
 
     def _accept(self) -> None:
-        for _ in range(ACCEPTS_PER_TURN):
-            try:
-                sock, peer = self._listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+        """Take one, and let it begin before the listener is asked whether there are more."""
+        if self._accept_one():
+            self._loop.call_soon(self._accept_rest)
+
+    def _accept_rest(self) -> None:
+        for _ in range(ACCEPTS_PER_TURN - 1):
+            if not self._accept_one():
                 return
-            except OSError as exc:
-                self._rest(exc)
-                return
-            self._start(sock, *peer[:2])
+
+    def _accept_one(self) -> bool:
+        """Whether there was one."""
+        if self._listener.fileno() < 0:
+            return False
+        try:
+            sock, peer = self._listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return False
+        except OSError as exc:
+            self._rest(exc)
+            return False
+        self._start(sock, *peer[:2])
+        return True
 
     def _prepare(self, sock: socket.socket) -> None:
         # The app sees a reset if this process dies, until it was served to the end.

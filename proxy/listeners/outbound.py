@@ -107,12 +107,13 @@ class Outbound:
     ) -> None:
         record.destination_address = way.gateway
         stream = await self._connected(record, source, way)
-        record.outcome = Outcome.HBONE
-        self._context.stats.streams_opened += 1
-        self._context.telemetry.opened(record)
         reached()
         loop = asyncio.get_running_loop()
         relay = StreamRelay(loop, sock, stream, reset_code=ErrorCodes.CANCEL, app_waits=True)
+        relay.start()  # the app has waited long enough: what is counted here can wait for its bytes
+        record.outcome = Outcome.HBONE
+        self._context.stats.streams_opened += 1
+        self._context.telemetry.opened(record)
         try:
             note_end(record, await relay.run())
         finally:

@@ -51,17 +51,24 @@ class StreamRelay:
         self._stream = stream
         self._reset_code = reset_code
         self._app_waits = app_waits
+        self._started = False
         self._ended = False
         buffers = Buffers.of(loop)
         self._frame, self._payload = buffers.frame, buffers.payload
         self._over: asyncio.Future[Outcome] = loop.create_future()
 
-    async def run(self) -> Outcome:
-        """Relay until it is over; cancelled, both sides are reset."""
+    def start(self) -> None:
+        """Begin: what has come from either side is passed on now."""
+        self._started = True
         self._stream.attach(self)
         if self._app_waits and not self._ended:
             self.on_readable(self._app)  # before the loop is asked to watch it, which takes longer
         self._app.resume()
+
+    async def run(self) -> Outcome:
+        """Relay until it is over; cancelled, both sides are reset."""
+        if not self._started:
+            self.start()
         try:
             return await self._over
         finally:
