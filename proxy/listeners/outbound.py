@@ -14,7 +14,6 @@ from proxy.hbone.headers import new_traceparent, request_headers
 from proxy.hbone.limits import Limits
 from proxy.listeners.baggage import baggage
 from proxy.listeners.connection import Pod, recorded
-from proxy.listeners.dial import dial
 from proxy.listeners.limits import client_limits, timing
 from proxy.listeners.local import Local
 from proxy.listeners.verdict import Refused, note_end
@@ -85,7 +84,7 @@ class Outbound:
     async def _plainly(
         self, sock: socket.socket, record: ConnectionRecord, way: Plaintext, reached: Callable[[], None]
     ) -> None:
-        far = await dial(self._pod.netns.fd, way.address, self._context.settings)
+        far = await self._pod.dialer.dial(way.address)
         record.phases.tcp_ns = monotonic_ns()
         self._context.telemetry.note_own_end(record, far)
         record.outcome = Outcome.PASSTHROUGH
@@ -109,11 +108,13 @@ class Outbound:
     ) -> None:
         record.destination_address = way.gateway
         stream = await self._connected(record, source, way)
+        reached()
+        loop = asyncio.get_running_loop()
+        relay = StreamRelay(loop, sock, stream, reset_code=ErrorCodes.CANCEL, app_waits=True)
+        relay.start()  # the app has waited long enough: what is counted here can wait for its bytes
         record.outcome = Outcome.HBONE
         self._context.stats.streams_opened += 1
         self._context.telemetry.opened(record)
-        reached()
-        relay = StreamRelay(asyncio.get_running_loop(), sock, stream, reset_code=ErrorCodes.CANCEL)
         try:
             note_end(record, await relay.run())
         finally:
@@ -145,7 +146,7 @@ class Outbound:
     async def _ask(
         self, record: ConnectionRecord, source: Workload, way: Hbone, *, opened_since: float = -inf
     ) -> tuple[TunnelStream, bool]:
-        context, settings = self._context, self._context.settings
+        context = self._context
         traceparent = new_traceparent()
         record.hbone_address, record.trace_id = way.authority, traceparent[3:35]
         headers = request_headers(
@@ -159,7 +160,7 @@ class Outbound:
 
         async def opener() -> tuple[PoolTunnel, TunnelStream]:
             begun_ns = monotonic_ns()
-            sock = await dial(self._pod.netns.fd, way.gateway, settings)
+            sock = await self._pod.dialer.dial(way.gateway)
             record.phases.tcp_ns = monotonic_ns()
             tunnel, stream = await ClientTunnel.open(
                 sock,

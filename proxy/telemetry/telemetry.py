@@ -6,7 +6,7 @@ import socket
 from dataclasses import dataclass
 from time import monotonic_ns
 
-from proxy.net.original import address
+from proxy.net.address import address
 from proxy.telemetry import access
 from proxy.telemetry.journal import Journal
 from proxy.telemetry.record import ConnectionRecord, Direction, Flag, Outcome

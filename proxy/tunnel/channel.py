@@ -65,6 +65,7 @@ class Channel:
         self._unsent: deque[bytes | memoryview] = deque()
         """What the socket did not take, in order; behind it comes what TLS's buffer holds."""
         self._flush_due = False
+        self._watching = False
         self._writing = False
         self._closing = False
         self._fin_sent = False
@@ -83,8 +84,9 @@ class Channel:
             TlsFailed: Not in time, or refused; what TLS said.
         """
         self._handshake = self._loop.create_future()
-        self._loop.add_reader(self._fd, self._on_readable)
-        self._continue_handshake()
+        self._watch()
+        if not self._tls.server_side:
+            self._continue_handshake()  # a server has nothing to say before the client's first flight
         try:
             async with asyncio.timeout(timeout_s):
                 await self._handshake
@@ -122,12 +124,10 @@ class Channel:
             self._handshake_failed(_tls_reason(exc))
             return
         if self._handshake is not None and not self._handshake.done():
-            # Until somebody receives, what comes stays with the kernel.
-            self._loop.remove_reader(self._fd)
             self._handshake.set_result(None)
 
     def _handshake_failed(self, reason: str) -> None:
-        self._loop.remove_reader(self._fd)
+        self._unwatch()
         if self._handshake is not None and not self._handshake.done():
             self._handshake.set_exception(TlsFailed(f"TLS handshake: {reason}"))
 
@@ -143,10 +143,23 @@ class Channel:
     def start(self, receiver: Receiver) -> None:
         """Begin to receive, with what has already come."""
         self._receiver = receiver
-        self._loop.add_reader(self._fd, self._on_readable)
+        self._watch()
         self._decrypt()
 
+    def _watch(self) -> None:
+        if not self._watching:
+            self._watching = True
+            self._loop.add_reader(self._fd, self._on_readable)
+
+    def _unwatch(self) -> None:
+        if self._watching:
+            self._watching = False
+            self._loop.remove_reader(self._fd)
+
     def _on_readable(self) -> None:
+        if self._receiver is None and (self._handshake is None or self._handshake.done()):
+            self._unwatch()  # until somebody receives, what comes stays with the kernel
+            return
         try:
             length = self._sock.recv_into(self._socket_buffer, READ_BYTES)
         except (BlockingIOError, InterruptedError):
@@ -301,7 +314,7 @@ class Channel:
         if self._fd < 0:
             return
         self._receiver = None
-        self._loop.remove_reader(self._fd)
+        self._unwatch()
         if self._writing:
             self._writing = False
             self._loop.remove_writer(self._fd)

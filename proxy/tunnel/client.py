@@ -62,5 +62,5 @@ class ClientTunnel(Tunnel):
         taken_ns = monotonic_ns()
         stream = self.add(self.connection.connect(headers))
         stream.taken_ns = taken_ns
-        self._write_output()
+        self._write_head()
         return stream

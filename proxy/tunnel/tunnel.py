@@ -94,7 +94,7 @@ class Tunnel:
     def start(self) -> None:
         """Begin: our opening is written (what was put behind it leaves with it), theirs is awaited."""
         self._arm()
-        self._write_output()
+        self._channel.write(self.connection.output(), now=True)
         self._channel.start(self)
 
     @property
@@ -105,9 +105,7 @@ class Tunnel:
     @property
     def usable(self) -> bool:
         """Whether streams may be opened, now or when others end."""
-        return not (
-            self.over or self._closing or self._retired or self.connection.closed or self.connection.draining
-        )
+        return not (self.over or self._closing or self._retired) and self.connection.accepting
 
     @property
     def capacity(self) -> int:
@@ -130,7 +128,7 @@ class Tunnel:
     def answer(self, stream: TunnelStream, headers: list[Header]) -> None:
         """Accept."""
         self.connection.answer(stream.stream_id, headers)
-        self._write_output()
+        self._write_head()
 
     def refuse(self, stream: TunnelStream, headers: list[Header]) -> None:
         """Refuse; nothing is sent when the stream was lost meanwhile."""
@@ -261,6 +259,10 @@ class Tunnel:
         waiting, self._blocked = self._blocked, {}
         for stream in waiting.values():
             stream.on_sendable()
+
+    def _write_head(self) -> None:
+        """A head is waited for: with no other stream to share the system call, it leaves now."""
+        self._channel.write(self.connection.output(), now=self.connection.live == 1)
 
     def _write_output(self) -> None:
         if self.connection.has_output:

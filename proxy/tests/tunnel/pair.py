@@ -63,8 +63,9 @@ class TunnelPair:
         app, near = tcp_pair()
         far, backend = tcp_pair()
         loop = asyncio.get_running_loop()
-        client = StreamRelay(loop, near, near_stream, reset_code=ErrorCodes.CANCEL)
-        server = StreamRelay(loop, far, far_stream, reset_code=ErrorCodes.CONNECT_ERROR)
+        client = StreamRelay(loop, near, near_stream, reset_code=ErrorCodes.CANCEL, app_waits=True)
+        code = ErrorCodes.CONNECT_ERROR
+        server = StreamRelay(loop, far, far_stream, reset_code=code, app_waits=False)
         return Relayed(
             app,
             backend,

@@ -104,7 +104,7 @@ def _header_bytes() -> None:
 def _header_list() -> None:
     def init(original: Any, self: Heads, **given: Any) -> None:
         original(self, **given)
-        self._decoder.max_header_list_size = ENDLESS
+        self._header_list = ENDLESS
 
     wrap(Heads, "__init__", init)
 
