@@ -1,0 +1,174 @@
+"""Taps: a link's TCP frames, kept by the kernel until they are asked for, so that nobody stands in their way.
+
+Nonces are looked for in payload that arrives. A tap for them sleeps behind a filter that keeps nothing, and
+is awake for a part of a cell; closing a packet socket would wait for every processor of the machine.
+Stamps are the kernel's times of frames, both ways, on CLOCK_REALTIME.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harness.agent.packets import ETH_P_IPV6, NOTHING, Instruction, attach, packet_socket, statistics
+
+_SO_RCVBUFFORCE = 33  # asm-generic/socket.h
+_SO_TIMESTAMPNS = 35
+
+ROOM_BYTES = 8 * 1024 * 1024
+"""What the kernel keeps of a link at most: some 5,000 frames of a probe's size."""
+FRAME_BYTES = 65_535
+HEAD_BYTES = 120
+"""Ethernet's head, IPv6's and the longest of TCP: 14 + 40 + 60, and a little."""
+
+PAYLOAD: tuple[Instruction, ...] = (
+    (0x28, 0, 0, 12),  # ldh [12]: the frame's type
+    (0x15, 0, 12, 0x0800),  # jeq IPv4, else to IPv6
+    (0x30, 0, 0, 23),  # ldb [23]: its protocol
+    (0x15, 0, 22, 6),  # jeq TCP, else drop
+    (0x28, 0, 0, 16),  # ldh [16]: length of the packet
+    (0x02, 0, 0, 0),  # st M[0]
+    (0xB1, 0, 0, 14),  # ldx: length of the IPv4 header
+    (0x50, 0, 0, 26),  # ldb [x + 26]: TCP's data offset, in words, in the upper half
+    (0x54, 0, 0, 0xF0),  # and
+    (0x74, 0, 0, 2),  # rsh: in bytes
+    (0x0C, 0, 0, 0),  # add x: both headers
+    (0x07, 0, 0, 0),  # tax
+    (0x60, 0, 0, 0),  # ld M[0]
+    (0x1D, 12, 11, 0),  # jeq x: no payload, drop; else keep
+    (0x15, 0, 11, ETH_P_IPV6),  # jeq IPv6, else drop
+    (0x30, 0, 0, 20),  # ldb [20]: next header
+    (0x15, 0, 9, 6),  # jeq TCP, else drop
+    (0x28, 0, 0, 18),  # ldh [18]: length behind the IPv6 header
+    (0x02, 0, 0, 0),  # st M[0]
+    (0x30, 0, 0, 66),  # ldb [66]: TCP's data offset
+    (0x54, 0, 0, 0xF0),  # and
+    (0x74, 0, 0, 2),  # rsh
+    (0x07, 0, 0, 0),  # tax
+    (0x60, 0, 0, 0),  # ld M[0]
+    (0x1D, 1, 0, 0),  # jeq x: drop; else keep
+    (0x06, 0, 0, FRAME_BYTES),  # keep
+    (0x06, 0, 0, 0),  # drop
+)
+"""TCP that carries bytes: nothing of acknowledgements, SYNs and FINs."""
+
+TCP: tuple[Instruction, ...] = (
+    (0x28, 0, 0, 12),
+    (0x15, 0, 2, 0x0800),
+    (0x30, 0, 0, 23),
+    (0x15, 3, 4, 6),
+    (0x15, 0, 3, ETH_P_IPV6),
+    (0x30, 0, 0, 20),
+    (0x15, 0, 1, 6),
+    (0x06, 0, 0, HEAD_BYTES),
+    (0x06, 0, 0, 0),
+)
+
+
+@dataclass(slots=True)
+class NonceTap:
+    """Looks for a nonce in what arrives on a link. `open_nonce_tap` makes it inside the link's namespace."""
+
+    socket: socket.socket
+
+    def wake(self) -> None:
+        """Keep payload from now on."""
+        self._drain()
+        statistics(self.socket)
+        attach(self.socket, PAYLOAD)
+
+    def heard(self, nonce: bytes) -> dict[str, int]:
+        """Sleep again; frames with payload since `wake`, how many hold `nonce`, how many found no room."""
+        attach(self.socket, NOTHING)
+        frames, dropped = statistics(self.socket)
+        hits = sum(nonce in frame for frame in self._drain())
+        return {"frames": frames, "hits": hits, "dropped": dropped}
+
+    def close(self) -> None:
+        """Stop."""
+        self.socket.close()
+
+    def _drain(self) -> list[bytes]:
+        frames = []
+        try:
+            while True:
+                frames.append(self.socket.recv(FRAME_BYTES, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return frames
+
+
+def open_nonce_tap(link: str) -> NonceTap:
+    """A sleeping tap on a link of the thread's namespace.
+
+    Raises:
+        OSError: No such link, or a right is lacking (CAP_NET_RAW, CAP_NET_ADMIN).
+    """
+    return NonceTap(packet_socket(link, NOTHING, room_option=_SO_RCVBUFFORCE, room_bytes=ROOM_BYTES))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """One TCP frame of a link: when, which way, between which ports, and what for."""
+
+    wall_ns: int
+    """CLOCK_REALTIME."""
+    sent: bool
+    """Whether it departed; over `lo` every frame departs and arrives."""
+    source_port: int
+    destination_port: int
+    syn: bool
+    payload: bool
+
+
+@dataclass(slots=True)
+class StampTap:
+    """The times of a link's frames. `open_stamp_tap` makes it inside the link's namespace."""
+
+    socket: socket.socket
+
+    def stamps(self) -> Iterator[Stamp]:
+        """What was kept, in order."""
+        while True:
+            try:
+                data, ancillary, _, place = self.socket.recvmsg(HEAD_BYTES, 64, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            for level, kind, content in ancillary:
+                if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
+                    seconds, nanoseconds = struct.unpack("qq", content)
+                    sent = place[2] == socket.PACKET_OUTGOING
+                    yield _stamp(data, seconds * 1_000_000_000 + nanoseconds, sent=sent)
+
+    def close(self) -> None:
+        """Stop, after some milliseconds; the kernel then stamps no frame any more."""
+        self.socket.close()
+
+
+def open_stamp_tap(link: str) -> StampTap:
+    """A tap on a link of the thread's namespace that keeps from now on.
+
+    Raises:
+        OSError: As of `open_nonce_tap`.
+    """
+    opened = packet_socket(link, TCP, outgoing=True, room_option=_SO_RCVBUFFORCE, room_bytes=ROOM_BYTES)
+    opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    return StampTap(opened)
+
+
+def _stamp(frame: bytes, wall_ns: int, *, sent: bool) -> Stamp:
+    if frame[12:14] == b"\x08\x00":
+        head = (frame[14] & 0x0F) * 4
+        length = int.from_bytes(frame[16:18]) - head
+    else:
+        head, length = 40, int.from_bytes(frame[18:20])
+    tcp = frame[14 + head :]
+    return Stamp(
+        wall_ns=wall_ns,
+        sent=sent,
+        source_port=int.from_bytes(tcp[0:2]),
+        destination_port=int.from_bytes(tcp[2:4]),
+        syn=bool(tcp[13] & 0x02),
+        payload=length > (tcp[12] >> 4) * 4,
+    )
