@@ -8,22 +8,24 @@ from typing import Any
 
 TIMEOUT_S = 2.0
 """For each step; a refusal takes a millisecond or two."""
-READ_BYTES = 4096
+ANSWER_MAX_BYTES = 4096
 
 
 def attempt(*, address: str, port: int, nonce: str) -> dict[str, Any]:
-    """Connect, send a GET with the nonce, and read once.
+    """Connect, send a GET with the nonce, and read to the end.
 
     Returns:
-        `connected`: whether the handshake was done. `answer_bytes`: what came back at the first read.
+        `connected`: whether the handshake was done. `answer_bytes`: how many came back.
         `ended`: `answered`, `closed` (FIN without a byte), or an errno's name (`ECONNRESET`, `ETIMEDOUT`).
     """
     seen: dict[str, Any] = {"connected": False, "answer_bytes": 0}
+    head = f"GET /0?n={nonce} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
     try:
         with socket.create_connection((address, port), timeout=TIMEOUT_S) as connection:
             seen["connected"] = True
-            connection.sendall(f"GET /0?n={nonce} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
-            seen["answer_bytes"] = len(connection.recv(READ_BYTES))
+            connection.sendall(head.encode())
+            while chunk := connection.recv(ANSWER_MAX_BYTES - seen["answer_bytes"]):
+                seen["answer_bytes"] += len(chunk)
     except TimeoutError:
         return {**seen, "ended": "ETIMEDOUT"}
     except OSError as exc:

@@ -7,8 +7,10 @@ Stamps are the kernel's times of frames, both ways, on CLOCK_REALTIME.
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,6 +22,8 @@ _SO_TIMESTAMPNS = 35
 ROOM_BYTES = 8 * 1024 * 1024
 """What the kernel keeps of a link at most: some 5,000 frames of a probe's size."""
 FRAME_BYTES = 65_535
+STAMPING_S = 2.0
+"""It takes a millisecond, more on a machine with no core to spare."""
 HEAD_BYTES = 120
 """Ethernet's head, IPv6's and the longest of TCP: 14 + 40 + 60, and a little."""
 
@@ -137,9 +141,8 @@ class StampTap:
                 return
             for level, kind, content in ancillary:
                 if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
-                    seconds, nanoseconds = struct.unpack("qq", content)
                     sent = place[2] == socket.PACKET_OUTGOING
-                    yield _stamp(data, seconds * 1_000_000_000 + nanoseconds, sent=sent)
+                    yield _stamp(data, _nanoseconds(content), sent=sent)
 
     def close(self) -> None:
         """Stop, after some milliseconds; the kernel then stamps no frame any more."""
@@ -154,7 +157,35 @@ def open_stamp_tap(link: str) -> StampTap:
     """
     opened = packet_socket(link, TCP, outgoing=True, room_option=_SO_RCVBUFFORCE, room_bytes=ROOM_BYTES)
     opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    _await_stamping()
     return StampTap(opened)
+
+
+def _await_stamping() -> None:
+    """Wait until the kernel stamps frames as they pass.
+
+    It begins a moment after it was asked to (net_enable_timestamp leaves it to a worker), and until then
+    gives a frame the time at which it is read: a datagram to ourselves tells the one from the other.
+
+    Raises:
+        OSError: It has not begun.
+    """
+    deadline = time.monotonic() + STAMPING_S
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mail:
+        mail.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        mail.bind(("127.0.0.1", 0))
+        while time.monotonic() < deadline:
+            mail.sendto(b"", mail.getsockname())
+            sent_ns = time.time_ns()
+            _, ancillary, _, _ = mail.recvmsg(1, 64)
+            if any(_nanoseconds(content) <= sent_ns for _, _, content in ancillary):
+                return
+    raise OSError(errno.ETIMEDOUT, f"the kernel stamps no frames {STAMPING_S:g} s after SO_TIMESTAMPNS")
+
+
+def _nanoseconds(content: bytes) -> int:
+    seconds, nanoseconds = struct.unpack("qq", content)
+    return int(seconds * 1_000_000_000 + nanoseconds)
 
 
 def _stamp(frame: bytes, wall_ns: int, *, sent: bool) -> Stamp:

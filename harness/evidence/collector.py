@@ -64,11 +64,13 @@ class Collector:
     def start(self) -> None:
         """Flush the connection tracking tables and take the first readings.
 
-        Call it with no tunnel and no connection open: what goes on after the flush makes entries anew.
+        Call it with no tunnel and no connection open: what goes on after the flush makes entries anew, so
+        the proxies are given time to finish their books of what was before.
 
         Raises:
             ControlError: An agent or a proxy refused or does not answer.
         """
+        self._settled()
         _ask(self._agents, "conntrack-flush")
         self._counters = _namespaces(_ask(self._agents, "counters"))
         self._stats = _ask(self._proxies, "stats")
