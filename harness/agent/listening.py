@@ -26,16 +26,19 @@ class Listening:
         self._nonces = self._stamps = None
 
     def listen(self, path: str, link: str) -> None:
-        """Keep the payload that arrives on a link of the namespace at `path`, always the same one."""
-        if self._nonces is None:
-            self._nonces = netns.inside(path, partial(open_nonce_tap, link))
-        self._nonces.wake()
+        """Keep the first payload that arrives on a link of the namespace at `path`, until `heard`."""
+        if self._nonces is not None:
+            self._nonces.close()
+        self._nonces = netns.inside(path, partial(open_nonce_tap, link))
 
     def heard(self, nonce: str) -> dict[str, int]:
         """What was kept since `listen`; nothing at all where that was never asked for."""
         if self._nonces is None:
-            return {"frames": 0, "hits": 0, "dropped": 0}
-        return self._nonces.heard(nonce.encode())
+            return {"frames": 0, "hits": 0, "unkept": 0}
+        found = self._nonces.heard(nonce.encode())
+        self._nonces.close()
+        self._nonces = None
+        return found
 
     def stamp(self, path: str, link: str) -> None:
         """Keep the times of a link's frames until `stamped`."""

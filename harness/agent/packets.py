@@ -20,9 +20,6 @@ Instruction = tuple[int, int, int, int]
 
 ETH_P_IPV6 = 0x86DD
 
-NOTHING: tuple[Instruction, ...] = ((0x06, 0, 0, 0),)
-"""Keeps no frame."""
-
 
 def packet_socket(
     link: str, program: Sequence[Instruction], *, outgoing: bool = False, room_option: int, room_bytes: int
@@ -40,7 +37,7 @@ def packet_socket(
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     try:
         opened.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, int(not outgoing))
-        attach(opened, program)
+        _attach(opened, program)
         opened.setsockopt(socket.SOL_SOCKET, room_option, room_bytes)
         opened.bind((link, _ETH_P_ALL))
     except OSError:
@@ -49,15 +46,14 @@ def packet_socket(
     return opened
 
 
-def attach(opened: socket.socket, program: Sequence[Instruction]) -> None:
-    """Put a filter in the place of the one before."""
-    code = b"".join(struct.pack("HBBI", *instruction) for instruction in program)
-    held = ctypes.create_string_buffer(code)
-    header = struct.pack("HL", len(program), ctypes.addressof(held))
-    opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, header)
-
-
 def statistics(opened: socket.socket) -> tuple[int, int]:
     """Frames that passed the filter since the last look, and how many of these found no room."""
     packets, dropped = struct.unpack("II", opened.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
     return packets, dropped
+
+
+def _attach(opened: socket.socket, program: Sequence[Instruction]) -> None:
+    code = b"".join(struct.pack("HBBI", *instruction) for instruction in program)
+    held = ctypes.create_string_buffer(code)
+    header = struct.pack("HL", len(program), ctypes.addressof(held))
+    opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, header)

@@ -1,4 +1,4 @@
-"""What was heard on the nodes' links: frames with payload, and those that hold a nonce in clear.
+"""What was heard on the nodes' links: the first frames with payload, and those that hold a nonce in clear.
 
 Twice: while the cell's first packets were probed, and once a round while plaintext was sent on purpose, which
 is the listener's own control.
@@ -20,11 +20,11 @@ class Heard:
     """One node's link, arriving frames alone; each link between nodes has two such ends."""
 
     frames: int
-    """Frames with payload."""
+    """The first frames with payload, which were looked at."""
     hits: int
     """Those that hold the nonce's prefix."""
-    dropped: int
-    """Those that found no room and were not looked at."""
+    unkept: int
+    """Later frames, for which there was no room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,5 +100,5 @@ def _nodes(fields: Fields) -> dict[str, Heard]:
 
 def _heard(fields: Fields) -> Heard:
     return Heard(
-        frames=fields.integer("frames"), hits=fields.integer("hits"), dropped=fields.integer("dropped")
+        frames=fields.integer("frames"), hits=fields.integer("hits"), unkept=fields.integer("unkept")
     )

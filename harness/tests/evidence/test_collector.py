@@ -75,7 +75,7 @@ def _agent(path: Path, node: str) -> Member:
             "conntrack-dump": lambda _: Reply(document={"namespaces": {f"node-{node}": []}}),
             "listen": lambda _: Reply(document={}),
             "heard": lambda asked: Reply(
-                document={"frames": 4, "hits": int(asked["nonce"] == "0f0f"), "dropped": 0}
+                document={"frames": 4, "hits": int(asked["nonce"] == "0f0f"), "unkept": 0}
             ),
         },
     )
@@ -113,7 +113,7 @@ def test_documents_of_all_sources_are_readable(
     assert [member.asked for member in members] == [
         ["conntrack-flush", "counters", "listen", "heard", "counters", "conntrack-dump"]
     ] * 2
-    assert {"frames": 4, "hits": 1, "dropped": 0} == documents["nonces"]["cell"]["b"]
+    assert {"frames": 4, "hits": 1, "unkept": 0} == documents["nonces"]["cell"]["b"]
     assert PROVED["nonces"] == documents["nonces"]["control"]
     assert PROVED["clock"] == documents["clock"]
 

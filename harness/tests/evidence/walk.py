@@ -129,7 +129,7 @@ class Walk:
     stats: dict[str, Counter[str]] = field(default_factory=lambda: {"a": Counter(), "b": Counter()})
     entries: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     heard: dict[str, dict[str, int]] = field(
-        default_factory=lambda: {node: {"frames": 0, "hits": 0, "dropped": 0} for node in "ab"}
+        default_factory=lambda: {node: {"frames": 0, "hits": 0, "unkept": 0} for node in "ab"}
     )
     """Node -> what came over its link."""
     pool: int = 0
@@ -465,7 +465,7 @@ def _first_packet(state: str, number: int) -> FirstPacket:
 
 
 ROUND = "0000-r1-the-rounds-first-cell"
-CONTROL = {"a": {"frames": 30, "hits": 30, "dropped": 0}, "b": {"frames": 0, "hits": 0, "dropped": 0}}
+CONTROL = {"a": {"frames": 30, "hits": 30, "unkept": 0}, "b": {"frames": 0, "hits": 0, "unkept": 0}}
 """Plaintext from node a to the host: its answers come back there."""
 CLOCKED = 30
 WALL_NS = 1_700_000_000 * 10**9
