@@ -22,13 +22,12 @@ ETH_P_IPV6 = 0x86DD
 
 
 def packet_socket(
-    link: str, program: Sequence[Instruction], *, outgoing: bool = False, room_option: int, room_bytes: int
+    link: str, program: Sequence[Instruction], *, outgoing: bool = False, room_bytes: int
 ) -> socket.socket:
     """A socket that sees the link's frames, departing ones only with `outgoing`.
 
     Args:
-        room_option: SO_RCVBUF, or SO_RCVBUFFORCE for more than the system's maximum.
-        room_bytes: How much the kernel keeps for whoever reads; what comes then is counted as dropped.
+        room_bytes: Half of what the kernel keeps for whoever reads; what comes then is counted as dropped.
 
     Raises:
         OSError: No such link, or no right to packet sockets (CAP_NET_RAW is needed).
@@ -38,7 +37,7 @@ def packet_socket(
     try:
         opened.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, int(not outgoing))
         _attach(opened, program)
-        opened.setsockopt(socket.SOL_SOCKET, room_option, room_bytes)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room_bytes)
         opened.bind((link, _ETH_P_ALL))
     except OSError:
         opened.close()

@@ -57,5 +57,4 @@ def open_watch(link: str, *, ipv6: bool = False) -> Watch:
     Raises:
         OSError: No such link, or no right to packet sockets (CAP_NET_RAW is needed).
     """
-    program = _filter(ipv6=ipv6)
-    return Watch(socket=packet_socket(link, program, room_option=socket.SO_RCVBUF, room_bytes=0))
+    return Watch(socket=packet_socket(link, _filter(ipv6=ipv6), room_bytes=0))

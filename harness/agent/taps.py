@@ -18,61 +18,58 @@ from dataclasses import dataclass
 
 from harness.agent.packets import ETH_P_IPV6, Instruction, packet_socket, statistics
 
-_SO_RCVBUFFORCE = 33  # asm-generic/socket.h
-_SO_TIMESTAMPNS = 35
+_SO_TIMESTAMPNS = 35  # asm-generic/socket.h
+SYN = 0x02
+"""TCP's flag (RFC 9293 section 3.1)."""
 
 FIRST_BYTES = 64 * 1024
 """Room for the first frames, in which a nonce is looked for: some 100 of a probe's size."""
-ROOM_BYTES = 8 * 1024 * 1024
-"""Room for the frames that are stamped: all of them are needed."""
+ROOM_BYTES = 208 * 1024
+"""Room for the frames that are stamped, all of which are needed: net.core.rmem_max as Linux has it, for more
+takes a right over the machine. The kernel doubles it; a small frame takes 1 KB, a connection over `lo` 8."""
 FRAME_BYTES = 65_535
 STAMPING_S = 2.0
 """It takes a millisecond, more on a machine with no core to spare."""
 HEAD_BYTES = 120
 """Ethernet's head, IPv6's and the longest of TCP: 14 + 40 + 60, and a little."""
 
-PAYLOAD: tuple[Instruction, ...] = (
-    (0x28, 0, 0, 12),  # ldh [12]: the frame's type
-    (0x15, 0, 12, 0x0800),  # jeq IPv4, else to IPv6
-    (0x30, 0, 0, 23),  # ldb [23]: its protocol
-    (0x15, 0, 22, 6),  # jeq TCP, else drop
-    (0x28, 0, 0, 16),  # ldh [16]: length of the packet
-    (0x02, 0, 0, 0),  # st M[0]
-    (0xB1, 0, 0, 14),  # ldx: length of the IPv4 header
-    (0x50, 0, 0, 26),  # ldb [x + 26]: TCP's data offset, in words, in the upper half
-    (0x54, 0, 0, 0xF0),  # and
-    (0x74, 0, 0, 2),  # rsh: in bytes
-    (0x0C, 0, 0, 0),  # add x: both headers
-    (0x07, 0, 0, 0),  # tax
-    (0x60, 0, 0, 0),  # ld M[0]
-    (0x1D, 12, 11, 0),  # jeq x: no payload, drop; else keep
-    (0x15, 0, 11, ETH_P_IPV6),  # jeq IPv6, else drop
-    (0x30, 0, 0, 20),  # ldb [20]: next header
-    (0x15, 0, 9, 6),  # jeq TCP, else drop
-    (0x28, 0, 0, 18),  # ldh [18]: length behind the IPv6 header
-    (0x02, 0, 0, 0),  # st M[0]
-    (0x30, 0, 0, 66),  # ldb [66]: TCP's data offset
-    (0x54, 0, 0, 0xF0),  # and
-    (0x74, 0, 0, 2),  # rsh
-    (0x07, 0, 0, 0),  # tax
-    (0x60, 0, 0, 0),  # ld M[0]
-    (0x1D, 1, 0, 0),  # jeq x: drop; else keep
-    (0x06, 0, 0, FRAME_BYTES),  # keep
-    (0x06, 0, 0, 0),  # drop
-)
-"""TCP that carries bytes: nothing of acknowledgements, SYNs and FINs."""
 
-TCP: tuple[Instruction, ...] = (
-    (0x28, 0, 0, 12),
-    (0x15, 0, 2, 0x0800),
-    (0x30, 0, 0, 23),
-    (0x15, 3, 4, 6),
-    (0x15, 0, 3, ETH_P_IPV6),
-    (0x30, 0, 0, 20),
-    (0x15, 0, 1, 6),
-    (0x06, 0, 0, HEAD_BYTES),
-    (0x06, 0, 0, 0),
-)
+def _program(kept: int, *, syn: bool) -> tuple[Instruction, ...]:
+    """Keeps the first bytes of TCP that carries payload, with `syn` SYNs too; no bare ACK and no bare FIN."""
+    flags = SYN if syn else 0
+    return (
+        (0x28, 0, 0, 12),  # ldh [12]: the frame's type
+        (0x15, 0, 14, 0x0800),  # jeq IPv4, else to IPv6
+        (0x30, 0, 0, 23),  # ldb [23]: its protocol
+        (0x15, 0, 26, 6),  # jeq TCP, else drop
+        (0xB1, 0, 0, 14),  # ldx: length of the IPv4 header
+        (0x50, 0, 0, 27),  # ldb [x + 27]: TCP's flags
+        (0x45, 22, 0, flags),  # jset: keep
+        (0x28, 0, 0, 16),  # ldh [16]: length of the packet
+        (0x02, 0, 0, 0),  # st M[0]
+        (0x50, 0, 0, 26),  # ldb [x + 26]: TCP's data offset, in words, in the upper half
+        (0x54, 0, 0, 0xF0),  # and
+        (0x74, 0, 0, 2),  # rsh: in bytes
+        (0x0C, 0, 0, 0),  # add x: both headers
+        (0x07, 0, 0, 0),  # tax
+        (0x60, 0, 0, 0),  # ld M[0]
+        (0x1D, 14, 13, 0),  # jeq x: no payload, drop; else keep
+        (0x15, 0, 13, ETH_P_IPV6),  # jeq IPv6, else drop
+        (0x30, 0, 0, 20),  # ldb [20]: next header
+        (0x15, 0, 11, 6),  # jeq TCP, else drop
+        (0x30, 0, 0, 67),  # ldb [67]: TCP's flags
+        (0x45, 8, 0, flags),  # jset: keep
+        (0x28, 0, 0, 18),  # ldh [18]: length behind the IPv6 header
+        (0x02, 0, 0, 0),  # st M[0]
+        (0x30, 0, 0, 66),  # ldb [66]: TCP's data offset
+        (0x54, 0, 0, 0xF0),  # and
+        (0x74, 0, 0, 2),  # rsh
+        (0x07, 0, 0, 0),  # tax
+        (0x60, 0, 0, 0),  # ld M[0]
+        (0x1D, 1, 0, 0),  # jeq x: drop; else keep
+        (0x06, 0, 0, kept),
+        (0x06, 0, 0, 0),  # drop
+    )
 
 
 @dataclass(slots=True)
@@ -103,7 +100,7 @@ def open_nonce_tap(link: str) -> NonceTap:
     Raises:
         OSError: No such link, or no right to packet sockets (CAP_NET_RAW is needed).
     """
-    return NonceTap(packet_socket(link, PAYLOAD, room_option=socket.SO_RCVBUF, room_bytes=FIRST_BYTES))
+    return NonceTap(packet_socket(link, _program(FRAME_BYTES, syn=False), room_bytes=FIRST_BYTES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,9 +144,9 @@ def open_stamp_tap(link: str) -> StampTap:
     """A tap on a link of the thread's namespace that keeps from now on.
 
     Raises:
-        OSError: No such link, or a right is lacking (CAP_NET_RAW, CAP_NET_ADMIN).
+        OSError: As of `open_nonce_tap`, or the kernel stamps nothing.
     """
-    opened = packet_socket(link, TCP, outgoing=True, room_option=_SO_RCVBUFFORCE, room_bytes=ROOM_BYTES)
+    opened = packet_socket(link, _program(HEAD_BYTES, syn=True), outgoing=True, room_bytes=ROOM_BYTES)
     opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     _await_stamping()
     return StampTap(opened)
@@ -194,6 +191,6 @@ def _stamp(frame: bytes, wall_ns: int, *, sent: bool) -> Stamp:
         sent=sent,
         source_port=int.from_bytes(tcp[0:2]),
         destination_port=int.from_bytes(tcp[2:4]),
-        syn=bool(tcp[13] & 0x02),
+        syn=bool(tcp[13] & SYN),
         payload=length > (tcp[12] >> 4) * 4,
     )
