@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from harness.analysis import breakeven, contrasts, ledger, timing
+from harness.analysis import breakeven, contrasts, ledger, proofs, timing
 from harness.analysis.answer import Answer, answer
 from harness.analysis.claims import Claim, Grounds, judge_claims
 from harness.analysis.compare import Comparison, Side, Yardstick, as_family, compare
@@ -41,6 +41,8 @@ class Findings:
     control: Control
     checks: tuple[Check, ...]
     """Of the run as a whole."""
+    proofs: tuple[proofs.Proofs, ...]
+    """What each round proved beside its cells' counters."""
     break_even: breakeven.BreakEven | None
     ledgers: Mapping[str, ledger.Ledger]
     """Configuration's key -> its evidence in figures."""
@@ -111,6 +113,7 @@ class Findings:
                 if cell.verdict.status is not CellStatus.VALID or cell.verdict.remarks
             ],
             "checks": [check.document() for check in self.checks],
+            "proofs": [each.document() for each in self.proofs],
             "control": self.control.document(),
             "default": self.default.key,
             "configurations": [configuration_to_document(each) for each in self.configurations],
@@ -180,11 +183,13 @@ def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
     factors = compared(contrasts.one_factor_apart(configurations), twins.noise)
     ledgers = ledger.ledgers(cells)
     crossing = breakeven.break_even(list(configurations), rounds)
+    proved = proofs.proofs(cells)
     cut = waterfalls(cells)
     checks = (
         twins.check,
         reconciliation(cut),
         *cold_agreement(cold, Yardstick.of_percent(percent, twins.noise)),
+        proofs.nonces_by_round(proved),
     )
     return Findings(
         run=run,
@@ -196,6 +201,7 @@ def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
         factors=factors,
         control=twins,
         checks=checks,
+        proofs=proved,
         break_even=crossing,
         ledgers=ledgers,
         waterfalls=cut,

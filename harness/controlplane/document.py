@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.topology.canary import NAME, Canary, canary
 from harness.topology.model import TRUST_DOMAIN, Pod, PolicySpec, Topology
 
 SCOPES = ("Global", "Namespace", "WorkloadSelector")
@@ -22,7 +23,8 @@ class BadPolicy(ValueError):
 def document(topology: Topology) -> dict[str, Any]:
     """The mesh document of a topology.
 
-    Every pod is a workload: captured ones speak HBONE, the others plain TCP. A policy's `pods` (our key,
+    Every pod is a workload: captured ones speak HBONE, the others plain TCP. The one service is the canary.
+    A policy's `pods` (our key,
     not ztunnel's: a `WorkloadSelector` policy must say whom it is attached to) turns into the workloads'
     `authorizationPolicies`.
 
@@ -44,14 +46,26 @@ def document(topology: Topology) -> dict[str, Any]:
                 raise BadPolicy(f"policy {spec.name}: pods names {name!r}, which is no pod; pods: {known}")
             attached[name].append(f"{policy['namespace']}/{policy['name']}")
         policies.append(policy)
+    service = canary(topology)
     return {
-        "workloads": [_workload(pod, attached[pod.name]) for pod in topology.pods],
+        "workloads": [_workload(pod, attached[pod.name], service) for pod in topology.pods],
         "policies": policies,
-        "services": [],
+        "services": [] if service is None else [_service(service)],
     }
 
 
-def _workload(pod: Pod, policies: list[str]) -> dict[str, Any]:
+def _service(service: Canary) -> dict[str, Any]:
+    return {
+        "name": NAME,
+        "namespace": service.pod.namespace,
+        "hostname": service.hostname,
+        "vips": [f"/{address}" for address in service.addresses],  # of the network without a name
+        "ports": service.ports,
+    }
+
+
+def _workload(pod: Pod, policies: list[str], service: Canary | None) -> dict[str, Any]:
+    served = {} if service is None or pod != service.pod else {service.key: service.ports}
     return {
         "uid": pod.uid,
         "name": pod.name,
@@ -68,7 +82,7 @@ def _workload(pod: Pod, policies: list[str]) -> dict[str, Any]:
         "workloadIps": [str(pod.address_of(family)) for family in pod.families],
         "protocol": "HBONE" if pod.captured else "TCP",
         "authorizationPolicies": policies,
-        "services": {},  # required by ztunnel even when empty
+        "services": served,  # required by ztunnel even when empty
     }
 
 

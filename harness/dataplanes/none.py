@@ -10,6 +10,7 @@ from harness.topology.model import Topology
 
 CARRIES = False
 ONLY: Mapping[str, str] = {}
+LACKS: Mapping[str, str] = {}
 REMARKS: tuple[str, ...] = ()
 
 

@@ -10,6 +10,7 @@ from harness.topology.model import TRUST_DOMAIN, Topology
 
 CARRIES = True
 ONLY: Mapping[str, str] = {}
+LACKS: Mapping[str, str] = {}
 REMARKS: tuple[str, ...] = ()
 
 CAPABILITIES = {

@@ -8,7 +8,19 @@ from functools import cached_property
 from typing import Any
 
 from harness.evidence.model import FirstPacket, SampleCounts
-from harness.evidence.sources import answers, conntrack, journal, rules, sockets, tunnels, wire
+from harness.evidence.sources import (
+    answers,
+    canary,
+    clock,
+    conntrack,
+    journal,
+    nonces,
+    refusal,
+    rules,
+    sockets,
+    tunnels,
+    wire,
+)
 from harness.evidence.sources.document import Unreadable
 from harness.plan.model import Configuration, Path, SameNode
 from harness.topology.model import Host, Pod, Topology
@@ -41,6 +53,16 @@ class Case:
         return stages
 
     @cached_property
+    def canary(self) -> canary.Canary:
+        """The round's request to what only a proxy can serve."""
+        return canary.read(self.documents)
+
+    @cached_property
+    def clock(self) -> clock.Clock:
+        """The round's packets by both clocks."""
+        return clock.read(self.documents)
+
+    @cached_property
     def conntrack(self) -> conntrack.Conntrack:
         """Connection tracking tables."""
         return conntrack.read(self.documents)
@@ -49,6 +71,16 @@ class Case:
     def journal(self) -> journal.Journal:
         """When connections reached which step."""
         return journal.read(self.documents)
+
+    @cached_property
+    def nonces(self) -> nonces.Nonces:
+        """What was readable between the nodes."""
+        return nonces.read(self.documents)
+
+    @cached_property
+    def refusal(self) -> refusal.Refusal:
+        """The round's attempt at what policy forbids."""
+        return refusal.read(self.documents)
 
     @cached_property
     def rules(self) -> rules.Rules:

@@ -1,6 +1,7 @@
 """Reads the evidence of one cell from a running testbed, around the load.
 
     collector.start()                                  the tables are flushed, the first readings taken
+    collector.listen()                                 right before the first packets are probed
     collector.stage("probe", asked, reply.document)    after each stage of load; the probe stage first
     documents = collector.finish()                     waits until the proxies are done, reads the rest
 
@@ -20,6 +21,7 @@ from harness.evidence.sources import (
     generator,
     host,
     journal,
+    nonces,
     rules,
     sockets,
     tunnels,
@@ -37,10 +39,20 @@ _ANSWERED = tuple(f"connects_{kind}" for kind in ("accepted", "denied", "failed"
 class Collector:
     """The evidence of one cell in the making. One object per cell; the channels outlive it."""
 
-    def __init__(self, agents: Mapping[str, Channel], proxies: Mapping[str, Channel]) -> None:
-        """Take the control channels of all agents and all proxies, by node."""
+    def __init__(
+        self,
+        agents: Mapping[str, Channel],
+        proxies: Mapping[str, Channel],
+        proved: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        """Take the control channels of all agents and all proxies, by node, and what the round has proved.
+
+        Of `proved`, documents by source, `nonces` is the listener's control: part of the cell's document.
+        """
         self._agents = agents
         self._proxies = proxies
+        self._proved = proved
+        self._heard: dict[str, Any] = {}
         self._counters: dict[str, Any] = {}
         self._stats: dict[str, Any] = {}
         self._probed: dict[str, Any] | None = None
@@ -52,11 +64,13 @@ class Collector:
     def start(self) -> None:
         """Flush the connection tracking tables and take the first readings.
 
-        Call it with no tunnel and no connection open: what goes on after the flush makes entries anew.
+        Call it with no tunnel and no connection open: what goes on after the flush makes entries anew, so
+        the proxies are given time to finish their books of what was before.
 
         Raises:
             ControlError: An agent or a proxy refused or does not answer.
         """
+        self._settled()
         _ask(self._agents, "conntrack-flush")
         self._counters = _namespaces(_ask(self._agents, "counters"))
         self._stats = _ask(self._proxies, "stats")
@@ -68,10 +82,19 @@ class Collector:
         _ask(self._keeping, "journal", room=journal.ROOM)
         self._host = host.sample()
 
+    def listen(self) -> None:
+        """Let the agents keep what arrives on the nodes' links, until the first stage is done.
+
+        Raises:
+            ControlError: An agent refused or does not answer.
+        """
+        _ask(self._agents, "listen")
+
     def stage(self, name: str, asked: Mapping[str, Any], reply: Mapping[str, Any]) -> None:
         """Note what a load process was asked and what it replied, right after it did."""
         self._stages[name] = (asked, reply)
         if name == answers.PROBE:
+            self._heard = _ask(self._agents, "heard", nonce=reply["nonces"])
             self._probed = self._settled()
             self._take_journals()
 
@@ -93,6 +116,7 @@ class Collector:
         probed = self._stages.get(answers.PROBE, ({}, {}))[1]
         replies = {name: reply for name, (_, reply) in self._stages.items() if name != answers.PROBE}
         return {
+            **{name: dict(document) for name, document in self._proved.items()},
             answers.NAME: answers.collect(self._stages),
             conntrack.NAME: conntrack.collect(self._counters, dump),
             generator.NAME: generator.collect(replies),
@@ -100,6 +124,7 @@ class Collector:
             journal.NAME: journal.collect(
                 self._taken, sorted(set(self._proxies) - set(self._keeping)), probed.get("seen_ports", ())
             ),
+            nonces.NAME: nonces.collect(self._heard, self._proved[nonces.NAME]),
             rules.NAME: rules.collect(self._counters, counters),
             sockets.NAME: sockets.collect(self._counters, counters),
             tunnels.NAME: tunnels.collect(self._stats, self._probed or self._stats, stats),

@@ -102,6 +102,7 @@ class Batch:
         document = {
             "rows": self._filled // len(PROBE_FIELDS),
             "opened": self._opened,
+            "nonces": self._prefix.decode(),
             "residual_tunnels": self._residual,
             "seen_ports": self._seen_ports,
             "control_ns": {"p50": calls[len(calls) // 2], "max": calls[-1]} if calls else None,

@@ -62,6 +62,8 @@ def render(findings: Findings) -> str:
         counts=findings.counts(),
         ledger=_ledger(findings),
         checks=_checks(findings),
+        proofs=tables.proofs(findings, rounds=False),
+        proofs_by_round=tables.proofs(findings, rounds=True),
         not_valid=[cell for cell in findings.cells if cell.reasons],
         comparisons=tables.comparisons((*findings.first_packet, *findings.factors)),
         environment=_environment(findings),

@@ -17,6 +17,7 @@ from harness.evidence.collector import Collector
 from harness.plan.model import RTT_BYTES, Cell, Load, State
 from harness.results.schema import Instant
 from harness.results.write import now
+from harness.run.proofs import Proofs
 from harness.suite.model import Suite
 from harness.testbed.testbed import Testbed
 from harness.topology.model import APP_PORT, ECHO_PORT, SOURCE_PORT, Host, Pod
@@ -32,7 +33,7 @@ class Measured:
     started: Instant
     ended: Instant
     timing: dict[str, float]
-    """Seconds: `switch_s`, one per stage, `evidence_s`."""
+    """Seconds: `switch_s`, `proofs_s`, one per stage, `evidence_s`."""
     payloads: dict[str, bytes]
     """Stage -> rows of samples."""
     evidence: dict[str, dict[str, Any]]
@@ -68,6 +69,7 @@ class Bench:
     def __init__(self, bed: Testbed, suite: Suite) -> None:
         self.bed = bed
         self.suite = suite
+        self.proofs = Proofs(bed, self._prove)
         self._bench_channels: dict[str, Channel] = {}
 
     def close(self) -> None:
@@ -85,13 +87,18 @@ class Bench:
         clock = _Clock()
         started = now()
         payloads: dict[str, bytes] = {}
-        collector = Collector(self.bed.agents(), self.bed.proxies())
         with clock.time("switch"):
             self._switch(cell)
+        with clock.time("proofs"):
+            proved = self.proved(cell)
+        collector = Collector(self.bed.agents(), self.bed.proxies(), proved)
+        with clock.time("switch"):
             collector.start()
         source, target = self._ends(cell)
         bench_sockets = [str(path) for path in self._bench_paths().values()]
         for ask in asks(cell, self.suite.load, source, target, bench_sockets=bench_sockets):
+            if ask.op == "probe":
+                collector.listen()
             with clock.time(ask.stage):
                 reply = self.put(ask, source.name)
             payloads[ask.stage] = reply.payload
@@ -103,6 +110,17 @@ class Bench:
             started=started, ended=now(), timing=clock.spent, payloads=payloads, evidence=evidence
         )
 
+    def proved(self, cell: Cell) -> dict[str, dict[str, Any]]:
+        """What is proved of the cell's round, source -> document; proved now where it is the round's first.
+
+        Raises:
+            ControlError: A member refused or is gone.
+        """
+        found, fresh = self.proofs.of(cell)
+        if fresh:
+            self._drop_tunnels()
+        return found
+
     def put(self, ask: Ask, client: str) -> Reply:
         """Ask the load process of a client pod for one stage.
 
@@ -112,19 +130,25 @@ class Bench:
         process = self.bed.probe(client) if ask.op in PROBES else self.bed.locust(client)
         return process.call(ask.op, timeout_s=None, **ask.arguments)
 
+    def _prove(self, what: str, arguments: dict[str, Any], client: str) -> Reply:
+        return self.put(Ask(stage=what, op="probe", arguments=arguments), client)
+
     def _switch(self, cell: Cell) -> None:
         """Leave nothing of the cell before and put this one's factors in force."""
         configuration = cell.configuration
-        for channel in self._bench():
-            channel.send("drop-tunnels")
-        for channel in self._bench():
-            channel.receive()
+        self._drop_tunnels()
         level = (configuration.interception, configuration.filler_rules)
         if level != (self.bed.interception, self.bed.filler_rules):
             self.bed.capture(*level)
         self.bed.ask_proxies(
             "configure", reuse=configuration.reuse.value, same_node=configuration.same_node.value
         )
+
+    def _drop_tunnels(self) -> None:
+        for channel in self._bench():
+            channel.send("drop-tunnels")
+        for channel in self._bench():
+            channel.receive()
 
     def _bench_paths(self) -> dict[str, Any]:
         """The proxies' bench-only sockets, by node; none where no data plane runs."""

@@ -122,6 +122,11 @@ class Testbed:
         """Whether a proxy runs on every node."""
         return dataplanes.named(self.dataplane).CARRIES
 
+    @property
+    def lacks(self) -> Mapping[str, str]:
+        """What a round asks of a proxy -> why this data plane's cannot be asked."""
+        return dataplanes.named(self.dataplane).LACKS
+
     def describe(self) -> dict[str, Any]:
         """Every member: what it is for, what it runs, from which files, with which capabilities and why."""
         pids = self.engine.pids()

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import islice, repeat
 
+from harness.topology.canary import ADDRESS, ADDRESS6
 from harness.topology.model import (
     Host,
     HostSpec,
@@ -157,6 +158,11 @@ def _room(network: IPv4Network) -> int:
 
 
 def _check_network(key: str, network: IPNetwork) -> None:
+    if any(address in network for address in (ADDRESS, ADDRESS6)):
+        raise TopologyError(
+            f"{key} {network} holds {ADDRESS6 if network.version == 6 else ADDRESS}, the canary's address, "
+            "which nothing may have: take another range"
+        )
     reserved = network.is_loopback or network.is_multicast or network.is_link_local or network.is_reserved
     if reserved or network.is_unspecified or network.network_address.packed[0] == 0:
         private = "10.0.0.0/8 or 172.16.0.0/12" if network.version == 4 else "fd00::/8"

@@ -77,6 +77,7 @@ class Telemetry:
             traffic.closed += 1
         if record.flag is not Flag.NONE:
             traffic.failed += 1
+            stats.flagged_deny += record.flag is Flag.DENY
         traffic.bytes_sent += record.bytes_sent
         traffic.bytes_received += record.bytes_received
         access.write(record)

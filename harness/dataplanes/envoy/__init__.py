@@ -13,6 +13,10 @@ from harness.topology.model import Topology
 
 CARRIES = True
 ONLY = {"interception": "redirect", "ip_family": "ipv4", "reuse": "on", "same_node": "hbone"}
+LACKS = {
+    "canary": "envoy has no service of the mesh in its configuration, so it cannot answer in one's place",
+    "refusal": "envoy enforces no authorization policy here",
+}
 REMARKS = (
     (
         "one process with one worker per pod, in the pod's own network namespace, as a sidecar runs: on the "

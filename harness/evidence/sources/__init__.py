@@ -8,6 +8,8 @@ sockets: the kernel's TCP counters. wire: packets on links, by port. tunnels: th
 journal: when the probes' connections reached which step, as the proxies saw it.
 answers: what came back to the load processes. generator: the load processes' own health.
 host: steal, load, throttling, pressure and clocks of the machine.
+nonces: what was readable between the nodes, and the listener's control. Once a round, told to each of its
+cells: canary, what only a proxy can serve; refusal, what policy forbids; clock, packets' stamps.
 """
 
 from __future__ import annotations

@@ -178,6 +178,16 @@ def together(*doctors: Doctor) -> Doctor:
     return doctor
 
 
+def load_times(name: str, more_ns: int) -> Doctor:
+    """The load read its clock later than it says (or earlier) at one moment of every connection."""
+
+    def doctor(documents: Documents) -> None:
+        for connection in documents["clock"]["connections"]:
+            connection[name] += more_ns
+
+    return doctor
+
+
 STAGES = ("answers", "stages")
 OPENED = ("interception", "connections", "conntrack", "tunnel-reuse")
 
@@ -401,6 +411,50 @@ LIES = {
         put("conntrack", "entries", "pod-client", 0, "dst")("10.244.1.2"),
         ["ip-family"],
     ),
+    "canary unanswered": (MESH, put("canary", "right")(0), ["canary"]),
+    "canary answered without a tunnel": (OUT_OF_MESH, put("canary", "streams")(0), ["canary"]),
+    "canary never asked": (MESH, put("canary", "asked")(0), ["canary"]),
+    "policy let through whom it denies": (
+        MESH,
+        together(put("refusal", "answer_bytes")(310), put("refusal", "ended")("answered")),
+        ["refusal"],
+    ),
+    "refused by a wall and not by policy": (
+        TPROXY,
+        together(put("refusal", "connected")(False), put("refusal", "ended")("ETIMEDOUT")),
+        ["refusal"],
+    ),
+    "a denial that nobody counted": (MESH, put("refusal", "growth", "connects_denied")(0), ["refusal"]),
+    "a denial without its access line": (MESH, put("refusal", "growth", "flagged_deny")(0), ["refusal"]),
+    "nonce readable in a tunnel": (MESH, put("nonces", "cell", "b", "hits")(1), ["nonce-in-clear"]),
+    "nonce readable beside one node's path": (
+        SAME_NODE,
+        put("nonces", "cell", "a", "hits")(1),
+        ["nonce-in-clear"],
+    ),
+    "a deaf listener": (MESH, put("nonces", "control", "nodes", "a", "hits")(0), ["nonce-in-clear"]),
+    "a listener that fell asleep": (MESH, put("nonces", "cell", "b", "frames")(0), ["nonce-in-clear"]),
+    "plaintext that cannot be read": (
+        OUT_OF_MESH,
+        put("nonces", "cell", "a", "hits")(0),
+        ["nonce-in-clear"],
+    ),
+    "plaintext that cannot be read at none": (
+        NONE,
+        put("nonces", "cell", "b", "hits")(0),
+        ["nonce-in-clear"],
+    ),
+    "a clock that is off": (
+        MESH,
+        together(*(load_times(f"{name}_ns", 50_000) for name in ("start", "connected", "first_byte"))),
+        ["clock"],
+    ),
+    "a connect whose end is told late": (
+        MESH,
+        together(load_times("connected_ns", 60_000), load_times("first_byte_ns", 60_000)),
+        ["clock"],
+    ),
+    "packets that nobody saw": (NONE, put("clock", "asked")(31), ["clock"]),
     "routed twice": (OUT_OF_MESH, stat("a", "route_resolutions"), ["decisions"]),
 }
 
@@ -513,6 +567,29 @@ def test_swapped_labels_are_found(level: str, said: str) -> None:
     verdict = evaluate(replace(measured, configuration=_configuration(level=Interception(said))))
 
     assert verdict.status is CellStatus.INVALID
+
+
+def test_a_wall_clock_that_was_set_proves_nothing_about_the_loads() -> None:
+    """Stamps are on it; the load's times are not, and may be right."""
+    case = honest(MESH)
+    documents = copy.deepcopy(dict(case.documents))
+    documents["clock"]["after"]["wall_ns"] += 1_000_000
+
+    verdict = evaluate(replace(case, documents=documents))
+
+    assert {check.name: check.status for check in verdict.checks}["clock"] is CheckStatus.UNKNOWN
+    assert verdict.status is CellStatus.UNKNOWN
+
+
+def test_a_slow_machine_does_not_set_its_clocks_apart() -> None:
+    """What each way takes is not between the clocks: 200 us more before the SYN, and after the SYN-ACK."""
+    case = honest(MESH)
+    documents = copy.deepcopy(dict(case.documents))
+    load_times("start_ns", -200_000)(documents)
+    load_times("connected_ns", 200_000)(documents)
+    load_times("first_byte_ns", 400_000)(documents)
+
+    assert evaluate(replace(case, documents=documents)).status is CellStatus.VALID
 
 
 def _case(case: Case, **documents: object) -> Case:

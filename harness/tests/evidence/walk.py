@@ -6,6 +6,7 @@ and one tunnel at a time, as they do in the kernel.
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -14,7 +15,20 @@ from typing import Any
 
 from harness.evidence.case import Case
 from harness.evidence.model import FirstPacket, SampleCounts
-from harness.evidence.sources import answers, conntrack, generator, host, rules, sockets, tunnels, wire
+from harness.evidence.sources import (
+    answers,
+    canary,
+    clock,
+    conntrack,
+    generator,
+    host,
+    nonces,
+    refusal,
+    rules,
+    sockets,
+    tunnels,
+    wire,
+)
 from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode, State
 from harness.tests.evidence.journals import made_up
 from harness.topology.model import APP_PORT, SOURCE_PORT, Host, IpFamily, Node, Pod, Topology
@@ -77,6 +91,8 @@ REQUESTS_CONNECTIONS, REQUESTS_ROWS = 4, 400
 STREAMS, TRANSFER_ROWS = 2, 8
 PACKETS = 6
 """What an app sends on a connection here."""
+PAYLOADS = 2
+"""Frames with payload that arrive at either node of it; the first holds the nonce."""
 
 CONFIGURATIONS = [
     *(Configuration(path=path, dataplane="none", interception=Interception.NONE) for path in Path),
@@ -112,6 +128,10 @@ class Walk:
     """(namespace, chain, rule) -> packets."""
     stats: dict[str, Counter[str]] = field(default_factory=lambda: {"a": Counter(), "b": Counter()})
     entries: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    heard: dict[str, dict[str, int]] = field(
+        default_factory=lambda: {node: {"frames": 0, "hits": 0, "unkept": 0} for node in "ab"}
+    )
+    """Node -> what came over its link."""
     pool: int = 0
     ports: Any = field(default_factory=lambda: count(40000))
 
@@ -218,6 +238,8 @@ class Walk:
             return
         for node in (self.source_node, self.target_node):
             if node is not None:
+                self.heard[node]["frames"] += PAYLOADS
+                self.heard[node]["hits"] += 1 if kind == "app" else 0
                 self.hits[f"node-{node}", "BENCH_WIRE", f"wire-{kind}-dport"] += PACKETS
                 self.hits[f"node-{node}", "BENCH_WIRE", f"wire-{kind}-sport"] += PACKETS
 
@@ -359,7 +381,7 @@ def honest(configuration: Configuration) -> Case:
             if state is State.COLD:
                 walk.drop_tunnels()
             walk.connect()
-    stats_probed = _stats(walk.stats)
+    stats_probed, heard = _stats(walk.stats), copy.deepcopy(walk.heard)
     for _ in range(RATE_CONNECTIONS + REQUESTS_CONNECTIONS):
         walk.connect()
     for _ in range(STREAMS):
@@ -416,9 +438,13 @@ def honest(configuration: Configuration) -> Case:
         target=walk.target,
         documents={
             "answers": answers.collect(stages),
+            "canary": _canary(configuration),
+            "clock": _clock(configuration),
             "conntrack": conntrack.collect(before, dump),
             "generator": generator.collect({name: stages[name][1] for name in stages if name != "probe"}),
             "journal": made_up(configuration, walk.client, walk.target, packets),
+            "nonces": nonces.collect(heard, nonces.control(ROUND, "a", CONTROL)),
+            "refusal": _refusal(configuration),
             "host": host.collect(moment(10**12), moment(10**12 + 2 * 10**9)),
             "rules": rules.collect(before, after),
             "sockets": sockets.collect(before, after),
@@ -436,6 +462,64 @@ def _first_packet(state: str, number: int) -> FirstPacket:
     start_ns = 10**12 + number * 10**7
     times = {"start_ns": start_ns, "connected_ns": start_ns + 10**5, "sent_ns": start_ns + 11 * 10**4}
     return FirstPacket(state=state, port=40_000 + number, first_byte_ns=start_ns + 10**6, **times)
+
+
+ROUND = "0000-r1-the-rounds-first-cell"
+CONTROL = {"a": {"frames": 30, "hits": 30, "unkept": 0}, "b": {"frames": 0, "hits": 0, "unkept": 0}}
+"""Plaintext from node a to the host: its answers come back there."""
+CLOCKED = 30
+WALL_NS = 1_700_000_000 * 10**9
+"""CLOCK_REALTIME when CLOCK_MONOTONIC is 0."""
+
+
+def _canary(configuration: Configuration) -> dict[str, Any]:
+    if configuration.dataplane == "none":
+        return canary.not_made(ROUND, "data plane none has no proxy")
+    right = {"verification": {"checked": 1, "wrong_pod": 0}, "errors": {}}
+    return canary.collect(ROUND, address="198.51.100.1", asked=1, reply=right, streams=1)
+
+
+def _refusal(configuration: Configuration) -> dict[str, Any]:
+    if configuration.dataplane == "none":
+        return refusal.not_made(ROUND, "data plane none has no proxy")
+    before = dict.fromkeys(refusal.COUNTERS, EARLIER)
+    return refusal.collect(
+        ROUND,
+        client="denied",
+        target="remote",
+        policy="refuse-denied",
+        seen={"connected": True, "answer_bytes": 0, "ended": "ECONNRESET"},
+        before=before,
+        after={**before, "connects_denied": EARLIER + 1, "flagged_deny": EARLIER + 1},
+    )
+
+
+def _clock(configuration: Configuration) -> dict[str, Any]:
+    """Connections whose every step takes 10 us, some a little longer on the way out."""
+    load, seen = [], {}
+    for number in range(CLOCKED):
+        start, slower = 10**12 + number * 10**6, 1000 * (number % 5)
+        load.append(
+            {
+                "local_port": 40000 + number,
+                "start_ns": start,
+                "connected_ns": start + 30_000 + slower,
+                "first_byte_ns": start + 60_000,
+            }
+        )
+        seen[str(40000 + number)] = {
+            "syn_ns": WALL_NS + start + 10_000 + slower,
+            "syn_ack_ns": WALL_NS + start + 20_000 + slower,
+            "answer_ns": WALL_NS + start + 50_000,
+        }
+    brackets = {
+        name: {"before_ns": at, "wall_ns": WALL_NS + at + 60, "after_ns": at + 120}
+        for name, at in (("before", 10**12 - 10**6), ("after", 10**12 + 10**9))
+    }
+    captured = configuration.interception is not Interception.NONE
+    return clock.collect(
+        ROUND, link="lo" if captured else "eth0", load=load, stamped={**brackets, "connections": seen}
+    )
 
 
 def _replied(walk: Walk, rows: int, checked: int, opened: int) -> dict[str, Any]:
