@@ -106,7 +106,7 @@ class _Judge:
             case=case,
             verdict=_with_integrity(self.evaluate(case), damage),
             last=last,
-            measured={} if damage else {each.metric: each for each in measure(frames)},
+            measured={} if damage else {each.metric: each for each in measure(frames, cell.evidence)},
             probe_costs=probe_costs(frames["probe"], self.load) if "probe" in frames else {},
         )
 

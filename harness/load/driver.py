@@ -70,34 +70,54 @@ class Driver:
         self._environment: Any = Environment(user_classes=list(users.values()))
         self._runner: LocalRunner = self._environment.create_local_runner()
         self._recorder = Recorder()
+        self._held: tuple[str, Stage] | None = None
         # The first stop reads the source of every frame on the stack (inspect), 40 ms: not in a cell.
         self._runner.stop()
 
     @property
     def handlers(self) -> dict[str, Handler]:
-        """One per op."""
-        return {op: self._handler(op) for op in self._users}
+        """One per op, and both halves of each."""
+        return {op: self._handler(op) for op in self._users} | {"hold": self.hold, "window": self.window}
 
     def _handler(self, op: str) -> Handler:
         def handle(request: dict[str, Any]) -> Reply:
-            try:
-                return self.run(op, request)
-            except (KeyError, TypeError, ValueError) as exc:
-                raise Refused(
-                    f"cell {request.get('cell')}: bad request: {exc!r}", kind="bad-request"
-                ) from exc
+            self.hold({**request, "what": op})
+            return self.window({})
 
         return handle
 
-    def run(self, op: str, request: dict[str, Any]) -> Reply:
-        """One window of load."""
+    def hold(self, request: dict[str, Any]) -> Reply:
+        """Op `hold`: get the users of the op `what` ready, and keep them so until `window`.
+
+        Users go on while this process waits for the next request: waiting is gevent's here.
+        """
+        self._release()
+        op = str(request.get("what"))
+        if op not in self._users:
+            raise Refused(f"hold {op!r}; known: {', '.join(sorted(self._users))}", kind="unknown-op")
         user: Any = self._users[op]
-        stage: Stage = user.stage(request, self._recorder)
-        self._environment.stage = stage
         try:
-            times = stage.run(self._starter(user, stage.users))
+            stage: Stage = user.stage(request, self._recorder)
+        except (KeyError, TypeError, ValueError) as exc:
+            raise Refused(f"cell {request.get('cell')}: bad request: {exc!r}", kind="bad-request") from exc
+        self._environment.stage = stage
+        self._held = (op, stage)
+        try:
+            stage.gather(self._starter(user, stage.users))
+        except Refused:
+            self._release()
+            raise
+        return Reply(document={"opened": stage.opened})
+
+    def window(self, request: dict[str, Any]) -> Reply:
+        """Op `window`: the window of the stage that is held, at `at_ns` or now."""
+        if self._held is None:
+            raise Refused("window without a stage that is held; ask `hold` first", kind="bad-request")
+        op, stage = self._held
+        try:
+            times = stage.hold(int(request.get("at_ns", 0)))
         finally:
-            self._runner.stop()
+            self._release()
         self._account(op, stage)
         stats = self._environment.stats.total
         document = {
@@ -113,6 +133,12 @@ class Driver:
             },
         }
         return Reply(document=document, payload=stage.recorder.payload())
+
+    def _release(self) -> None:
+        """Let no user of an earlier stage live on."""
+        if self._held is not None:
+            self._held = None
+            self._runner.stop()
 
     def _starter(self, user: type[locust.User], count: int) -> Callable[[], None]:
         # A spawn rate of `count` a second lets the first dispatch hold all of them.

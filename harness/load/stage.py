@@ -89,6 +89,8 @@ class Stage:
     fields: tuple[str, ...]
     settle_s = 0.0
     """Pause between the last user's readiness and the window, seconds."""
+    grace_s = GRACE_S
+    """How long after the window's end the last user is waited for."""
 
     def __init__(self, recorder: Recorder, *, target: Target, users: int, seconds: float, rows: int) -> None:
         self.target = target
@@ -101,7 +103,7 @@ class Stage:
         self.verification = Verification()
         self.tally = Tally()
         self.recorder = recorder
-        self._seconds = seconds
+        self.seconds = seconds
         self._joined = 0
         self._ready = 0
         self._left = 0
@@ -110,6 +112,10 @@ class Stage:
         self.window = Event()
         """Set when the window opens."""
         recorder.begin(self.fields, rows)
+
+    def wait(self) -> None:
+        """Until the last user has left, or patience ends."""
+        self._all_left.wait(self.seconds + self.grace_s)
 
     def document(self) -> dict[str, Any]:
         """What only this kind of stage tells."""
@@ -132,12 +138,8 @@ class Stage:
         if self._left == self.users:
             self._all_left.set()
 
-    def run(self, start_users: Callable[[], None]) -> dict[str, Any]:
-        """Start users, hold the window, wait for the last of them.
-
-        Returns:
-            What goes into the answer: `started_ns`, `ended_ns`, `cpu_ns` (process, from the window's
-            opening to the last user's end), `lag_p99_ns`.
+    def gather(self, start_users: Callable[[], None]) -> None:
+        """Start users and wait until all are ready.
 
         Raises:
             Refused: Not all users got ready.
@@ -149,14 +151,24 @@ class Stage:
             )
         if self.settle_s:
             gevent.sleep(self.settle_s)
+
+    def hold(self, at_ns: int = 0) -> dict[str, Any]:
+        """Open the window, at an instant or now, and wait for the last user.
+
+        Returns:
+            What goes into the answer: `started_ns`, `ended_ns`, `cpu_ns` (process, from the window's
+            opening to the last user's end), `lag_p99_ns`.
+        """
         lag = Lag()
         gc.disable()
+        if at_ns:
+            gevent.sleep(max(0.0, (at_ns - monotonic_ns()) / NS_PER_S))
         cpu_ns = time.process_time_ns()
         self.started_ns = monotonic_ns()
-        self.ended_ns = self.started_ns + int(self._seconds * NS_PER_S)
+        self.ended_ns = self.started_ns + int(self.seconds * NS_PER_S)
         watching = gevent.spawn(lag.watch, self.started_ns, self.ended_ns)
         self.window.set()
-        self._all_left.wait(self._seconds + GRACE_S)
+        self.wait()
         cpu_ns = time.process_time_ns() - cpu_ns
         gc.enable()
         watching.kill()

@@ -185,7 +185,9 @@ class _Cells:
         self._request = request
         self._writer = writer
         self._display = display
-        self._benches = {dataplane: Bench(bed, request.suite) for dataplane, bed in beds.items()}
+        self._benches = {
+            dataplane: Bench(bed, request.suite, request.plan.seed) for dataplane, bed in beds.items()
+        }
         self._spent: list[Mapping[str, float]] = []
 
     def measure(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from harness.plan.document import configuration_to_document
+from harness.plan.document import configuration_to_document, load_to_document
 from harness.plan.model import Configuration, Load, Path
 from harness.topology.model import TopologySpec
 
@@ -98,7 +98,7 @@ class Suite:
             },
             "default": configuration_to_document(self.default),
             "configurations": [configuration_to_document(each) for each in self.configurations],
-            "load": asdict(self.load),
+            "load": load_to_document(self.load),
             "thresholds": asdict(self.thresholds),
         }
 

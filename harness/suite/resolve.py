@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from harness import dataplanes as slots
+from harness.plan import scenarios
 from harness.plan.model import Configuration, Interception, Load, Path, Reuse, SameNode
 from harness.suite import raw, sources
 from harness.suite.gates import Unknown, gate
@@ -318,7 +319,17 @@ def _load(written: raw.RawLoad) -> Load:
         alone_s=written.alone.seconds,
         connects_at_once=written.connects.connections,
         connects_s=written.connects.seconds,
+        rate_arrivals=rate.arrivals,
+        workers=written.workers,
+        scenarios=dict(_scenarios(written)),
     )
+
+
+def _scenarios(written: raw.RawLoad) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name in scenarios.keyed():
+        asked = getattr(written, name.replace("-", "_"))
+        if asked is not None:
+            yield name, asked.model_dump(mode="json")
 
 
 def document(suite: Suite) -> dict[str, Any]:
