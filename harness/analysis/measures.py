@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from harness.plan import scenarios
 from harness.plan.model import Configuration, Load, State
 from harness.plan.scenarios import Metric
+from harness.plan.scenarios.knee import Step, highest
 from harness.plan.scenarios.model import How
 
 Values = NDArray[np.float64]
@@ -147,11 +148,13 @@ def _bulk(metric: str, samples: pd.DataFrame, _: Mapping[str, Any]) -> Iterator[
 
 def _knee(metric: str, samples: pd.DataFrame, _: Mapping[str, Any]) -> Iterator[Measured]:
     """The highest rate that held; 0 where the first did not. n counts the steps."""
-    held = samples.loc[samples["within"] != 0, "rate_mhz"]
-    value = float(held.max()) / 1000 if len(held) else 0.0
-    steps = samples["rate_mhz"].nunique()
+    held = samples.groupby("rate_mhz")["within"].min()
+    steps = [
+        Step(rate_hz=rate / 1000, within=bool(within))
+        for rate, within in zip(held.index.to_numpy(dtype=float), held, strict=True)
+    ]
     if steps:
-        yield Measured(metric=metric, value=value, samples=np.empty(0), n=int(steps))
+        yield Measured(metric=metric, value=highest(steps), samples=np.empty(0), n=len(steps))
 
 
 def _busiest(metric: str, samples: pd.DataFrame, _: Mapping[str, Any]) -> Iterator[Measured]:

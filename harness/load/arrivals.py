@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from harness.plan.model import Arrivals
 
 NS_PER_S = 1_000_000_000
+LATE_NS = 1_000_000
+"""A request that starts so much after its intended time counts as late."""
 
 
 def instants(arrivals: Arrivals, *, rate_hz: float, seconds: float, seed: str) -> list[int]:

@@ -30,6 +30,7 @@ from locust.stats import bucket_response_time
 import harness
 from harness.control import Handler, Refused, Reply, serve
 from harness.load.clock import tighten
+from harness.load.crew import Crew, live_and_die_with
 from harness.load.stage import Recorder, Stage
 
 log = logging.getLogger("harness.load.driver")
@@ -173,7 +174,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="harness.load.driver", description=__doc__)
     parser.add_argument("--socket", type=Path, required=True)
     parser.add_argument("--locustfiles", type=Path, default=LOCUSTFILES)
+    parser.add_argument("--foreman", type=int, default=0, help="pid of the driver whose worker this is")
     arguments = parser.parse_args()
+    if arguments.foreman:
+        live_and_die_with(arguments.foreman)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("locust").setLevel(logging.ERROR)  # it warns of every ramp of more than 100 users
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -183,7 +187,11 @@ def main() -> None:
     gc.freeze()
     path: Path = arguments.socket
     path.parent.mkdir(parents=True, exist_ok=True)
-    serve(path, driver.handlers)
+    crew = Crew(path, arguments.locustfiles, driver.handlers)
+    try:
+        serve(path, crew.handlers)
+    finally:
+        crew.close()
 
 
 if __name__ == "__main__":

@@ -78,6 +78,12 @@ class Recorder:
         used = memoryview(self.buffer)[: self.position].cast("q")
         return used[index :: self.size // 8].tolist()
 
+    def fill(self, index: int, first: int, value: int) -> None:
+        """Set one field of all rows from `first` on."""
+        used, width = memoryview(self.buffer)[: self.position].cast("q"), self.size // 8
+        for at in range(first * width + index, len(used), width):
+            used[at] = value
+
     def payload(self) -> bytes:
         """All rows."""
         return bytes(memoryview(self.buffer)[: self.position])
@@ -89,6 +95,8 @@ class Stage:
     fields: tuple[str, ...]
     settle_s = 0.0
     """Pause between the last user's readiness and the window, seconds."""
+    ready_s = READY_S
+    """How long all users together may take to connect and warm up."""
     grace_s = GRACE_S
     """How long after the window's end the last user is waited for."""
 
@@ -145,9 +153,9 @@ class Stage:
             Refused: Not all users got ready.
         """
         start_users()
-        if not self._all_ready.wait(READY_S):
+        if not self._all_ready.wait(self.ready_s):
             raise Refused(
-                f"{self._ready} of {self.users} users got ready within {READY_S} s", kind="not-ready"
+                f"{self._ready} of {self.users} users got ready within {self.ready_s} s", kind="not-ready"
             )
         if self.settle_s:
             gevent.sleep(self.settle_s)

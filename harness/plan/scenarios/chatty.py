@@ -14,8 +14,8 @@ from harness.topology.model import ECHO_PORT
 ORDER = 120
 KEYS = {
     "connections": Key(default=4, low=1, high=1000, about="Each with one message under way."),
-    "writes": Key(default=16, low=1, high=1000, about="So many a message."),
-    "write_bytes": Key(default=16, low=1, high=1400, about="Of each write."),
+    "writes": Key(default=16, low=1, high=100, about="So many a message."),
+    "write_bytes": Key(default=16, low=1, high=256, about="Of each write."),
     "seconds": Key(default=0.3, high=3600, about="How long."),
 }
 SAMPLES = {"chatty": Rows.REQUEST}

@@ -35,6 +35,8 @@ METRICS = (
         compared=False,
     ),
 )
+MARGIN_S = 0.1
+"""The fleet is held so much longer than the probe looks."""
 OPENING_S = 0.001
 """Per connection that is opened and answered once, through a proxy in Python."""
 
@@ -49,7 +51,7 @@ def stages(load: Load) -> Iterator[Stage]:
         name="idle-fleet-held",
         op="fleet",
         seconds=seconds + 2 * OPENING_S * int(asked["connections"]),
-        arguments={"connections": asked["connections"], "seconds": seconds},
+        arguments={"connections": asked["connections"], "seconds": seconds + MARGIN_S},
         beside=Stage(
             name="idle-fleet",
             op="paced",

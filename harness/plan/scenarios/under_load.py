@@ -42,7 +42,7 @@ METRICS = (
         compared=False,
     ),
 )
-MARGIN_S = 0.05
+MARGIN_S = 0.1
 """The flow ends so much after the probe: every request of it met the load."""
 
 
