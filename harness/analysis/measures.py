@@ -147,14 +147,14 @@ def _bulk(metric: str, samples: pd.DataFrame, _: Mapping[str, Any]) -> Iterator[
 
 
 def _knee(metric: str, samples: pd.DataFrame, _: Mapping[str, Any]) -> Iterator[Measured]:
-    """The highest rate that held; 0 where the first did not. n counts the steps."""
+    """The highest rate that held, no value where none did. n counts the steps."""
     held = samples.groupby("rate_mhz")["within"].min()
     steps = [
         Step(rate_hz=rate / 1000, within=bool(within))
         for rate, within in zip(held.index.to_numpy(dtype=float), held, strict=True)
     ]
-    if steps:
-        yield Measured(metric=metric, value=highest(steps), samples=np.empty(0), n=len(steps))
+    if found := highest(steps):
+        yield Measured(metric=metric, value=found, samples=np.empty(0), n=len(steps))
 
 
 def _busiest(metric: str, samples: pd.DataFrame, _: Mapping[str, Any]) -> Iterator[Measured]:

@@ -18,7 +18,7 @@ class ChattyStage(RequestStage):
     """Op `chatty`; one row per message, from its first write to the last byte that came back."""
 
     def __init__(self, request: dict[str, Any], recorder: Recorder) -> None:
-        super().__init__({**request, "rate_hz": 0, "response_bytes": 0}, recorder)
+        super().__init__({**request, "response_bytes": 0}, recorder)
         self.writes, self.write_bytes = int(request["writes"]), int(request["write_bytes"])
 
 

@@ -15,7 +15,7 @@ class EndpointStage(ConnectStage):
     fields = ENDPOINT_FIELDS
 
     def __init__(self, request: dict[str, Any], recorder: Recorder) -> None:
-        super().__init__({**request, "rate_hz": 0}, recorder)
+        super().__init__(request, recorder)
         names = list(self.target.endpoints) or [self.target.pod]
         self._positions = {name: position for position, name in enumerate(names)}
 

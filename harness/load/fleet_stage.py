@@ -23,7 +23,7 @@ class FleetStage(RequestStage):
     """A proxy in Python opens, and answers, about a thousand connections in two seconds."""
 
     def __init__(self, request: dict[str, Any], recorder: Recorder) -> None:
-        super().__init__({**request, "rate_hz": 0}, recorder)
+        super().__init__(request, recorder)
         self.turn = BoundedSemaphore(AT_ONCE)
 
 

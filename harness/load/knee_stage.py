@@ -134,8 +134,8 @@ class KneeConnection(LiveConnection):
             self._socket.unwatch()
             self._awaited.wait()
             self._awaited = self._knee.step
+            self._socket.watch()
             if self._knee.over:
                 return
-            self._socket.watch()
             yield
             self._knee.finished()

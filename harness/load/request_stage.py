@@ -41,7 +41,7 @@ class RequestStage(Stage):
     """What ends each row beyond the fields of a request."""
 
     def __init__(self, request: dict[str, Any], recorder: Recorder) -> None:
-        seconds, rate_hz = float(request["seconds"]), float(request["rate_hz"])
+        seconds, rate_hz = float(request["seconds"]), float(request.get("rate_hz", 0))
         users = int(request["connections"])
         if users < 1 or seconds <= 0 or rate_hz < 0:
             raise Refused(

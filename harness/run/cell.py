@@ -143,7 +143,7 @@ class Bench:
     def _memory(self) -> dict[str, int]:
         """Node -> resident bytes of its proxy, of those that say so."""
         replies = self.bed.ask_proxies("stats")
-        found = {node: reply.document.get("resident_bytes") for node, reply in replies.items()}
+        found = {node: reply.document.get("rss_bytes") for node, reply in replies.items()}
         return {node: int(size) for node, size in found.items() if size}
 
     def _switch(self, cell: Cell) -> None:

@@ -37,7 +37,8 @@ METRICS = (
 
 NARROW = 1.1
 """Ratio of the lowest rate that missed to the highest that held, from which on the search ends."""
-LEAST_HZ = 10.0
+LEAST_SHARE = 0.25
+"""Of the first rate: where not even that holds, the search ends without a knee; slower steps last longer."""
 SAMPLES_PER_STEP = 1000
 """Fewest requests of which a p99 is taken: n >= 10 / (1 - p)."""
 
@@ -62,7 +63,7 @@ def next_rate(tried: Sequence[Step], *, from_hz: float, to_hz: float, steps: int
     if missed is None:
         return None if held >= to_hz else min(2 * held, to_hz)
     if not held:
-        return missed / 2 if missed / 2 >= LEAST_HZ else None
+        return missed / 2 if missed / 2 >= LEAST_SHARE * from_hz else None
     return None if missed / held <= NARROW else math.sqrt(missed * held)
 
 
