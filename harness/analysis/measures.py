@@ -165,12 +165,11 @@ def _busiest(metric: str, samples: pd.DataFrame, _: Mapping[str, Any]) -> Iterat
 
 
 def _memory(metric: str, samples: pd.DataFrame, evidence: Mapping[str, Any]) -> Iterator[Measured]:
-    """What the proxies grew by while the fleet opened, per connection of it."""
+    """Of all proxies together, while the fleet was held."""
     stage = evidence.get("answers", {}).get("stages", {}).get(METRICS[metric].stage, {})
-    grown = [each["held"] - each["before"] for each in stage.get("memory", {}).values()]
-    held = len(_good(samples))
-    if grown and held:
-        yield Measured(metric=metric, value=sum(grown) / held, samples=np.empty(0), n=held)
+    held = [each["held"] for each in stage.get("memory", {}).values()]
+    if held:
+        yield Measured(metric=metric, value=float(sum(held)), samples=np.empty(0), n=len(_good(samples)))
 
 
 _READERS: Mapping[How, Callable[[str, pd.DataFrame, Mapping[str, Any]], Iterator[Measured]]] = {

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.evidence.model import FirstPacket, SampleCounts
-from harness.evidence.sources import answers, conntrack, journal, rules, sockets, tunnels, wire
+from harness.evidence.sources import answers, conntrack, generator, journal, rules, sockets, tunnels, wire
 from harness.evidence.sources.document import Unreadable
 from harness.plan.model import Configuration, Path, SameNode
 from harness.topology.model import Host, Pod, Topology
@@ -49,6 +49,11 @@ class Case:
     def journal(self) -> journal.Journal:
         """When connections reached which step."""
         return journal.read(self.documents)
+
+    @cached_property
+    def generator(self) -> dict[str, generator.Health]:
+        """Stage -> the health of the processes that made its load."""
+        return generator.read(self.documents)
 
     @cached_property
     def rules(self) -> rules.Rules:

@@ -100,7 +100,7 @@ class Bench:
         asked = asks(cell, self.suite.load, source, target, bench_sockets=bench_sockets, seed=self.seed)
         for ask in asked:
             with clock.time(ask.stage):
-                replies = self._put(ask, source.name)
+                replies = self._put(ask, source.name, through=cell.configuration.dataplane != "none")
             for each, reply in replies:
                 payloads[each.stage] = reply.payload
                 with clock.time("evidence"):
@@ -120,17 +120,17 @@ class Bench:
         process = self.bed.probe(client) if ask.op in PROBES else self.bed.locust(client)
         return process.call(ask.op, timeout_s=None, **ask.arguments)
 
-    def _put(self, ask: Ask, client: str) -> list[tuple[Ask, Reply]]:
+    def _put(self, ask: Ask, client: str, *, through: bool) -> list[tuple[Ask, Reply]]:
         if ask.beside is None:
             return [(ask, self.put(ask, client))]
-        return self._put_together(ask, ask.beside, client)
+        return self._put_together(ask, ask.beside, client, through=through)
 
-    def _put_together(self, ask: Ask, beside: Ask, client: str) -> list[tuple[Ask, Reply]]:
-        """Locust gets ready, then its window and the probe process's stage begin."""
+    def _put_together(self, ask: Ask, beside: Ask, client: str, *, through: bool) -> list[tuple[Ask, Reply]]:
+        """Locust gets ready; then its window and the probe process's stage begin."""
         locust = self.bed.locust(client)
-        before = self._memory()
+        before = self._memory() if through else {}
         locust.call("hold", timeout_s=None, what=ask.op, **ask.arguments)
-        held = self._memory()
+        held = self._memory() if through else {}
         locust.send("window")
         try:
             quiet = self.put(beside, client)

@@ -1,7 +1,8 @@
 """An idle fleet: a probe's latency beside many live connections that say nothing, and what they weigh.
 
 Each connection of the fleet has carried a request before the window and carries another after it: it was
-alive all the time. The proxies' resident memory is read before the first opens and while all are held.
+alive all the time. The proxies' resident memory is read before the first opens and while all are held;
+what is compared is the latter, for an allocator that has grown once does not grow again.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ METRICS = (
     ),
     Metric(
         name="idle-fleet.memory",
-        title="proxies' memory per idle connection",
+        title="proxies' memory with an idle fleet",
         unit="bytes",
         stage="idle-fleet-held",
         how=How.MEMORY,

@@ -43,7 +43,7 @@ class How(StrEnum):
     BITS = "payload bits per second"
     KNEE = "highest rate that held the limit"
     BUSIEST = "share of the busiest endpoint"
-    MEMORY = "resident memory of the proxies per connection held"
+    MEMORY = "resident memory of all proxies"
     PROBE = "by state, from the probes of first packets"
 
 
