@@ -9,7 +9,7 @@ from harness.plan.document import load_from_document, load_to_document
 from harness.plan.model import Arrivals
 from harness.plan.scenarios.knee import Step, highest, next_rate
 from harness.plan.scenarios.model import How
-from harness.suite import load_suite
+from harness.suite import SuiteError, load_suite
 
 DATAPLANES = ("none", "pyztunnel", "envoy")
 
@@ -68,9 +68,9 @@ def test_keys_of_a_scenario_are_checked_as_any_others() -> None:
     suite = load_suite("smoke", ["load.storm={connections=5}"], dataplanes=DATAPLANES)
     assert suite.load.scenario("storm") == {"connections": 5, "seconds": 0.5}
 
-    with pytest.raises(ValueError, match=r"load\.storm\.conections"):
+    with pytest.raises(SuiteError, match=r"load\.storm\.conections"):
         load_suite("smoke", ["load.storm={conections=5}"], dataplanes=DATAPLANES)
-    with pytest.raises(ValueError, match=r"load\.storm\.connections"):
+    with pytest.raises(SuiteError, match=r"load\.storm\.connections"):
         load_suite("smoke", ["load.storm={connections=0}"], dataplanes=DATAPLANES)
 
 
