@@ -117,7 +117,7 @@ class _Judge:
             configuration=configuration,
             topology=self.topology,
             client=self.topology.member(client),
-            target=self.topology.member(target),
+            target=self.topology.target(target),
             documents=cell.evidence,
             samples=_counts(frames),
             first_packets=_first_packets(frames),

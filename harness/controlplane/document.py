@@ -5,9 +5,10 @@ Hosts are left out on purpose: the mesh does not know them, so the proxy passes 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from harness.topology.model import TRUST_DOMAIN, Pod, PolicySpec, Topology
+from harness.topology.model import APP_PORT, TRUST_DOMAIN, Pod, PolicySpec, Service, Topology
 
 SCOPES = ("Global", "Namespace", "WorkloadSelector")
 ACTIONS = ("Allow", "Deny")
@@ -45,13 +46,16 @@ def document(topology: Topology) -> dict[str, Any]:
             attached[name].append(f"{policy['namespace']}/{policy['name']}")
         policies.append(policy)
     return {
-        "workloads": [_workload(pod, attached[pod.name]) for pod in topology.pods],
+        "workloads": [
+            _workload(pod, attached[pod.name], [each for each in topology.services if pod in each.endpoints])
+            for pod in topology.pods
+        ],
         "policies": policies,
-        "services": [],
+        "services": [_service(service) for service in topology.services],
     }
 
 
-def _workload(pod: Pod, policies: list[str]) -> dict[str, Any]:
+def _workload(pod: Pod, policies: list[str], services: Sequence[Service]) -> dict[str, Any]:
     return {
         "uid": pod.uid,
         "name": pod.name,
@@ -68,7 +72,20 @@ def _workload(pod: Pod, policies: list[str]) -> dict[str, Any]:
         "workloadIps": [str(pod.address_of(family)) for family in pod.families],
         "protocol": "HBONE" if pod.captured else "TCP",
         "authorizationPolicies": policies,
-        "services": {},  # required by ztunnel even when empty
+        # required by ztunnel even when empty
+        "services": {service.key: {str(APP_PORT): APP_PORT} for service in services},
+    }
+
+
+def _service(service: Service) -> dict[str, Any]:
+    """Source: ztunnel src/state/service.rs; a vip is `network/address`, and the network here has no name."""
+    return {
+        "name": service.name,
+        "namespace": service.namespace,
+        "hostname": service.hostname,
+        "vips": [f"/{service.address}"],
+        "ports": {str(APP_PORT): APP_PORT},
+        "subjectAltNames": [],
     }
 
 

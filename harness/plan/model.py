@@ -27,6 +27,8 @@ class Path(StrEnum):
     CROSS_NODE = "cross-node"
     OUT_OF_MESH = "out-of-mesh"
     INTO_MESH = "into-mesh"
+    SERVICE = "service"
+    """To a virtual address that stands for several pods, on any node."""
 
 
 class Interception(StrEnum):
@@ -87,14 +89,15 @@ class Configuration:
             return False
         if self.path is Path.SAME_NODE:
             return self.same_node is SameNode.HBONE
-        return self.path is Path.CROSS_NODE
+        return self.path in {Path.CROSS_NODE, Path.SERVICE}
 
     @property
     def states(self) -> tuple[State, ...]:
         """The states that exist for this configuration, in order; all others do not exist."""
         if not self.tunnelled:
             return (State.NEW, State.STEADY)
-        if self.reuse is not Reuse.ON:
+        if self.reuse is not Reuse.ON or self.path is Path.SERVICE:
+            # of a service, a new connection may meet an endpoint to which there is no tunnel yet
             return (State.COLD, State.STEADY)
         return (State.COLD, State.WARM, State.STEADY)
 

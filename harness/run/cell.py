@@ -21,7 +21,7 @@ from harness.results.schema import Instant
 from harness.results.write import now
 from harness.suite.model import Suite
 from harness.testbed.testbed import Testbed
-from harness.topology.model import APP_PORT, Host, Pod
+from harness.topology.model import APP_PORT, Host, Pod, Service
 
 PROBES = frozenset({"probe", "rtt", "paced"})
 """Operations of the probe process; Locust's answers all others."""
@@ -171,16 +171,22 @@ class Bench:
                 self._bench_channels[node] = Channel(path)
         return list(self._bench_channels.values())
 
-    def _ends(self, cell: Cell) -> tuple[Pod, Pod | Host]:
+    def _ends(self, cell: Cell) -> tuple[Pod, Pod | Host | Service]:
         ends = self.suite.paths[cell.configuration.path]
         source = self.bed.topology.member(ends.source)
         if not isinstance(source, Pod):
             raise TypeError(f"{ends.source} is not a pod, so no load process runs there")
-        return source, self.bed.topology.member(ends.destination)
+        return source, self.bed.topology.target(ends.destination)
 
 
 def asks(
-    cell: Cell, load: Load, source: Pod, target: Pod | Host, *, bench_sockets: list[str], seed: int = 0
+    cell: Cell,
+    load: Load,
+    source: Pod,
+    target: Pod | Host | Service,
+    *,
+    bench_sockets: list[str],
+    seed: int = 0,
 ) -> Iterator[Ask]:
     """What a cell asks of the load processes, in order; a stage of no length is left out.
 
@@ -188,12 +194,14 @@ def asks(
     """
     family = cell.configuration.ip_family
     common = {"cell": cell.name, "source": str(source.address_of(family))}
-    backend = {
+    backend: dict[str, Any] = {
         "address": str(target.address_of(family)),
         "port": APP_PORT,
         "pod": target.name,
         "node": target.node if isinstance(target, Pod) else "",
     }
+    if isinstance(target, Service):
+        backend["endpoints"] = {pod.name: pod.node for pod in target.endpoints}
     request = {**common, "target": backend, "response_bytes": load.response_bytes}
     first = [state for state in cell.configuration.states if state is not State.STEADY]
     yield Ask(

@@ -252,7 +252,7 @@ def judge(suite: Suite, topology: Topology, cell: Cell, measured: Measured) -> C
             configuration=cell.configuration,
             topology=topology,
             client=topology.member(ends.source),
-            target=topology.member(ends.destination),
+            target=topology.target(ends.destination),
             documents=measured.evidence,
             samples=sample_counts(measured.payloads),
             first_packets=first_packets(measured.payloads),

@@ -92,6 +92,11 @@ class Suite:
                     for pod in spec.pods
                 },
                 "policies": {policy.name: policy.document for policy in spec.policies},
+                **(
+                    {"services": {service.name: list(service.endpoints) for service in spec.services}}
+                    if spec.services
+                    else {}
+                ),
             },
             "paths": {
                 path.value: {"from": ends.source, "to": ends.destination} for path, ends in self.paths.items()

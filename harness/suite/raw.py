@@ -109,6 +109,12 @@ class RawPolicy(Strict):
 IpFamilies = Annotated[list[IpFamily], Field(min_length=1, max_length=2)]
 
 
+class RawService(Strict):
+    """A virtual address that stands for several pods; only a data plane resolves it."""
+
+    endpoints: Annotated[list[str], Field(min_length=1, description="Captured pods with a backend.")]
+
+
 class RawTopology(Strict):
     """What should exist."""
 
@@ -126,6 +132,7 @@ class RawTopology(Strict):
     nodes: Annotated[list[Name], Field(min_length=1, max_length=64)]
     hosts: Annotated[list[Name], Field(max_length=64, description="Hosts outside the mesh.")] = []
     pods: Annotated[dict[Name, RawPod], Field(min_length=1, max_length=256)]
+    services: dict[Name, RawService] = {}
     policies: dict[Name, RawPolicy] = {}
 
 
@@ -133,7 +140,7 @@ class RawEndpoints(Strict):
     """Who talks to whom."""
 
     source: str = Field(alias="from", description="A pod with client = true.")
-    destination: str = Field(alias="to", description="A pod without client = true, or a host.")
+    destination: str = Field(alias="to", description="A pod without client = true, a host or a service.")
 
 
 class RawBlock(Strict):

@@ -65,8 +65,8 @@ def figures(findings: Findings) -> list[Figure]:
             section="throughput",
             question="Up to which rate does latency hold its limit?",
             reading="Each mark is a step of the search; a filled one held: its p99 stayed below the limit, "
-            "at least 99 % of its rate was kept and nothing failed. The knee is the last filled mark before the "
-            "first hollow one.",
+            "at least 99 % of its rate was kept and nothing failed. The knee is the last filled mark before "
+            "the first hollow one.",
             caption=f"p99 from the intended start in ms against requests/s, both logarithmic; limit "
             f"{limit_ms:g} ms; Poisson arrivals, at least 1,000 requests a step; n = {len(table)} steps.",
             plot=figure,

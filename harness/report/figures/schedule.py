@@ -55,7 +55,7 @@ def figures(findings: Findings) -> list[Figure]:
             reading=f"Right of the line at {CPU_SHARE:.0%} a stage's throughput is the generator's. The "
             "table has the schedules: requests due, sent, over 1 ms late, and never sent.",
             caption=f"CPU time of the busiest load process per wall time, median over cells; n = "
-            f"{len(table)} stages. A lag p99 over {LAG_NS / 1e6:g} ms, where time has to be kept, is a limit too.",
+            f"{len(table)} stages. A lag p99 over {LAG_NS / 1e6:g} ms is a limit too, where time counts.",
             plot=figure,
             columns=(
                 "path",

@@ -79,10 +79,10 @@ PACKETS = 6
 """What an app sends on a connection here."""
 
 CONFIGURATIONS = [
-    *(Configuration(path=path, dataplane="none", interception=Interception.NONE) for path in Path),
+    *(Configuration(path=path, dataplane="none", interception=Interception.NONE) for path in PATHS),
     *(
         Configuration(path=path, dataplane="pyztunnel", interception=level, reuse=reuse)
-        for path in Path
+        for path in PATHS
         for level in (Interception.REDIRECT, Interception.TPROXY, Interception.TPROXY_NOTRACK)
         for reuse in Reuse
     ),
@@ -94,7 +94,7 @@ CONFIGURATIONS = [
     ),
     *(
         Configuration(path=path, dataplane="pyztunnel", interception=level, ip_family=IpFamily.IPV6)
-        for path in Path
+        for path in PATHS
         for level in (Interception.REDIRECT, Interception.TPROXY, Interception.TPROXY_NOTRACK)
     ),
     Configuration(
