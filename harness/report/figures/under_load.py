@@ -7,7 +7,7 @@ from harness.report import labels
 from harness.report.figures._dots import Dot, Rows, dot_plot, series
 from harness.report.figures._figure import BLUE, GREEN, RED, Figure, Value
 
-ORDER = 60
+ORDER = 63
 BESIDE = {
     "under-load.idle": ("beside nothing", BLUE, "circle"),
     "idle-fleet": ("beside an idle fleet", GREEN, "square"),
