@@ -13,7 +13,7 @@ from harness.analysis.rounds import Measure
 from harness.analysis.text import quantity, times
 from harness.plan.model import Configuration, Path
 
-ORDER = (Path.SAME_NODE, Path.CROSS_NODE, Path.OUT_OF_MESH, Path.INTO_MESH)
+ORDER = (Path.SAME_NODE, Path.CROSS_NODE, Path.OUT_OF_MESH, Path.INTO_MESH, Path.SERVICE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.analysis.compare import Side
-from harness.analysis.measures import FIRST, OPTIONAL, metrics_of
+from harness.analysis.measures import CORE, FIRST, METRICS, OPTIONAL, metrics_of
 from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode, State
 from harness.topology.model import IpFamily
 
-ALIKE = ("steady", "rate", "requests", "transfer", *OPTIONAL)
-"""Metrics that every configuration has."""
+ALIKE = (*CORE, *(name for name in OPTIONAL if METRICS[name].compared))
+"""Metrics that every configuration has, and by which they are compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +148,7 @@ def equal_pairs(configurations: Sequence[Configuration]) -> Iterator[Contrast]:
     for of in configurations:
         twin = replace(of, reuse=Reuse.OFF)
         if of.dataplane != "none" and not of.tunnelled and of.reuse is Reuse.ON and twin in known:
-            for metric in metrics_of(of):
+            for metric in (name for name in metrics_of(of) if METRICS[name].compared):
                 yield Contrast(
                     factor="control",
                     label="reuse on / off without tunnels (equal by construction)",

@@ -106,7 +106,7 @@ class _Judge:
             case=case,
             verdict=_with_integrity(self.evaluate(case), damage),
             last=last,
-            measured={} if damage else {each.metric: each for each in measure(frames)},
+            measured={} if damage else {each.metric: each for each in measure(frames, cell.evidence)},
             probe_costs=probe_costs(frames["probe"], self.load) if "probe" in frames else {},
         )
 
@@ -117,7 +117,7 @@ class _Judge:
             configuration=configuration,
             topology=self.topology,
             client=self.topology.member(client),
-            target=self.topology.member(target),
+            target=self.topology.target(target),
             documents=cell.evidence,
             samples=_counts(frames),
             first_packets=_first_packets(frames),

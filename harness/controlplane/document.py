@@ -5,10 +5,11 @@ Hosts are left out on purpose: the mesh does not know them, so the proxy passes 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from harness.topology.canary import NAME, Canary, canary
-from harness.topology.model import TRUST_DOMAIN, Pod, PolicySpec, Topology
+from harness.topology.canary import NAME, canary
+from harness.topology.model import APP_PORT, TRUST_DOMAIN, IPAddress, Pod, PolicySpec, Topology
 
 SCOPES = ("Global", "Namespace", "WorkloadSelector")
 ACTIONS = ("Allow", "Deny")
@@ -46,26 +47,71 @@ def document(topology: Topology) -> dict[str, Any]:
                 raise BadPolicy(f"policy {spec.name}: pods names {name!r}, which is no pod; pods: {known}")
             attached[name].append(f"{policy['namespace']}/{policy['name']}")
         policies.append(policy)
-    service = canary(topology)
+    services = _services(topology)
     return {
-        "workloads": [_workload(pod, attached[pod.name], service) for pod in topology.pods],
+        "workloads": [
+            _workload(pod, attached[pod.name], [each for each in services if pod in each.endpoints])
+            for pod in topology.pods
+        ],
         "policies": policies,
-        "services": [] if service is None else [_service(service)],
+        "services": [_service(each) for each in services],
     }
 
 
-def _service(service: Canary) -> dict[str, Any]:
+class _Service(NamedTuple):
+    """What the mesh has to know of a service, the topology's own and the canary alike."""
+
+    name: str
+    namespace: str
+    hostname: str
+    key: str
+    addresses: tuple[IPAddress, ...]
+    ports: dict[str, int]
+    """The service's port -> the endpoints'."""
+    endpoints: tuple[Pod, ...]
+
+
+def _services(topology: Topology) -> list[_Service]:
+    found = [
+        _Service(
+            name=each.name,
+            namespace=each.namespace,
+            hostname=each.hostname,
+            key=each.key,
+            addresses=(each.address,),
+            ports={str(APP_PORT): APP_PORT},
+            endpoints=each.endpoints,
+        )
+        for each in topology.services
+    ]
+    bird = canary(topology)
+    if bird is not None:
+        found.append(
+            _Service(
+                name=NAME,
+                namespace=bird.pod.namespace,
+                hostname=bird.hostname,
+                key=bird.key,
+                addresses=bird.addresses,
+                ports=bird.ports,
+                endpoints=(bird.pod,),
+            )
+        )
+    return found
+
+
+def _service(service: _Service) -> dict[str, Any]:
+    """Source: ztunnel src/state/service.rs; a vip is `network/address`, and the network here has no name."""
     return {
-        "name": NAME,
-        "namespace": service.pod.namespace,
+        "name": service.name,
+        "namespace": service.namespace,
         "hostname": service.hostname,
-        "vips": [f"/{address}" for address in service.addresses],  # of the network without a name
+        "vips": [f"/{address}" for address in service.addresses],
         "ports": service.ports,
     }
 
 
-def _workload(pod: Pod, policies: list[str], service: Canary | None) -> dict[str, Any]:
-    served = {} if service is None or pod != service.pod else {service.key: service.ports}
+def _workload(pod: Pod, policies: list[str], services: Sequence[_Service]) -> dict[str, Any]:
     return {
         "uid": pod.uid,
         "name": pod.name,
@@ -82,7 +128,8 @@ def _workload(pod: Pod, policies: list[str], service: Canary | None) -> dict[str
         "workloadIps": [str(pod.address_of(family)) for family in pod.families],
         "protocol": "HBONE" if pod.captured else "TCP",
         "authorizationPolicies": policies,
-        "services": served,  # required by ztunnel even when empty
+        # required by ztunnel even when empty
+        "services": {service.key: service.ports for service in services},
     }
 
 

@@ -13,6 +13,7 @@ from harness.evidence.sources import (
     canary,
     clock,
     conntrack,
+    generator,
     journal,
     nonces,
     refusal,
@@ -23,7 +24,7 @@ from harness.evidence.sources import (
 )
 from harness.evidence.sources.document import Unreadable
 from harness.plan.model import Configuration, Path, SameNode
-from harness.topology.model import Host, Pod, Topology
+from harness.topology.model import Host, Pod, Service, Topology
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class Case:
     configuration: Configuration
     topology: Topology
     client: Pod | Host
-    target: Pod | Host
+    target: Pod | Host | Service
     documents: Mapping[str, Any]
     """Source -> its document as read from the cell's folder; absent where there is no such file."""
     samples: SampleCounts
@@ -83,6 +84,11 @@ class Case:
         return refusal.read(self.documents)
 
     @cached_property
+    def generator(self) -> dict[str, generator.Health]:
+        """Stage -> the health of the processes that made its load."""
+        return generator.read(self.documents)
+
+    @cached_property
     def rules(self) -> rules.Rules:
         """Rule counters and digests."""
         return rules.read(self.documents)
@@ -103,6 +109,11 @@ class Case:
         return wire.read(self.documents)
 
     @property
+    def targets(self) -> tuple[Pod | Host, ...]:
+        """Who may answer: the target, or a service's endpoints."""
+        return self.target.endpoints if isinstance(self.target, Service) else (self.target,)
+
+    @property
     def opened(self) -> int:
         """TCP connections that the load processes opened, in all stages."""
         return sum(stage.opened for stage in self.answers.values())
@@ -114,8 +125,21 @@ class Case:
 
     @property
     def inbound_proxy(self) -> str | None:
-        """Node whose proxy the connections have to pass before the target, None where they pass none."""
-        return self._proxy_of(self.target)
+        """Node of the proxy that connections have to pass before the target, None where they pass none.
+
+        Of a service, the first endpoint's: all of them are captured.
+        """
+        return self._proxy_of(self.targets[0])
+
+    @property
+    def inbound_proxies(self) -> tuple[str, ...]:
+        """Nodes of all such proxies, each once."""
+        found = (self._proxy_of(target) for target in self.targets)
+        return tuple(dict.fromkeys(node for node in found if node is not None))
+
+    def arrived(self, counter: str) -> int:
+        """How much a counter grew on the proxies before the targets, together."""
+        return sum(self.tunnels.growth(node, counter) for node in self.inbound_proxies)
 
     @property
     def tunnelled(self) -> bool:
@@ -139,13 +163,15 @@ class Case:
     @property
     def nodes_of_path(self) -> tuple[str, ...]:
         """Nodes of client and target, without repetition; an outside host has none."""
-        nodes = (member.node for member in (self.client, self.target) if isinstance(member, Pod))
+        nodes = (member.node for member in (self.client, *self.targets) if isinstance(member, Pod))
         return tuple(dict.fromkeys(nodes))
 
     @property
     def crosses_nodes(self) -> bool:
         """Whether the connections leave their node."""
-        return len(self.nodes_of_path) != 1 or isinstance(self.client, Host) or isinstance(self.target, Host)
+        return (
+            len(self.nodes_of_path) != 1 or isinstance(self.client, Host) or isinstance(self.targets[0], Host)
+        )
 
     def retransmitted_syns(self, *namespaces: str) -> int:
         """SYNs that the kernel sent again during the cell, in those namespaces together."""

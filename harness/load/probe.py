@@ -32,6 +32,7 @@ from typing import Any
 from harness.control import Channel, ControlError, Refused, Reply, serve
 from harness.load import wire
 from harness.load.clock import sleep_until, tighten
+from harness.load.paced import paced
 from harness.load.pingpong import pingpong
 from harness.load.records import PROBE_FIELDS
 from harness.plan.model import State
@@ -235,7 +236,7 @@ def main() -> None:
     gc.freeze()
     gc.disable()  # a cell makes no cycles worth a pause in its middle
     path.parent.mkdir(parents=True, exist_ok=True)
-    serve(path, {"probe": probe, "rtt": pingpong})
+    serve(path, {"probe": probe, "rtt": pingpong, "paced": paced})
 
 
 if __name__ == "__main__":

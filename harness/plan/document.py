@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from harness.plan.model import Cell, Configuration, Interception, Load, Path, Plan, Reuse, SameNode
+from harness.plan.model import Arrivals, Cell, Configuration, Interception, Load, Path, Plan, Reuse, SameNode
 from harness.topology.model import IpFamily
 
 
@@ -47,6 +47,23 @@ def configuration_from_document(document: Mapping[str, Any]) -> Configuration:
     )
 
 
+def load_to_document(load: Load) -> dict[str, Any]:
+    """A load as JSON types; what came later is said where it means something, so that an old one stays."""
+    usual = {"rate_arrivals": Arrivals.CONSTANT, "workers": 1, "scenarios": {}}
+    return {key: value for key, value in asdict(load).items() if key not in usual or value != usual[key]}
+
+
+def load_from_document(document: Mapping[str, Any]) -> Load:
+    """The load that a document describes.
+
+    Raises:
+        TypeError: It has other fields than this version knows.
+        ValueError: A field has no such value.
+    """
+    arrivals = Arrivals(document.get("rate_arrivals", Arrivals.CONSTANT))
+    return Load(**{**document, "rate_arrivals": arrivals})
+
+
 def to_document(plan: Plan) -> dict[str, Any]:
     """The plan as JSON types: configurations once, cells by their key."""
     configurations = {cell.configuration.key: cell.configuration for cell in plan.cells}
@@ -55,7 +72,7 @@ def to_document(plan: Plan) -> dict[str, Any]:
         "seed": plan.seed,
         "rounds": plan.rounds,
         "predicted_s": plan.predicted_s,
-        "load": asdict(plan.load),
+        "load": load_to_document(plan.load),
         "configurations": [configuration_to_document(each) for each in configurations.values()],
         "cells": [
             {
@@ -82,7 +99,7 @@ def from_document(document: Mapping[str, Any]) -> Plan:
         suite=str(document["suite"]),
         seed=int(document["seed"]),
         rounds=int(document["rounds"]),
-        load=Load(**document["load"]),
+        load=load_from_document(document["load"]),
         cells=tuple(
             Cell(
                 index=int(cell["index"]),

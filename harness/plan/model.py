@@ -6,10 +6,18 @@ measured once, in one round; a `Plan` is all cells in the order in which they wi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from harness.topology.model import IpFamily
+
+
+class Arrivals(StrEnum):
+    """How the instants of an open loop's requests lie: evenly, or with gaps drawn as chance draws them."""
+
+    CONSTANT = "constant"
+    POISSON = "poisson"
 
 
 class Path(StrEnum):
@@ -19,6 +27,8 @@ class Path(StrEnum):
     CROSS_NODE = "cross-node"
     OUT_OF_MESH = "out-of-mesh"
     INTO_MESH = "into-mesh"
+    SERVICE = "service"
+    """To a virtual address that stands for several pods, on any node."""
 
 
 class Interception(StrEnum):
@@ -79,14 +89,15 @@ class Configuration:
             return False
         if self.path is Path.SAME_NODE:
             return self.same_node is SameNode.HBONE
-        return self.path is Path.CROSS_NODE
+        return self.path in {Path.CROSS_NODE, Path.SERVICE}
 
     @property
     def states(self) -> tuple[State, ...]:
         """The states that exist for this configuration, in order; all others do not exist."""
         if not self.tunnelled:
             return (State.NEW, State.STEADY)
-        if self.reuse is not Reuse.ON:
+        if self.reuse is not Reuse.ON or self.path is Path.SERVICE:
+            # of a service, a new connection may meet an endpoint to which there is no tunnel yet
             return (State.COLD, State.STEADY)
         return (State.COLD, State.WARM, State.STEADY)
 
@@ -140,6 +151,16 @@ class Load:
     connects_at_once: int = 8
     connects_s: float = 0.0
     """New connections back to back, so many at once, one request on each; 0 leaves the stage out."""
+    rate_arrivals: Arrivals = Arrivals.CONSTANT
+    workers: int = 1
+    """Locust processes per client pod, which share the load of each of their stages."""
+    scenarios: Mapping[str, Mapping[str, float | int | str]] = field(default_factory=dict)
+    """Name in `harness.plan.scenarios` -> its keys; those that the suite left out are absent."""
+
+    def scenario(self, name: str) -> Mapping[str, float | int | str]:
+        """A scenario's keys, empty where it is left out or has no length."""
+        asked = self.scenarios.get(name, {})
+        return asked if asked.get("seconds") else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

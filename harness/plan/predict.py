@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.plan import scenarios
 from harness.plan.model import Configuration, Load, State
 
 
@@ -41,8 +42,7 @@ def predict(configuration: Configuration, load: Load, costs: Costs) -> float:
         for state in configuration.states
         if state is not State.STEADY
     )
-    stages = [probes_s, load.rate_s if load.rate_hz else 0.0, load.requests_s, load.transfer_s]
-    stages += [load.rtt_s, load.alone_s, load.alone_s, load.connects_s]
+    stages = [probes_s, *(stage.seconds for stage in scenarios.stages(load))]
     return (
         costs.switch_s
         + configuration.filler_rules * costs.filler_rule_s

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode, State
 from harness.topology.model import IpFamily
 
-PATH_ORDER = (Path.SAME_NODE, Path.CROSS_NODE, Path.OUT_OF_MESH, Path.INTO_MESH)
+PATH_ORDER = (Path.SAME_NODE, Path.CROSS_NODE, Path.OUT_OF_MESH, Path.INTO_MESH, Path.SERVICE)
 
 LEVELS = {
     Interception.NONE: "no mesh",

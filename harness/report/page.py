@@ -24,6 +24,7 @@ from harness.report import labels, tables
 from harness.report.figures import all_figures, plotly_javascript
 from harness.report.figures._figure import DARK
 from harness.report.limits import limits
+from harness.report.loads import loads
 
 ASSETS = files("harness.report") / "assets"
 
@@ -57,6 +58,7 @@ def render(findings: Findings) -> str:
         ],
         headlines=tables.headlines(findings),
         overview=tables.overview(findings),
+        loads=loads(findings),
         gates=tables.gates(findings),
         cells=tables.cells(findings),
         counts=findings.counts(),

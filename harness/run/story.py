@@ -185,7 +185,9 @@ class _Cells:
         self._request = request
         self._writer = writer
         self._display = display
-        self._benches = {dataplane: Bench(bed, request.suite) for dataplane, bed in beds.items()}
+        self._benches = {
+            dataplane: Bench(bed, request.suite, request.plan.seed) for dataplane, bed in beds.items()
+        }
         self._spent: list[Mapping[str, float]] = []
 
     def measure(self) -> None:
@@ -250,7 +252,7 @@ def judge(suite: Suite, topology: Topology, cell: Cell, measured: Measured) -> C
             configuration=cell.configuration,
             topology=topology,
             client=topology.member(ends.source),
-            target=topology.member(ends.destination),
+            target=topology.target(ends.destination),
             documents=measured.evidence,
             samples=sample_counts(measured.payloads),
             first_packets=first_packets(measured.payloads),

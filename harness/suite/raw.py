@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
 
-from harness.plan.model import Interception, Path, Reuse, SameNode
+from harness.plan import scenarios
+from harness.plan.model import Arrivals, Interception, Path, Reuse, SameNode
 from harness.topology.model import IpFamily
 
 Name = Annotated[
@@ -107,6 +109,12 @@ class RawPolicy(Strict):
 IpFamilies = Annotated[list[IpFamily], Field(min_length=1, max_length=2)]
 
 
+class RawService(Strict):
+    """A virtual address that stands for several pods; only a data plane resolves it."""
+
+    endpoints: Annotated[list[str], Field(min_length=1, description="Captured pods with a backend.")]
+
+
 class RawTopology(Strict):
     """What should exist."""
 
@@ -124,6 +132,7 @@ class RawTopology(Strict):
     nodes: Annotated[list[Name], Field(min_length=1, max_length=64)]
     hosts: Annotated[list[Name], Field(max_length=64, description="Hosts outside the mesh.")] = []
     pods: Annotated[dict[Name, RawPod], Field(min_length=1, max_length=256)]
+    services: dict[Name, RawService] = {}
     policies: dict[Name, RawPolicy] = {}
 
 
@@ -131,7 +140,7 @@ class RawEndpoints(Strict):
     """Who talks to whom."""
 
     source: str = Field(alias="from", description="A pod with client = true.")
-    destination: str = Field(alias="to", description="A pod without client = true, or a host.")
+    destination: str = Field(alias="to", description="A pod without client = true, a host or a service.")
 
 
 class RawBlock(Strict):
@@ -203,11 +212,14 @@ class RawFirstPacket(Strict):
 
 
 class RawRate(Strict):
-    """Requests at a fixed rate on live connections, for latency below saturation."""
+    """An open loop on live connections, for latency below saturation."""
 
     hz: Annotated[float, Field(ge=0, le=1_000_000, description="0 leaves the stage out.")]
     seconds: Seconds
     connections: Annotated[int, Field(ge=1, le=10_000)]
+    arrivals: Arrivals = Field(
+        default=Arrivals.CONSTANT, description="Evenly, or with gaps as chance draws them, seeded."
+    )
 
 
 class RawRequests(Strict):
@@ -236,8 +248,8 @@ class RawConnects(RawStage):
     connections: Annotated[int, Field(ge=1, le=1_000, description="So many at once.")] = 8
 
 
-class RawLoad(Strict):
-    """What is asked of each cell."""
+class RawCoreLoad(Strict):
+    """What is asked of each cell, but for the scenarios that are found by name."""
 
     response_bytes: Literal[0, 128, 1024, 16384, 65536] = 128
     first_packet: RawFirstPacket
@@ -249,6 +261,36 @@ class RawLoad(Strict):
         default=RawStage(), description="Requests and transfer once more, on one connection each."
     )
     connects: RawConnects = RawConnects()
+    workers: Annotated[
+        int, Field(ge=1, le=64, description="Locust processes per client pod, which share its load.")
+    ] = 1
+
+
+def _scenario(name: str, keys: Mapping[str, scenarios.Key]) -> type[Strict]:
+    """The model of what `[load.<name>]` may hold."""
+    fields: dict[str, Any] = {}
+    for key, each in keys.items():
+        bounds = Field(default=each.default, ge=each.low, le=each.high, description=each.about)
+        fields[key.replace("-", "_")] = (type(each.default), bounds)
+    about = (scenarios.known()[name].__doc__ or "").partition("\n")[0]
+    return create_model(f"Raw{name.title().replace('-', '')}", __base__=Strict, __doc__=about, **fields)
+
+
+if TYPE_CHECKING:
+    RawLoad = RawCoreLoad
+else:  # one key per scenario that is found, so that adding one is one file
+    RawLoad = create_model(
+        "RawLoad",
+        __base__=RawCoreLoad,
+        __doc__="What is asked of each cell.",
+        **{
+            name.replace("-", "_"): (
+                _scenario(name, keys) | None,
+                Field(default=None, description="Left out where it is absent."),
+            )
+            for name, keys in scenarios.keyed().items()
+        },
+    )
 
 
 class RawThresholds(Strict):

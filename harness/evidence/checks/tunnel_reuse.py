@@ -21,8 +21,8 @@ def check(case: Case) -> Outcome:
         for node in sorted(case.tunnels.nodes)
         for gauge in ("tunnels_outbound", "tunnels_inbound")
     ]
-    opener, accepter = case.outbound_proxy, case.inbound_proxy
-    if not case.tunnelled or opener is None or accepter is None:
+    opener, accepters = case.outbound_proxy, case.inbound_proxies
+    if not case.tunnelled or opener is None or not accepters:
         laws += [
             _opened(case, node, 0, 0, "nothing of this cell is tunnelled") for node in case.tunnels.nodes
         ]
@@ -33,11 +33,11 @@ def check(case: Case) -> Outcome:
         fewest, most = _pooled(case)
         because = f"one per cold probe, one for warm ones, a pool of {STREAMS_PER_TUNNEL} streams per tunnel"
         laws.append(_opened(case, opener, fewest, most, because))
-    accepted = case.tunnels.growth(accepter, "accepted_inbound")
+    named = f"proxies {', '.join(accepters)}" if len(accepters) > 1 else f"proxy {accepters[0]}"
     laws.append(
         equal(
-            f"proxy {accepter} accepted_inbound",
-            accepted,
+            f"{named} accepted_inbound",
+            case.arrived("accepted_inbound"),
             case.tunnels.growth(opener, "tunnels_opened"),
             "every tunnel opened is a tunnel accepted",
         )
@@ -57,5 +57,6 @@ def _pooled(case: Case) -> tuple[int, int]:
     )
     probed = states.get("cold", 0) + ("warm" in states)
     loads = [stage.connections for name, stage in case.answers.items() if name != PROBE]
-    pooled = sum(-(-connections // STREAMS_PER_TUNNEL) for connections in loads)
+    # of a service, each endpoint has a pool of its own
+    pooled = len(case.targets) * sum(-(-connections // STREAMS_PER_TUNNEL) for connections in loads)
     return max(probed, 1 if case.opened else 0), probed + pooled

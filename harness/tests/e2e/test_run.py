@@ -23,7 +23,7 @@ from harness.results.read import read
 from harness.run import story
 from harness.run.cell import Bench
 from harness.tests.e2e.conftest import ENGINES
-from harness.topology.model import Host, Pod
+from harness.topology.model import Host, Pod, Service
 
 PREDICTION_SHARE = 0.15
 """How far the predicted time may be from the real one."""
@@ -119,7 +119,7 @@ class Sabotaged(Bench):
 
     done: list[str]
 
-    def _ends(self, cell: Cell) -> tuple[Pod, Pod | Host]:
+    def _ends(self, cell: Cell) -> tuple[Pod, Pod | Host | Service]:
         source, target = super()._ends(cell)
         if cell.configuration.interception is Interception.REDIRECT and not self.done:
             self.done.append(cell.name)

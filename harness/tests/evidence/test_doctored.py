@@ -14,7 +14,7 @@ from harness.evidence.model import CellStatus, CheckStatus
 from harness.evidence.sources.journal import FIELDS
 from harness.evidence.verdict import evaluate
 from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode
-from harness.tests.evidence.walk import honest
+from harness.tests.evidence.walk import RATE_ROWS, honest
 from harness.topology.model import IpFamily
 
 Documents = dict[str, Any]
@@ -62,6 +62,15 @@ def stat(node: str, counter: str, more: int = 1, *readings: str) -> Doctor:
     def doctor(documents: Documents) -> None:
         for reading in readings or ("after",):
             documents["tunnels"][reading][node][counter] += more
+
+    return doctor
+
+
+def health(stage: str, **changes: Any) -> Doctor:
+    """The generator said something else of itself."""
+
+    def doctor(documents: Documents) -> None:
+        documents["generator"]["stages"][stage].update(changes)
 
     return doctor
 
@@ -456,6 +465,13 @@ LIES = {
     ),
     "packets that nobody saw": (NONE, put("clock", "asked")(31), ["clock"]),
     "routed twice": (OUT_OF_MESH, stat("a", "route_resolutions"), ["decisions"]),
+    "an open loop kept 85 % of its rate": (MESH, health("rate", scheduled=RATE_ROWS + 4), ["generator"]),
+    "the generator stood still": (MESH, health("rate", lag_p99_ns=200_000_000), ["generator"]),
+    "a worker did not report": (
+        MESH,
+        health("requests", workers={"asked": 2, "reported": 1, "cpu_ns": [1]}),
+        ["generator"],
+    ),
 }
 
 

@@ -95,10 +95,10 @@ PAYLOADS = 2
 """Frames with payload that arrive at either node of it; the first holds the nonce."""
 
 CONFIGURATIONS = [
-    *(Configuration(path=path, dataplane="none", interception=Interception.NONE) for path in Path),
+    *(Configuration(path=path, dataplane="none", interception=Interception.NONE) for path in PATHS),
     *(
         Configuration(path=path, dataplane="pyztunnel", interception=level, reuse=reuse)
-        for path in Path
+        for path in PATHS
         for level in (Interception.REDIRECT, Interception.TPROXY, Interception.TPROXY_NOTRACK)
         for reuse in Reuse
     ),
@@ -110,7 +110,7 @@ CONFIGURATIONS = [
     ),
     *(
         Configuration(path=path, dataplane="pyztunnel", interception=level, ip_family=IpFamily.IPV6)
-        for path in Path
+        for path in PATHS
         for level in (Interception.REDIRECT, Interception.TPROXY, Interception.TPROXY_NOTRACK)
     ),
     Configuration(
