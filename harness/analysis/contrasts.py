@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.analysis.compare import Side
-from harness.analysis.measures import FIRST, OPTIONAL, metrics_of
+from harness.analysis.measures import COSTS, FIRST, OPTIONAL, metrics_of
 from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode, State
 from harness.topology.model import IpFamily
 
@@ -140,6 +140,36 @@ def one_factor_apart(configurations: Sequence[Configuration]) -> Iterator[Contra
                     of=Side(configuration=of.key, metric=metric),
                     against=Side(configuration=against.key, metric=other),
                 )
+
+
+def costs(configurations: Sequence[Configuration]) -> Iterator[Contrast]:
+    """What processes used: every pair of configurations one factor apart, and first packets against later."""
+    for of in configurations:
+        for kind in ("cpu", "switches"):
+            for state in (each for each in of.states if each in FIRST):
+                yield Contrast(
+                    factor="first-packet",
+                    label=f"first packet ({state.value}) / later ones",
+                    path=of.path,
+                    of=Side(configuration=of.key, metric=f"{kind}.{FIRST[state]}"),
+                    against=Side(configuration=of.key, metric=f"{kind}.later"),
+                )
+    for found in one_factor_apart(configurations):
+        if found.of.metric in FIRST.values():
+            for kind in ("cpu", "switches"):
+                yield replace(
+                    found,
+                    of=replace(found.of, metric=f"{kind}.{found.of.metric}"),
+                    against=replace(found.against, metric=f"{kind}.{found.against.metric}"),
+                )
+        elif found.of.metric == "steady":
+            for metric in COSTS:
+                if ".first." not in metric:
+                    yield replace(
+                        found,
+                        of=replace(found.of, metric=metric),
+                        against=replace(found.against, metric=metric),
+                    )
 
 
 def equal_pairs(configurations: Sequence[Configuration]) -> Iterator[Contrast]:

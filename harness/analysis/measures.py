@@ -28,10 +28,45 @@ class Metric:
     name: str
     title: str
     unit: str
-    """Of the values in findings: `s`, `requests/s`, `connections/s`, `bit/s`."""
+    """Of the values in findings: `s`, `requests/s`, `connections/s`, `bit/s`; of costs `CPU s`, `CPU s/GB`,
+    `switches`, `bytes`."""
     stage: str
+    """Whose pace it depends on; empty for costs, which a slow generator does not change."""
     lower_is_better: bool = True
 
+
+_COSTS = (
+    *(
+        Metric(
+            name=f"cpu.first.{state}", title=f"proxies' CPU, first packet, {state}", unit="CPU s", stage=""
+        )
+        for state in ("cold", "warm", "new")
+    ),
+    Metric(name="cpu.later", title="proxies' CPU, later packets", unit="CPU s", stage=""),
+    Metric(name="cpu.request", title="proxies' CPU per request, under load", unit="CPU s", stage=""),
+    Metric(name="cpu.gigabyte", title="proxies' CPU per gigabyte", unit="CPU s/GB", stage=""),
+    Metric(name="cpu.path.request", title="CPU of all per request, under load", unit="CPU s", stage=""),
+    Metric(name="cpu.path.gigabyte", title="CPU of all per gigabyte", unit="CPU s/GB", stage=""),
+    *(
+        Metric(
+            name=f"switches.first.{state}",
+            title=f"proxies' context switches, first packet, {state}",
+            unit="switches",
+            stage="",
+        )
+        for state in ("cold", "warm", "new")
+    ),
+    Metric(
+        name="switches.later", title="proxies' context switches, later packets", unit="switches", stage=""
+    ),
+    Metric(
+        name="switches.request",
+        title="proxies' context switches per request, under load",
+        unit="switches",
+        stage="",
+    ),
+    Metric(name="memory.peak", title="proxies' memory, peak", unit="bytes", stage=""),
+)
 
 METRICS = {
     metric.name: metric
@@ -74,7 +109,9 @@ METRICS = {
             lower_is_better=False,
         ),
     )
-}
+} | {metric.name: metric for metric in _COSTS}
+COSTS = tuple(metric.name for metric in _COSTS)
+"""What processes used. Judged in a family of their own: they answer another question than latency does."""
 OPTIONAL = ("rtt", "requests.alone", "transfer.alone", "connects")
 """Metrics of stages that most suites leave out; where one was not measured, nothing is said of it."""
 
@@ -97,7 +134,7 @@ class Measured:
 def metrics_of(configuration: Configuration) -> list[str]:
     """The metrics that exist for a configuration, in the order of the report."""
     first = [FIRST[state] for state in configuration.states if state in FIRST]
-    return [*first, "steady", "rate", "requests", "transfer", *OPTIONAL]
+    return [*first, "steady", "rate", "requests", "transfer", *OPTIONAL, *COSTS]
 
 
 def measure(frames: Mapping[str, pd.DataFrame]) -> Iterator[Measured]:

@@ -9,6 +9,10 @@ _SCALES = {
     "bit/s": ((1e9, "Gb/s"), (1e6, "Mb/s"), (1e3, "kb/s")),
     "requests/s": ((1.0, "req/s"),),
     "connections/s": ((1.0, "conn/s"),),
+    "CPU s": ((1.0, "s CPU"), (1e-3, "ms CPU"), (1e-6, "µs CPU")),
+    "CPU s/GB": ((1.0, "s CPU/GB"), (1e-3, "ms CPU/GB")),
+    "switches": ((1.0, "switches"),),
+    "bytes": ((1e6, "MB"), (1e3, "kB")),
 }
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.evidence.model import SampleCounts
-from harness.evidence.sources import answers, conntrack, rules, sockets, tunnels, wire
+from harness.evidence.sources import answers, conntrack, cpu, rules, sockets, tunnels, wire
 from harness.evidence.sources.document import Unreadable
 from harness.plan.model import Configuration, Path, SameNode
 from harness.topology.model import Host, Pod, Topology
@@ -42,6 +42,11 @@ class Case:
     def conntrack(self) -> conntrack.Conntrack:
         """Connection tracking tables."""
         return conntrack.read(self.documents)
+
+    @cached_property
+    def cpu(self) -> cpu.Cpu:
+        """What the processes on the path used."""
+        return cpu.read(self.documents)
 
     @cached_property
     def rules(self) -> rules.Rules:

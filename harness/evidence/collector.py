@@ -1,6 +1,8 @@
 """Reads the evidence of one cell from a running testbed, around the load.
 
     collector.start()                                  the tables are flushed, the first readings taken
+    with collector.metering("probe"):                  around each stage of load
+        ...
     collector.stage("probe", asked, reply.document)    after each stage of load; the probe stage first
     documents = collector.finish()                     waits until the proxies are done, reads the rest
 
@@ -10,11 +12,12 @@ Agents and proxies are asked all at once, and answer in parallel.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from harness.control import Channel, ControlError
-from harness.evidence.sources import answers, conntrack, generator, host, rules, sockets, tunnels, wire
+from harness.evidence.sources import answers, conntrack, cpu, generator, host, rules, sockets, tunnels, wire
 
 SETTLE_S = 1.0
 """How long a proxy may take to finish its books after the load's last connection was closed."""
@@ -27,10 +30,14 @@ _ANSWERED = tuple(f"connects_{kind}" for kind in ("accepted", "denied", "failed"
 class Collector:
     """The evidence of one cell in the making. One object per cell; the channels outlive it."""
 
-    def __init__(self, agents: Mapping[str, Channel], proxies: Mapping[str, Channel]) -> None:
-        """Take the control channels of all agents and all proxies, by node."""
+    def __init__(
+        self, agents: Mapping[str, Channel], proxies: Mapping[str, Channel], meter: cpu.Meter
+    ) -> None:
+        """Take the control channels of all agents and all proxies, by node, and what reads processes."""
         self._agents = agents
         self._proxies = proxies
+        self._meter = meter
+        self._metered: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
         self._counters: dict[str, Any] = {}
         self._stats: dict[str, Any] = {}
         self._probed: dict[str, Any] | None = None
@@ -49,6 +56,13 @@ class Collector:
         self._counters = _namespaces(_ask(self._agents, "counters"))
         self._stats = _ask(self._proxies, "stats")
         self._host = host.sample()
+
+    @contextmanager
+    def metering(self, name: str) -> Iterator[None]:
+        """Read what the processes have used right before and right after the block."""
+        before = self._meter.sample()
+        yield
+        self._metered[name] = (before, self._meter.sample())
 
     def stage(self, name: str, asked: Mapping[str, Any], reply: Mapping[str, Any]) -> None:
         """Note what a load process was asked and what it replied, right after it did."""
@@ -73,6 +87,7 @@ class Collector:
         return {
             answers.NAME: answers.collect(self._stages),
             conntrack.NAME: conntrack.collect(self._counters, dump),
+            cpu.NAME: cpu.collect(self._metered, self._first_usage()),
             generator.NAME: generator.collect(replies),
             host.NAME: host.collect(self._host, host_after),
             rules.NAME: rules.collect(self._counters, counters),
@@ -80,6 +95,13 @@ class Collector:
             tunnels.NAME: tunnels.collect(self._stats, self._probed or self._stats, stats),
             wire.NAME: wire.collect(self._counters, counters),
         }
+
+    def _first_usage(self) -> Mapping[str, Any]:
+        """What the proxies told the probe of their own use, by state; nothing where they do not say."""
+        if answers.PROBE not in self._stages:
+            return {}
+        usage: Mapping[str, Any] = self._stages[answers.PROBE][1].get("usage", {})
+        return usage
 
     def _settled(self) -> dict[str, Any]:
         """The proxies' counters once every connection is accounted for, or as they are after `SETTLE_S`."""

@@ -45,9 +45,14 @@ def as_openmetrics(findings: Findings) -> str:
     families: dict[tuple[str, str, str], list[str]] = {
         ("latency_seconds", "seconds", "Time to the first byte of an answer"): [],
         ("throughput_requests_per_second", "", "Answers per second"): [],
+        ("throughput_connections_per_second", "", "New connections per second"): [],
         ("throughput_bits_per_second", "", "Payload bits per second"): [],
+        ("cpu_seconds", "seconds", "CPU time per request, first packet or gigabyte"): [],
+        ("context_switches", "", "Context switches per request or first packet"): [],
+        ("memory_bytes", "bytes", "Most memory that the proxies ever had"): [],
     }
-    latency, requests, bits = families.values()
+    latency = families["latency_seconds", "seconds", "Time to the first byte of an answer"]
+    by_name = {name: samples for (name, _, _), samples in families.items()}
     for each in _shown(findings):
         labels = {
             "suite": str(findings.run.manifest.suite["name"]),
@@ -61,18 +66,26 @@ def as_openmetrics(findings: Findings) -> str:
                     at = _labels(labels | {"quantile": str(QUANTILES[name])})
                     latency.append(f"ambientbench_latency_seconds{at} {found.value!r}")
         elif each.estimate:
-            name, family = (
-                ("throughput_requests_per_second", requests)
-                if METRICS[each.metric].unit == "requests/s"
-                else ("throughput_bits_per_second", bits)
-            )
-            family.append(f"ambientbench_{name}{_labels(labels)} {each.estimate.median!r}")
+            name = _FAMILIES[METRICS[each.metric].unit]
+            by_name[name].append(f"ambientbench_{name}{_labels(labels)} {each.estimate.median!r}")
     lines = []
     for (name, unit, help_text), samples in families.items():
         lines += [f"# TYPE ambientbench_{name} gauge"]
         lines += [f"# UNIT ambientbench_{name} {unit}"] if unit else []
         lines += [f"# HELP ambientbench_{name} {help_text}", *samples]
     return "\n".join([*lines, "# EOF"]) + "\n"
+
+
+_FAMILIES = {
+    "requests/s": "throughput_requests_per_second",
+    "connections/s": "throughput_connections_per_second",
+    "bit/s": "throughput_bits_per_second",
+    "CPU s": "cpu_seconds",
+    "CPU s/GB": "cpu_seconds",
+    "switches": "context_switches",
+    "bytes": "memory_bytes",
+}
+"""Unit of a metric without percentiles -> its family."""
 
 
 def as_bmf(findings: Findings) -> str:
@@ -85,12 +98,22 @@ def as_bmf(findings: Findings) -> str:
         found, metric = each.shown, METRICS[each.metric]
         if found is None:
             continue
-        scale, measure = (1e9, "latency") if metric.unit == "s" else (1.0, "throughput")
+        scale, measure = _MEASURES.get(metric.unit, (1.0, "throughput"))
         values = {"value": found.median, "lower_value": found.low, "upper_value": found.high}
         document[f"{each.configuration.key}/{each.metric}"] = {
             measure: {name: value * scale for name, value in values.items() if value is not None}
         }
     return json.dumps(document, indent=1) + "\n"
+
+
+_MEASURES = {
+    "s": (1e9, "latency"),
+    "CPU s": (1e9, "cpu-time"),
+    "CPU s/GB": (1e9, "cpu-time"),
+    "switches": (1.0, "context-switches"),
+    "bytes": (1.0, "memory"),
+}
+"""Unit -> factor and Bencher's measure; a slug of lower-case letters and hyphens."""
 
 
 def as_fortio(findings: Findings) -> dict[str, str]:

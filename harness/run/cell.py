@@ -14,9 +14,11 @@ from typing import Any
 
 from harness.control import Channel, Reply
 from harness.evidence.collector import Collector
+from harness.evidence.sources.cpu import Meter
 from harness.plan.model import RTT_BYTES, Cell, Load, State
 from harness.results.schema import Instant
 from harness.results.write import now
+from harness.run.processes import Processes
 from harness.suite.model import Suite
 from harness.testbed.testbed import Testbed
 from harness.topology.model import APP_PORT, ECHO_PORT, SOURCE_PORT, Host, Pod
@@ -69,6 +71,7 @@ class Bench:
         self.bed = bed
         self.suite = suite
         self._bench_channels: dict[str, Channel] = {}
+        self._processes = Processes(bed)
 
     def close(self) -> None:
         """Close the channels of its own."""
@@ -85,14 +88,15 @@ class Bench:
         clock = _Clock()
         started = now()
         payloads: dict[str, bytes] = {}
-        collector = Collector(self.bed.agents(), self.bed.proxies())
+        source, target = self._ends(cell)
+        meter = Meter(self._processes.of(source, target, cell.configuration))
+        collector = Collector(self.bed.agents(), self.bed.proxies(), meter)
         with clock.time("switch"):
             self._switch(cell)
             collector.start()
-        source, target = self._ends(cell)
         bench_sockets = [str(path) for path in self._bench_paths().values()]
         for ask in asks(cell, self.suite.load, source, target, bench_sockets=bench_sockets):
-            with clock.time(ask.stage):
+            with collector.metering(ask.stage), clock.time(ask.stage):
                 reply = self.put(ask, source.name)
             payloads[ask.stage] = reply.payload
             with clock.time("evidence"):

@@ -4,7 +4,8 @@
     target   = metric | "ratio(" factor "=" level "," level ")" ["." metric]
 
 A metric is that of the suite's default configuration. A ratio is the first level over the second, of later
-packets unless it names a metric. Latencies have p50, p90, p99, p999; throughput and ratios have p50 alone.
+packets unless it names a metric. Latencies have p50, p90, p99, p999; throughput, costs and ratios have p50
+alone.
 """
 
 from __future__ import annotations
@@ -24,6 +25,18 @@ METRICS = {
     "requests.alone": "requests.alone",
     "transfer.alone": "transfer.alone",
     "connects": "connects",
+    **{
+        f"{kind}.first_packet.{state}": f"{kind}.first.{state}"
+        for kind in ("cpu", "switches")
+        for state in ("cold", "warm", "new")
+    },
+    **{
+        name: name
+        for name in (
+            *("cpu.later", "cpu.request", "cpu.gigabyte", "cpu.path.request", "cpu.path.gigabyte"),
+            *("switches.later", "switches.request", "memory.peak"),
+        )
+    },
 }
 """As written -> as the analysis names it."""
 FACTORS = ("conntrack", "reuse", "mesh")
@@ -39,7 +52,15 @@ THROUGHPUT = {
     "transfer.alone": BITS,
     "connects": {"conn/s": 1.0, "/s": 1.0},
 }
-"""Metrics of which more is better, with their units; all others are latencies."""
+"""Metrics of which more is better, with their units."""
+COUNTED = {"": 1.0}
+MEMORY = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
+COSTS = {
+    metric: MEMORY if metric == "memory.peak" else COUNTED if metric.startswith("switches.") else LATENCY
+    for metric in METRICS.values()
+    if metric.startswith(("cpu.", "switches.", "memory."))
+}
+"""What processes used, with its units: CPU time, a count, memory. All metrics beside are latencies."""
 
 _GATE = re.compile(
     r"(?P<target>.+)\.(?P<statistic>\w+)\s*(?P<sign>[<>])\s*(?P<number>\d+(\.\d+)?)\s*(?P<unit>\S*)"
@@ -90,7 +111,7 @@ def gate(text: str) -> Gate:
     if word not in METRICS:
         raise Unknown(f"unknown metric {word!r}", ", ".join(METRICS), word)
     metric = METRICS[word]
-    allowed = ("p50",) if ratio or metric in THROUGHPUT else PERCENTILES
+    allowed = ("p50",) if ratio or metric in {**THROUGHPUT, **COSTS} else PERCENTILES
     if statistic not in allowed:
         raise Unknown(f"unknown statistic {statistic!r} of {target}", ", ".join(allowed), statistic)
     return Gate(
@@ -118,7 +139,8 @@ def _unit(unit: str, metric: str, *, plain: bool) -> float:
         if unit:
             raise Unknown(f"found the unit {unit!r}", "none: a ratio has no unit")
         return 1.0
-    units = THROUGHPUT.get(metric, LATENCY)
+    units = {**THROUGHPUT, **COSTS}.get(metric, LATENCY)
     if unit not in units:
-        raise Unknown(f"found the unit {unit!r}" if unit else "found no unit", ", ".join(units), unit)
+        allowed = ", ".join(filter(None, units)) or "none"
+        raise Unknown(f"found the unit {unit!r}" if unit else "found no unit", allowed, unit)
     return units[unit]

@@ -59,6 +59,8 @@ class Grounds:
     measures: Mapping[Side, Measure]
     first_packet: Sequence[Comparison]
     factors: Sequence[Comparison]
+    costs: Sequence[Comparison]
+    """What processes used: the same factors, and first packets against later ones."""
     break_even: BreakEven | None
 
     def of(self, **factors: object) -> list[Ledger]:

@@ -6,7 +6,8 @@ into that document; and `read`, which turns the document into typed readings.
 rules: counters and digests of every namespace's packet rules. conntrack: the table at the end.
 sockets: the kernel's TCP counters. wire: packets on links, by port. tunnels: the proxies' counters.
 answers: what came back to the load processes. generator: the load processes' own health.
-host: steal, load, throttling, pressure and clocks of the machine.
+host: steal, load, throttling, pressure and clocks of the machine. cpu: CPU time, context switches and memory
+of the processes on the path.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 from harness.control import Channel, ControlError, Handler, Refused, Reply, serve
 from harness.evidence.collector import Collector
 from harness.evidence.sources import known
+from harness.evidence.sources.cpu import Component, Meter
 
+METER = Meter({Component.GENERATOR: [os.getpid()]})
 STATS = {
     **dict.fromkeys(("accepted_outbound", "completed_outbound_hbone", "connects_received"), 5),
     **dict.fromkeys(("completed_outbound_passthrough", "completed_outbound_denied"), 0),
@@ -79,8 +82,10 @@ def test_documents_of_all_sources_are_readable(
     members, channels = agents
     proxy = Member(tmp_path / "proxy.sock", {"stats": lambda _: Reply(document=STATS)})
     with Channel(proxy.path, connect_timeout_s=5) as stats:
-        collector = Collector(channels, {"a": stats})
+        collector = Collector(channels, {"a": stats}, METER)
         collector.start()
+        with collector.metering("probe"):
+            pass
         collector.stage("probe", {"states": []}, _reply())
         collector.stage("requests", {"connections": 1, "rate_hz": 0}, {**_reply(), **_health()})
         documents = collector.finish()
@@ -101,7 +106,7 @@ def test_waits_until_the_proxy_has_finished_its_books(
     replies = iter([STATS, {**STATS, "completed_outbound_hbone": 4}, {**STATS, "connects_accepted": 4}])
     proxy = Member(tmp_path / "p.sock", {"stats": lambda _: Reply(document=next(replies, STATS))})
     with Channel(proxy.path, connect_timeout_s=5) as stats:
-        collector = Collector(agents[1], {"a": stats})
+        collector = Collector(agents[1], {"a": stats}, METER)
         collector.start()
         documents = collector.finish()
 
@@ -121,7 +126,7 @@ def test_refusal_leaves_no_answer_behind(tmp_path: Path) -> None:
         Channel(failing.path, connect_timeout_s=5) as first,
         Channel(working.path, connect_timeout_s=5) as second,
     ):
-        collector = Collector({"a": first, "b": second}, {})
+        collector = Collector({"a": first, "b": second}, {}, METER)
         with pytest.raises(ControlError, match="pod-x is gone"):
             collector.start()
 

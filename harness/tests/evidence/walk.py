@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.evidence.case import Case
 from harness.evidence.model import SampleCounts
-from harness.evidence.sources import answers, conntrack, generator, host, rules, sockets, tunnels, wire
+from harness.evidence.sources import answers, conntrack, cpu, generator, host, rules, sockets, tunnels, wire
 from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode, State
 from harness.topology.model import APP_PORT, SOURCE_PORT, Host, IpFamily, Node, Pod, Topology
 
@@ -340,7 +340,77 @@ def moment(monotonic_ns: int) -> dict[str, Any]:
         "load_1": 0.5,
         "throttled": None,
         "cpu_pressure_us": 12,
+        "memory_pressure_us": 0,
+        "io_pressure_us": 3,
         "reference_ns": 82_000,
+    }
+
+
+CPU_S = {"probe": 3.0e-3, "rate": 0.4e-3, "requests": 0.1e-3, "transfer": 20e-3}
+"""What a component uses for a row of a stage here, seconds."""
+FIRST_S = {State.COLD: 9e-3, State.WARM: 4e-3, State.NEW: 3e-3}
+"""What the proxies use for a first packet here, seconds, later requests not included."""
+CONTROL_S = 0.3e-3
+SWITCHES = 2
+"""A component's context switches for a row."""
+
+
+def metered(walk: Walk, rows: dict[str, int]) -> dict[str, Any]:
+    """What the components used: so much a row, and so much a first packet."""
+    proxies = {node for node in (walk.source_node, walk.target_node) if node is not None}
+    named = [cpu.Component.GENERATOR, cpu.Component.BACKEND]
+    if walk._captured(walk.client) or walk._captured(walk.target):
+        both = walk._captured(walk.client) and walk._captured(walk.target)
+        if both and len(proxies) == 1:
+            named.append(cpu.Component.PROXY_OF_BOTH)
+        else:
+            named += [
+                component
+                for component, end in (
+                    (cpu.Component.SOURCE_PROXY, walk.client),
+                    (cpu.Component.DESTINATION_PROXY, walk.target),
+                )
+                if walk._captured(end)
+            ]
+    count = sum(component.proxy for component in named)
+    later_s, later_switches = count * CPU_S["rate"], count * SWITCHES
+    first = {
+        state.value: {
+            "probes": PROBES,
+            "cpu_ns": round(PROBES * (FIRST_S[state] + CONTROL_S + LATER * later_s) * 1e9),
+            "switches": PROBES * (9 + 1 + LATER * later_switches),
+        }
+        for state in walk.configuration.states
+        if state in FIRST_S
+    }
+    control = {"control": {"probes": 4, "cpu_ns": round(4 * CONTROL_S * 1e9), "switches": 4}}
+    return cpu.collect(
+        {
+            stage: (_reading(named, 0, 0), _reading(named, count_, round(CPU_S[stage] * 1e9)))
+            for stage, count_ in rows.items()
+        },
+        {**first, **control} if walk.configuration.dataplane != "none" else control,
+    )
+
+
+def _reading(named: list[cpu.Component], rows: int, each_ns: int) -> dict[str, Any]:
+    """Everything at once after so many rows."""
+    used = EARLIER + rows * each_ns
+    return {
+        "ticks": {"user": 10 + rows * len(named), "idle": 1000, "softirq": 3},
+        "components": {
+            component.value: {
+                "cpu_ns": used,
+                "user_ticks": EARLIER + rows,
+                "system_ticks": EARLIER + rows,
+                "voluntary": EARLIER + rows * SWITCHES,
+                "involuntary": EARLIER,
+                "waited_ns": EARLIER + rows,
+                "rss_bytes": 60_000_000,
+                "peak_bytes": 70_000_000,
+            }
+            for component in named
+        },
     }
 
 
@@ -412,6 +482,7 @@ def honest(configuration: Configuration) -> Case:
         documents={
             "answers": answers.collect(stages),
             "conntrack": conntrack.collect(before, dump),
+            "cpu": metered(walk, rows),
             "generator": generator.collect({name: stages[name][1] for name in stages if name != "probe"}),
             "host": host.collect(moment(10**12), moment(10**12 + 2 * 10**9)),
             "rules": rules.collect(before, after),
