@@ -23,7 +23,7 @@ class DataPlane(Protocol):
 
     CARRIES: bool
     """Whether there is a proxy: False leaves pods uncaptured, whatever the topology says."""
-    ONLY: Mapping[str, str]
+    ONLY: Mapping[str, str | int]
     """Factor of a configuration -> the one value of it that this data plane knows; others: all values."""
     REMARKS: tuple[str, ...]
     """What it does otherwise than ztunnel, for the reader of a comparison."""

@@ -126,8 +126,13 @@ class Bench:
         level = (configuration.interception, configuration.filler_rules)
         if level != (self.bed.interception, self.bed.filler_rules):
             self.bed.capture(*level)
+        self.bed.apply_policies(configuration.policies)
         self.bed.ask_proxies(
-            "configure", reuse=configuration.reuse.value, same_node=configuration.same_node.value
+            "configure",
+            reuse=configuration.reuse.value,
+            same_node=configuration.same_node.value,
+            streams_per_tunnel=configuration.streams_per_tunnel,
+            window_kib=configuration.window_kib,
         )
 
     def _bench_paths(self) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from time import monotonic_ns
 from h2.errors import ErrorCodes
 
 from proxy.hbone.headers import new_traceparent, request_headers
-from proxy.hbone.limits import Limits
 from proxy.listeners.baggage import baggage
 from proxy.listeners.connection import Pod, recorded
 from proxy.listeners.dial import dial
@@ -38,7 +37,6 @@ class Outbound:
         self._pod = pod
         self._context = pod.context
         self._local = Local(pod)
-        self._limits: Limits = client_limits(pod.context.settings)
         self._timing: Timing = timing(pod.context.settings)
 
     async def serve(self, sock: socket.socket, peer: SocketAddress) -> None:
@@ -162,7 +160,7 @@ class Outbound:
                 tls,
                 expected=way.expected_ids,
                 headers=headers,
-                limits=self._limits,
+                limits=client_limits(context),
                 timing=self._timing,
                 stats=context.stats,
             )
@@ -171,7 +169,13 @@ class Outbound:
 
         key = Key(source.identity, way.expected_ids, record.source_address[0], way.gateway)
         answer = await self._pod.pool.stream(
-            key, tls, headers, opener, reuse=context.switches.reuse, opened_since=opened_since
+            key,
+            tls,
+            headers,
+            opener,
+            reuse=context.switches.reuse,
+            opened_since=opened_since,
+            per_tunnel=context.switches.streams_per_tunnel,
         )
         record.phases.pool_ns = monotonic_ns()
         return answer

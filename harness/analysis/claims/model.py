@@ -13,7 +13,7 @@ from harness.analysis.ledger import Ledger
 from harness.analysis.measures import METRICS
 from harness.analysis.rounds import Measure
 from harness.analysis.text import significant, times
-from harness.plan.model import Configuration
+from harness.plan.model import Configuration, tuned
 
 
 class Verdict(StrEnum):
@@ -73,11 +73,11 @@ class Grounds:
         ]
 
     def comparisons(self, factor: str, metric: str) -> list[Comparison]:
-        """Comparisons of a factor by a metric that came to a verdict, filler rules left out."""
+        """Comparisons of a factor by a metric that came to a verdict, tuned configurations left out."""
         return [
             each
             for each in self.factors
-            if each.factor == factor and each.of.metric == metric and "filler" not in each.of.configuration
+            if each.factor == factor and each.of.metric == metric and not tuned(each.of.configuration)
         ]
 
 

@@ -18,7 +18,7 @@ FILTER = (
 )
 """What of Envoy's some 1,500 counters is fetched."""
 
-UNPROVEN = ("route_resolutions", "policy_evaluations")
+UNPROVEN = ("route_resolutions", "policy_evaluations", "policies")
 """What Envoy does not count."""
 
 

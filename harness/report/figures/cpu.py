@@ -12,7 +12,7 @@ from harness.report import labels
 from harness.report.figures._dots import Rows
 from harness.report.figures._figure import BLUE, GREEN, GREY, ORANGE, PURPLE, ROW_PX, Figure, plot
 
-ORDER = 60
+ORDER = 55
 LOOKS = {
     Component.GENERATOR: ("generator", GREY, "/"),
     Component.SOURCE_PROXY: ("source proxy", BLUE, ""),
@@ -49,7 +49,7 @@ def _stage(findings: Findings, stage: str, *, question: str, unit: str, scale: f
             (each, bill.stages[stage])
             for each in findings.configurations
             if each.path is path
-            and not each.filler_rules
+            and not each.tuning
             and (bill := findings.bills.get(each.key)) is not None
             and stage in bill.stages
         ]

@@ -7,7 +7,7 @@ and one tunnel at a time, as they do in the kernel.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import count
 from typing import Any
@@ -77,6 +77,12 @@ STREAMS, TRANSFER_ROWS = 2, 8
 PACKETS = 6
 """What an app sends on a connection here."""
 
+TUNED: dict[str, tuple[int, ...]] = {
+    "streams_per_tunnel": (1, 3, 10),
+    "window_kib": (64, 16_384),
+    "policies": (100, 10_000),
+}
+
 CONFIGURATIONS = [
     *(Configuration(path=path, dataplane="none", interception=Interception.NONE) for path in Path),
     *(
@@ -99,6 +105,15 @@ CONFIGURATIONS = [
     Configuration(
         path=Path.CROSS_NODE, dataplane="none", interception=Interception.NONE, ip_family=IpFamily.IPV6
     ),
+    *(
+        replace(
+            Configuration(path=path, dataplane="pyztunnel", interception=Interception.REDIRECT),
+            **{factor: value},
+        )
+        for path in (Path.SAME_NODE, Path.CROSS_NODE)
+        for factor, values in TUNED.items()
+        for value in values
+    ),
 ]
 
 
@@ -112,6 +127,9 @@ class Walk:
     stats: dict[str, Counter[str]] = field(default_factory=lambda: {"a": Counter(), "b": Counter()})
     entries: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     pool: int = 0
+    """Tunnels that may be used again."""
+    held: int = 0
+    """Streams on them, of connections that have not ended."""
     ports: Any = field(default_factory=lambda: count(40000))
 
     def __post_init__(self) -> None:
@@ -153,13 +171,19 @@ class Walk:
             self._arrive(own, port)
             proxy["completed_outbound_passthrough"] += 1
 
+    def end(self) -> None:
+        """All connections that live have ended."""
+        self.held = 0
+
     def drop_tunnels(self) -> None:
         """What a cold probe does first."""
         self.pool = 0
 
     def _stream(self, port: int) -> None:
-        if not self.pool or self.configuration.reuse is not Reuse.ON:
+        full = self.held >= self.pool * self.configuration.streams_per_tunnel
+        if full or self.configuration.reuse is not Reuse.ON:
             self._tunnel()
+        self.held += 1
         self.stats[str(self.source_node)]["streams_opened"] += 1
         inbound = self.stats[str(self.target_node)]
         inbound["connects_received"] += 1
@@ -318,7 +342,7 @@ def _counters(hits: Counter[tuple[str, str, str]], family: IpFamily) -> dict[str
     return found
 
 
-def _stats(stats: dict[str, Counter[str]]) -> dict[str, Any]:
+def _stats(stats: dict[str, Counter[str]], configuration: Configuration) -> dict[str, Any]:
     gauges = ("tunnels_outbound", "tunnels_inbound")
     return {
         node: {
@@ -326,6 +350,10 @@ def _stats(stats: dict[str, Counter[str]]) -> dict[str, Any]:
             "loop": "asyncio",
             "reuse": "on",
             "same_node": "hbone",
+            "streams_per_tunnel": configuration.streams_per_tunnel,
+            "window_kib": configuration.window_kib,
+            "mesh_version": 3,
+            "policies": configuration.policies and configuration.policies + 1,
         }
         for node, counts in stats.items()
     }
@@ -418,22 +446,27 @@ def honest(configuration: Configuration) -> Case:
     """A cell in which everything went as it should."""
     walk = Walk(configuration)
     family = configuration.ip_family
-    before, stats_before = _counters(walk.hits, family), _stats(walk.stats)
+    before, stats_before = _counters(walk.hits, family), _stats(walk.stats, configuration)
     wishes = [state for state in configuration.states if state is not State.STEADY]
     primed = State.WARM in wishes
     if primed:
         walk.connect()
+        walk.end()
     for _ in range(PROBES):
         for state in wishes:
             if state is State.COLD:
                 walk.drop_tunnels()
             walk.connect()
-    stats_probed = _stats(walk.stats)
-    for _ in range(RATE_CONNECTIONS + REQUESTS_CONNECTIONS):
-        walk.connect()
+            walk.end()
+    stats_probed = _stats(walk.stats, configuration)
+    for connections in (RATE_CONNECTIONS, REQUESTS_CONNECTIONS):
+        for _ in range(connections):
+            walk.connect()
+        walk.end()
     for _ in range(STREAMS):
         walk.connect(SOURCE_PORT)
-    after, stats_after = _counters(walk.hits, family), _stats(walk.stats)
+    walk.end()
+    after, stats_after = _counters(walk.hits, family), _stats(walk.stats, configuration)
 
     probes = PROBES * len(wishes)
     rows = {

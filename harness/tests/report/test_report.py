@@ -162,7 +162,12 @@ def test_table_twins_hold_what_is_drawn(findings: Findings) -> None:
 
 def test_series_are_told_apart_without_colour(findings: Findings) -> None:
     for figure in all_figures(findings):
-        looks = [(trace.marker.symbol, trace.line.dash, trace.line.width) for trace in figure.plot.data]
+        looks = [
+            trace.marker.pattern.shape
+            if trace.type == "bar"
+            else (trace.marker.symbol, trace.line.dash, trace.line.width)
+            for trace in figure.plot.data
+        ]
         assert len(set(looks)) == len(looks), figure.name
 
 

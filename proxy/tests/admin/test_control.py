@@ -115,14 +115,19 @@ class Pool:
         self.stats.tunnels_outbound = self.stats.tunnels_inbound = 0
 
 
+def tunnels(answer: dict[str, Any]) -> dict[str, int]:
+    """What an answer says of the tunnels."""
+    return {name: answer["ok"][name] for name in ("tunnels_outbound", "tunnels_inbound")}
+
+
 def test_drop_tunnels_answers_when_both_ends_have_none() -> None:
     shared = context(Stats(tunnels_outbound=2, tunnels_inbound=1))
     shared.tunnels.add(Pool(shared.stats))
 
     before, after = ask(bench_ops(shared), {"op": "nothing"}, {"op": "drop-tunnels"})
 
-    assert before["ok"] == {"tunnels_outbound": 2, "tunnels_inbound": 1}
-    assert after["ok"] == {"tunnels_outbound": 0, "tunnels_inbound": 0}
+    assert tunnels(before) == {"tunnels_outbound": 2, "tunnels_inbound": 1}
+    assert tunnels(after) == {"tunnels_outbound": 0, "tunnels_inbound": 0}
 
 
 def test_drop_tunnels_says_what_is_left_at_its_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +135,19 @@ def test_drop_tunnels_says_what_is_left_at_its_time_limit(monkeypatch: pytest.Mo
 
     (answer,) = ask(bench_ops(context(Stats(tunnels_inbound=1))), {"op": "drop-tunnels"})
 
-    assert answer["ok"] == {"tunnels_outbound": 0, "tunnels_inbound": 1}
+    assert tunnels(answer) == {"tunnels_outbound": 0, "tunnels_inbound": 1}
+
+
+def test_bench_operations_tell_what_the_proxy_used_before_and_after_them() -> None:
+    first, second = ask(bench_ops(context()), {"op": "drop-tunnels"}, {"op": "nothing"})
+
+    times = [
+        answer["ok"][moment]["cpu_ns"]
+        for answer in (first, second)
+        for moment in ("used_before", "used_after")
+    ]
+    assert times == sorted(times)
+    assert 0 < times[0] < times[-1]
 
 
 def test_over_a_socket_of_the_owner_alone(tmp_path: Path) -> None:
@@ -162,5 +179,7 @@ def test_over_a_socket_of_the_owner_alone(tmp_path: Path) -> None:
         return answers
 
     path.touch()  # what a killed process left
-    expected = b'{"ok": {"tunnels_outbound": 0, "tunnels_inbound": 0}, "bytes": 0}\n'
-    assert asyncio.run(run()) == [expected, expected, b""]
+    *answers, rest = asyncio.run(run())
+    none = {"tunnels_outbound": 0, "tunnels_inbound": 0}
+    assert [tunnels(json.loads(answer)) for answer in answers] == [none, none]
+    assert rest == b""
