@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from harness.analysis import bills, breakeven, contrasts, ledger, timing
+from harness.analysis import bills, breakeven, contrasts, kernel, ledger, timing
 from harness.analysis.answer import Answer, answer
 from harness.analysis.claims import Claim, Grounds, judge_claims
 from harness.analysis.compare import Comparison, Side, Yardstick, as_family, compare
@@ -41,6 +41,8 @@ class Findings:
     """What processes used: the same factors, and first packets against later ones."""
     bills: Mapping[str, bills.Bill]
     """Configuration's key -> who paid for it."""
+    kernels: Mapping[str, kernel.Kernel]
+    """Configuration's key -> what its packets met in the kernel."""
     control: Control
     checks: tuple[Check, ...]
     """Of the run as a whole."""
@@ -119,6 +121,7 @@ class Findings:
             "first_packet": [comparison.document() for comparison in self.first_packet],
             "factors": self._by_factor(self.factors),
             "costs": self._by_factor(self.costs),
+            "kernel": {key: each.document() for key, each in self.kernels.items()},
             "bills": {key: each.document() for key, each in self.bills.items()},
             "break_even": self.break_even.document() if self.break_even else None,
             "evidence": {key: each.document() for key, each in self.ledgers.items()},
@@ -199,6 +202,7 @@ def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
             for configuration, group in by_configuration(cells)
             if (bill := bills.together(configuration, [cell.bills for cell in group if cell.usable])).cells
         },
+        kernels=kernel.kernels(cells),
         control=twins,
         checks=checks,
         break_even=crossing,

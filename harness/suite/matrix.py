@@ -30,7 +30,7 @@ _TYPES: dict[str, tuple[TypeAdapter[object], str]] = {
     "interception": (TypeAdapter(Interception), ", ".join(Interception)),
     "reuse": (TypeAdapter(Reuse), ", ".join(Reuse)),
     "same_node": (TypeAdapter(SameNode), ", ".join(SameNode)),
-    "filler_rules": (TypeAdapter(raw.FillerRules), "integer, 0 to 50000"),
+    "filler_rules": (TypeAdapter(raw.FillerRules), "integer, 0 to 10000"),
     "ip_family": (TypeAdapter(IpFamily), ", ".join(IpFamily)),
     "streams_per_tunnel": (TypeAdapter(raw.Streams), f"integer, 1 to {STREAMS_PER_TUNNEL}"),
     "window_kib": (TypeAdapter(raw.WindowKib), "integer, 64 to 65536"),

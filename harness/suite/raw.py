@@ -134,7 +134,7 @@ class RawEndpoints(Strict):
     destination: str = Field(alias="to", description="A pod without client = true, or a host.")
 
 
-FillerRules = Annotated[int, Field(ge=0, le=50_000)]
+FillerRules = Annotated[int, Field(ge=0, le=10_000)]
 Streams = Annotated[
     int, Field(ge=1, le=STREAMS_PER_TUNNEL, description="Most connections that a tunnel carries at once.")
 ]

@@ -13,6 +13,13 @@ UNDERLAY = "underlay"
 
 def check(case: Case) -> Outcome:
     """Entries per leg are as predicted at client and target; there are none elsewhere, and none before."""
+    wanted = expected(case)
+    namespaces = (UNDERLAY, *case.namespaces)
+    return judge([law for name in namespaces for law in _namespace(case, name, wanted.get(name, {}))])
+
+
+def expected(case: Case) -> dict[str, dict[Leg, int]]:
+    """Namespace -> leg -> entries, in the two namespaces in which there can be any."""
     tunnels = 0
     if case.tunnelled and case.outbound_proxy is not None:
         tunnels = case.tunnels.growth(case.outbound_proxy, "tunnels_opened")
@@ -27,9 +34,7 @@ def check(case: Case) -> Outcome:
             tunnels=tunnels,
         )
     )
-    expected = {case.client.netns: prediction.client, case.target.netns: prediction.target}
-    namespaces = (UNDERLAY, *case.namespaces)
-    return judge([law for name in namespaces for law in _namespace(case, name, expected.get(name, {}))])
+    return {case.client.netns: prediction.client, case.target.netns: prediction.target}
 
 
 def _namespace(case: Case, name: str, expected: dict[Leg, int]) -> list[Law]:

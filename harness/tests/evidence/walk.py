@@ -77,11 +77,11 @@ STREAMS, TRANSFER_ROWS = 2, 8
 PACKETS = 6
 """What an app sends on a connection here."""
 
-TUNED: dict[str, tuple[int, ...]] = {
-    "streams_per_tunnel": (1, 3, 10),
-    "window_kib": (64, 16_384),
-    "policies": (100, 10_000),
-}
+TUNED: list[dict[str, Any]] = [
+    *({"streams_per_tunnel": most} for most in (1, 3, 10)),
+    *({"window_kib": size} for size in (64, 16_384)),
+    *({"policies": count} for count in (100, 10_000)),
+]
 
 CONFIGURATIONS = [
     *(Configuration(path=path, dataplane="none", interception=Interception.NONE) for path in Path),
@@ -106,13 +106,9 @@ CONFIGURATIONS = [
         path=Path.CROSS_NODE, dataplane="none", interception=Interception.NONE, ip_family=IpFamily.IPV6
     ),
     *(
-        replace(
-            Configuration(path=path, dataplane="pyztunnel", interception=Interception.REDIRECT),
-            **{factor: value},
-        )
+        replace(Configuration(path=path, dataplane="pyztunnel", interception=Interception.REDIRECT), **tuning)
         for path in (Path.SAME_NODE, Path.CROSS_NODE)
-        for factor, values in TUNED.items()
-        for value in values
+        for tuning in TUNED
     ),
 ]
 
@@ -232,6 +228,9 @@ class Walk:
     def _syn(self, namespace: str, chain: str) -> None:
         self.hits[namespace, chain, "count-syn"] += 1
         self.hits[namespace, chain, "count-tcp"] += PACKETS
+        if chain == rules.SENT and self.configuration.filler_rules:
+            walks = 1 if self.level is Interception.REDIRECT else PACKETS  # nat once, mangle always
+            self.hits[namespace, "OUTPUT", "jump-filler"] += walks
 
     def _hit(self, member: Pod | Host, rule: str, packets: int) -> None:
         self.hits[member.netns, "ISTIO", rule] += packets
@@ -278,6 +277,7 @@ RULES = (
         for chain in (rules.SENT, rules.ARRIVED)
         for rule in ("count-syn", "count-tcp")
     ),
+    ("mangle", "OUTPUT", "jump-filler"),
 )
 WIRE_RULES = tuple(
     ("mangle", "BENCH_WIRE", f"wire-{kind}")
@@ -353,7 +353,7 @@ def _stats(stats: dict[str, Counter[str]], configuration: Configuration) -> dict
             "streams_per_tunnel": configuration.streams_per_tunnel,
             "window_kib": configuration.window_kib,
             "mesh_version": 3,
-            "policies": configuration.policies and configuration.policies + 1,
+            "policies": len(TOPOLOGY.policies) + (configuration.policies and configuration.policies + 1),
         }
         for node, counts in stats.items()
     }

@@ -21,6 +21,7 @@ from proxy.admin.control import Op, bench_ops, control_ops
 from proxy.config import Reuse, SameNode, Settings
 from proxy.context import Context, Switches
 from proxy.identity.spiffe import SpiffeId
+from proxy.listeners.limits import client_limits, server_limits
 from proxy.state.store import MeshStore
 from proxy.telemetry import Stats, Telemetry
 from proxy.tests.inpod.fakes import FakeIdentities
@@ -63,6 +64,7 @@ def test_stats_is_a_flat_document_with_every_counter() -> None:
 
 def test_configure_turns_switches_and_says_what_is_in_force() -> None:
     shared = context()
+    usual = {"streams_per_tunnel": 100, "window_kib": 4096}
     answers = ask(
         control_ops(shared, "asyncio"),
         {"op": "configure", "reuse": "off"},
@@ -72,12 +74,40 @@ def test_configure_turns_switches_and_says_what_is_in_force() -> None:
         {"op": "configure"},
     )
 
-    assert answers[0]["ok"] == {"reuse": "off", "same_node": "hbone"}
-    assert answers[1]["ok"] == {"reuse": "off", "same_node": "plaintext"}
+    assert answers[0]["ok"] == {"reuse": "off", "same_node": "hbone", **usual}
+    assert answers[1]["ok"] == {"reuse": "off", "same_node": "plaintext", **usual}
     assert "'sometimes'" in answers[2]["error"]["message"]
     assert "unknown switch 'resue'; known: reuse, same_node" in answers[3]["error"]["message"]
-    assert answers[4]["ok"] == {"reuse": "off", "same_node": "plaintext"}
+    assert answers[4]["ok"] == {"reuse": "off", "same_node": "plaintext", **usual}
     assert shared.switches == Switches(Reuse.OFF, SameNode.PLAINTEXT)
+
+
+@pytest.mark.parametrize(
+    ("switch", "value"),
+    [
+        ("streams_per_tunnel", 0),
+        ("streams_per_tunnel", "ten"),
+        ("streams_per_tunnel", True),
+        ("window_kib", 63),
+        ("window_kib", 65_537),
+        ("window_kib", 64.5),
+    ],
+)
+def test_a_switch_out_of_bounds_is_refused_and_nothing_turned(switch: str, value: object) -> None:
+    shared = context()
+    (answer,) = ask(control_ops(shared, "asyncio"), {"op": "configure", "reuse": "off", switch: value})
+
+    assert f"{switch} = {value!r}; expected" in answer["error"]["message"]
+    assert shared.switches == Switches(Reuse.ON, SameNode.HBONE)
+
+
+def test_windows_and_streams_are_those_of_tunnels_opened_from_now_on() -> None:
+    shared = context()
+    ask(control_ops(shared, "asyncio"), {"op": "configure", "streams_per_tunnel": 10, "window_kib": 64})
+
+    assert shared.switches.streams_per_tunnel == 10
+    for limits in (client_limits(shared), server_limits(shared)):
+        assert (limits.stream_window, limits.connection_window) == (64 << 10, 256 << 10)
 
 
 @pytest.mark.parametrize(
