@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,6 +29,7 @@ from harness.engines.choice import Choice
 from harness.errors import RunFailed
 from harness.plan.model import Interception
 from harness.testbed import ready
+from harness.testbed.cpus import CpuSets, cpu_sets
 from harness.testbed.members import compose, wired
 from harness.testbed.rundir import RunDir, State
 from harness.topology.document import to_json
@@ -144,13 +146,20 @@ class Testbed:
                 "files": self.engine.files_of(member),
                 "capabilities": dict(member.capabilities),
                 "pid": pids.get(member.name),
+                "cpus": list(member.cpus),
             }
             for member in self.members
         }
 
     def wanted_members(self) -> tuple[Member, ...]:
         """The processes that make this testbed up."""
-        return compose(self.topology, dataplanes.named(self.dataplane), self.layout)
+        members = compose(self.topology, dataplanes.named(self.dataplane), self.layout)
+        return tuple(map(self.cpu_sets.bound, members))
+
+    @property
+    def cpu_sets(self) -> CpuSets:
+        """Which cores each role has to itself on this machine, if there are enough."""
+        return cpu_sets(sorted(os.sched_getaffinity(0)), [node.name for node in self.topology.nodes])
 
     # Handles
 
