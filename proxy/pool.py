@@ -210,6 +210,7 @@ class Pool:
         *,
         reuse: Reuse,
         opened_since: float = -math.inf,
+        per_tunnel: int | None = None,
     ) -> tuple[TunnelStream, bool]:
         """A stream that was just asked for, and whether its tunnel was there before.
 
@@ -218,6 +219,7 @@ class Pool:
             opener: Opens a tunnel with these headers' stream on it; called at most once.
             opened_since: Loop time; tunnels opened before it are not used. One of them turned out stale,
                 so the others may be, too.
+            per_tunnel: Most streams on a tunnel; None: the pool's own limit.
 
         Raises:
             TunnelLost: The pool is closed.
@@ -229,13 +231,14 @@ class Pool:
                 return await self._alone(opener), False
             case Reuse.OFF_SERIALISED:
                 return await self._alone_in_turn(key, opener), False
+        most = per_tunnel or self._max_streams
         while not self._closed:
             entry = self._entries.get(key)
             if entry is None:
                 entry = self._entries[key] = _Entry()
             elif self._retire_outdated(entry, context):
                 continue  # that may have left the key without an entry
-            match self._decide(entry, opened_since):
+            match self._decide(entry, opened_since, most):
                 case Use(index):
                     self._stats.streams_on_pooled_tunnels += 1
                     return entry.tunnels[index].tunnel.connect(headers), True
@@ -295,9 +298,9 @@ class Pool:
 
     _on_empty: Callable[[], None] = staticmethod(lambda: None)
 
-    def _decide(self, entry: _Entry, opened_since: float) -> Use | Open | Wait:
+    def _decide(self, entry: _Entry, opened_since: float, most: int) -> Use | Open | Wait:
         views = [
-            View(item.tunnel.live, self._room(item.tunnel) if item.opened_at >= opened_since else 0)
+            View(item.tunnel.live, _room(item.tunnel, most) if item.opened_at >= opened_since else 0)
             for item in entry.tunnels
         ]
         unready = sum(not item.tunnel.ready and item.tunnel.usable for item in entry.tunnels)
@@ -305,11 +308,8 @@ class Pool:
             views,
             opening=entry.opening + unready,
             waiting=sum(not waiter.done() for waiter in entry.waiters),
-            per_tunnel=self._max_streams,
+            per_tunnel=most,
         )
-
-    def _room(self, tunnel: PoolTunnel) -> int:
-        return max(0, min(self._max_streams - tunnel.live, tunnel.capacity)) if tunnel.ready else 0
 
     def _retire_outdated(self, entry: _Entry, context: ssl.SSLContext) -> bool:
         """Whether there was any."""
@@ -421,3 +421,10 @@ class Pool:
 
     def _pooled(self) -> list[_Pooled]:
         return [item for entry in self._entries.values() for item in entry.tunnels]
+
+
+def _room(tunnel: PoolTunnel, most: int) -> int:
+    """How many more of at most so many streams a tunnel may carry now."""
+    if not tunnel.ready or not tunnel.usable:
+        return 0
+    return max(0, min(most - tunnel.live, tunnel.capacity))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from harness.analysis import bills
 from harness.analysis.measures import Measured, measure, probe_costs
 from harness.evidence.case import Case
 from harness.evidence.model import (
@@ -47,6 +48,8 @@ class JudgedCell:
     """Whether it is the cell's last measurement; earlier ones had been disturbed and are only listed."""
     measured: Mapping[str, Measured]
     """Metric -> value; empty where the samples cannot be believed."""
+    bills: Mapping[str, bills.StageBill]
+    """Stage -> what its processes used; empty where the evidence does not hold it."""
     probe_costs: Mapping[State, float]
     """First state -> seconds that a probe took beyond what was asked for."""
 
@@ -101,12 +104,17 @@ class _Judge:
             except Damaged as exc:
                 damage.append(str(exc))
         case = self._case(cell, frames)
+        spent = bills.stage_bills(case, frames)
+        costs = bills.measure(case, spent, later=self.load.later_requests)
         return JudgedCell(
             stored=cell,
             case=case,
             verdict=_with_integrity(self.evaluate(case), damage),
             last=last,
-            measured={} if damage else {each.metric: each for each in measure(frames, cell.evidence)},
+            measured={}
+            if damage
+            else {each.metric: each for each in (*measure(frames, cell.evidence), *costs)},
+            bills=spent,
             probe_costs=probe_costs(frames["probe"], self.load) if "probe" in frames else {},
         )
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.plan import scenarios
+from harness.plan import costs, scenarios
 from harness.plan.model import Configuration, Load, State
 from harness.plan.scenarios import Metric
 from harness.plan.scenarios.knee import Step, highest
@@ -35,10 +35,14 @@ METRICS = {
         Metric(name="steady", title="later packets", unit="s", stage="probe", how=How.PROBE),
         *scenarios.metrics(),
     )
-}
+} | {metric.name: metric for metric in costs.METRICS}
 CORE = ("steady", "rate", "requests", "transfer")
 """Metrics that every configuration has, beside those of its first states."""
-OPTIONAL = tuple(name for name, metric in METRICS.items() if metric.how is not How.PROBE and name not in CORE)
+COSTS = tuple(metric.name for metric in costs.METRICS)
+"""What processes used. Judged in a family of their own: they answer another question than latency does."""
+OPTIONAL = tuple(
+    name for name, metric in METRICS.items() if metric.how not in {How.PROBE, How.USAGE} and name not in CORE
+)
 """Metrics of stages that most suites leave out; where one was not measured, nothing is said of it."""
 
 FIRST = {State.COLD: "first.cold", State.WARM: "first.warm", State.NEW: "first.new"}
@@ -60,7 +64,7 @@ class Measured:
 def metrics_of(configuration: Configuration) -> list[str]:
     """The metrics that exist for a configuration, in the order of the report."""
     first = [FIRST[state] for state in configuration.states if state in FIRST]
-    return [*first, *CORE, *OPTIONAL]
+    return [*first, *CORE, *OPTIONAL, *COSTS]
 
 
 def measure(frames: Mapping[str, pd.DataFrame], evidence: Mapping[str, Any]) -> Iterator[Measured]:

@@ -13,6 +13,8 @@ from harness.topology.model import APP_PORT, TRUST_DOMAIN, IPAddress, Pod, Polic
 
 SCOPES = ("Global", "Namespace", "WorkloadSelector")
 ACTIONS = ("Allow", "Deny")
+ROOT_NAMESPACE = "istio-system"
+"""Where policies of the whole mesh live. Source: istio meshConfig.rootNamespace, its default."""
 CLUSTER_ID = "Kubernetes"
 """Istio's default cluster name, as in `Pod.uid`."""
 
@@ -149,4 +151,6 @@ def _policy(spec: PolicySpec) -> tuple[dict[str, Any], list[str]]:
             f"policy {spec.name}: scope {policy['scope']} with pods {pods}; "
             "WorkloadSelector needs at least one pod, the other scopes take none"
         )
+    if policy["scope"] == "Global":
+        policy["namespace"] = policy["namespace"] or ROOT_NAMESPACE
     return policy, pods

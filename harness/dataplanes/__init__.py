@@ -23,7 +23,7 @@ class DataPlane(Protocol):
 
     CARRIES: bool
     """Whether there is a proxy: False leaves pods uncaptured, whatever the topology says."""
-    ONLY: Mapping[str, str]
+    ONLY: Mapping[str, str | int]
     """Factor of a configuration -> the one value of it that this data plane knows; others: all values."""
     LACKS: Mapping[str, str]
     """What a round asks of a proxy (`canary`, `refusal`) -> why this one cannot be asked."""

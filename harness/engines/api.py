@@ -65,6 +65,8 @@ class Member:
     """Whether it must see other members' /proc/PID (the agent, which enters namespaces)."""
     sysctls: Mapping[str, str] = field(default_factory=dict)
     """Net sysctls of the namespace, set when it is created; only for the member that owns it."""
+    cpus: tuple[int, ...] = ()
+    """Cores that it and what it starts may use; empty: all."""
 
 
 class EngineError(RunFailed):

@@ -253,6 +253,7 @@ class DockerEngine:
             cap_add=sorted(member.capabilities) + self._become_capabilities(member),
             security_opt=security,
             sysctls=dict(member.sysctls) if owns else None,
+            cpuset_cpus=",".join(map(str, member.cpus)) or None,
             read_only=True,
             tmpfs={"/run": "rw,nosuid,nodev,mode=1777", "/tmp": "rw,nosuid,nodev,mode=1777"},  # noqa: S108  # the container's own
             binds=[

@@ -56,6 +56,8 @@ class FakeEngine:
                     )
                 except OSError as exc:
                     raise EngineError(f"start {member.name}: {exc}") from exc
+            if member.cpus:
+                os.sched_setaffinity(self._processes[member.name].pid, member.cpus)
             self._members[member.name] = member
 
     def files_of(self, member: Member) -> str:  # noqa: ARG002  # the same for all

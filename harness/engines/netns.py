@@ -144,6 +144,7 @@ class NetnsEngine:
                 "env": dict(member.env),
                 "capabilities": [name for name in member.capabilities if name in kernel.CAPABILITIES],
                 "sysctls": dict(member.sysctls),
+                "cpus": list(member.cpus),
             }
             for member in members
         ]

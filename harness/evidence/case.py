@@ -13,6 +13,7 @@ from harness.evidence.sources import (
     canary,
     clock,
     conntrack,
+    cpu,
     generator,
     journal,
     nonces,
@@ -87,6 +88,11 @@ class Case:
     def generator(self) -> dict[str, generator.Health]:
         """Stage -> the health of the processes that made its load."""
         return generator.read(self.documents)
+
+    @cached_property
+    def cpu(self) -> cpu.Cpu:
+        """What the processes on the path used."""
+        return cpu.read(self.documents)
 
     @cached_property
     def rules(self) -> rules.Rules:

@@ -2,6 +2,8 @@
 
     collector.start()                                  the tables are flushed, the first readings taken
     collector.listen()                                 right before the first packets are probed
+    with collector.metering("probe"):                  around each stage of load
+        ...
     collector.stage("probe", asked, reply.document)    after each stage of load; the probe stage first
     documents = collector.finish()                     waits until the proxies are done, reads the rest
 
@@ -11,13 +13,15 @@ Agents and proxies are asked all at once, and answer in parallel.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from harness.control import Channel, ControlError
 from harness.evidence.sources import (
     answers,
     conntrack,
+    cpu,
     generator,
     host,
     journal,
@@ -43,14 +47,17 @@ class Collector:
         self,
         agents: Mapping[str, Channel],
         proxies: Mapping[str, Channel],
+        meter: cpu.Meter,
         proved: Mapping[str, Mapping[str, Any]],
     ) -> None:
-        """Take the control channels of all agents and all proxies, by node, and what the round has proved.
+        """Take the control channels of all agents and all proxies, by node, what reads processes, and proofs.
 
         Of `proved`, documents by source, `nonces` is the listener's control: part of the cell's document.
         """
         self._agents = agents
         self._proxies = proxies
+        self._meter = meter
+        self._metered: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
         self._proved = proved
         self._heard: dict[str, Any] = {}
         self._counters: dict[str, Any] = {}
@@ -90,6 +97,13 @@ class Collector:
         """
         _ask(self._agents, "listen")
 
+    @contextmanager
+    def metering(self, name: str) -> Iterator[None]:
+        """Read what the processes have used right before and right after the block."""
+        before = self._meter.sample()
+        yield
+        self._metered[name] = (before, self._meter.sample())
+
     def stage(self, name: str, asked: Mapping[str, Any], reply: Mapping[str, Any]) -> None:
         """Note what a load process was asked and what it replied, right after it did."""
         self._stages[name] = (asked, reply)
@@ -119,6 +133,7 @@ class Collector:
             **{name: dict(document) for name, document in self._proved.items()},
             answers.NAME: answers.collect(self._stages),
             conntrack.NAME: conntrack.collect(self._counters, dump),
+            cpu.NAME: cpu.collect(self._metered, self._first_usage()),
             generator.NAME: generator.collect(replies),
             host.NAME: host.collect(self._host, host_after),
             journal.NAME: journal.collect(
@@ -130,6 +145,13 @@ class Collector:
             tunnels.NAME: tunnels.collect(self._stats, self._probed or self._stats, stats),
             wire.NAME: wire.collect(self._counters, counters),
         }
+
+    def _first_usage(self) -> Mapping[str, Any]:
+        """What the proxies told the probe of their own use, by state; nothing where they do not say."""
+        if answers.PROBE not in self._stages:
+            return {}
+        usage: Mapping[str, Any] = self._stages[answers.PROBE][1].get("usage", {})
+        return usage
 
     def _settled(self) -> dict[str, Any]:
         """The proxies' counters once every connection is accounted for, or as they are after `SETTLE_S`."""

@@ -31,6 +31,7 @@ from typing import Any
 
 from harness.control import Channel, ControlError, Refused, Reply, serve
 from harness.load import wire
+from harness.load.accounts import CONTROL, CONTROLS, Accounts
 from harness.load.clock import sleep_until, tighten
 from harness.load.paced import paced
 from harness.load.pingpong import pingpong
@@ -91,6 +92,7 @@ class Batch:
         self._residual: list[dict[str, object]] = []
         self._seen_ports: list[tuple[int, int]] = []
         """Per first packet that was answered: our own port, and the one that the backend was called from."""
+        self._proxies = Accounts(len(channels))
 
     def run(self) -> Reply:
         """Make all probes, return rows and document."""
@@ -99,6 +101,7 @@ class Batch:
         for connection, wish in enumerate(order(self._wishes, self._seed)):
             self._control(connection, wish)
             self._probe(connection, CODES[wish.state], monotonic_ns() + self._gap_ns, later=self._later)
+        self._close_accounts()
         calls = sorted(self._control_ns)
         document = {
             "rows": self._filled // len(PROBE_FIELDS),
@@ -107,6 +110,7 @@ class Batch:
             "residual_tunnels": self._residual,
             "seen_ports": self._seen_ports,
             "control_ns": {"p50": calls[len(calls) // 2], "max": calls[-1]} if calls else None,
+            "usage": self._proxies.document(),
             **self._verification.document(),
         }
         return Reply(document=document, payload=self._rows[: self._filled].tobytes())
@@ -121,11 +125,21 @@ class Batch:
         started_ns = monotonic_ns()
         for channel in self._channels:
             channel.send(wish.op)
-        for channel in self._channels:
+        for index, channel in enumerate(self._channels):
             left = channel.receive().document
+            self._proxies.read(index, left, wish.state.value)
             if wish.state is State.COLD and (left["tunnels_outbound"] or left["tunnels_inbound"]):
                 self._residual.append({"connection": connection, "socket": str(channel.path), **left})
         self._control_ns.append(monotonic_ns() - started_ns)
+
+    def _close_accounts(self) -> None:
+        """Ask once more, so that the last probe's use is known, and then for what asking itself costs."""
+        for left in range(CONTROLS, -1, -1):
+            for channel in self._channels:
+                channel.send("nothing")
+            for index, channel in enumerate(self._channels):
+                self._proxies.read(index, channel.receive().document, CONTROL if left else None)
+            sleep_until(monotonic_ns() + (self._gap_ns if left and self._channels else 0))
 
     def _probe(self, connection: int, state: int, intended_ns: int, *, later: int) -> None:
         """One connection with all its requests; the first that fails ends it."""

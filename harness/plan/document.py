@@ -6,8 +6,22 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from harness.plan.model import Arrivals, Cell, Configuration, Interception, Load, Path, Plan, Reuse, SameNode
+from harness.plan.model import (
+    STREAMS_PER_TUNNEL,
+    WINDOW_KIB,
+    Arrivals,
+    Cell,
+    Configuration,
+    Interception,
+    Load,
+    Path,
+    Plan,
+    Reuse,
+    SameNode,
+)
 from harness.topology.model import IpFamily
+
+_USUAL = {"streams_per_tunnel": STREAMS_PER_TUNNEL, "window_kib": WINDOW_KIB, "policies": 0}
 
 
 def configuration_to_document(configuration: Configuration) -> dict[str, Any]:
@@ -26,6 +40,12 @@ def configuration_to_document(configuration: Configuration) -> dict[str, Any]:
             if configuration.ip_family is not IpFamily.IPV4
             else {}
         ),
+        # likewise: as ztunnel has it
+        **{
+            factor: getattr(configuration, factor)
+            for factor, usual in _USUAL.items()
+            if getattr(configuration, factor) != usual
+        },
     }
 
 
@@ -44,6 +64,7 @@ def configuration_from_document(document: Mapping[str, Any]) -> Configuration:
         same_node=SameNode(document["same_node"]),
         filler_rules=int(document["filler_rules"]),
         ip_family=IpFamily(document.get("ip_family", IpFamily.IPV4)),
+        **{factor: int(document.get(factor, usual)) for factor, usual in _USUAL.items()},
     )
 
 

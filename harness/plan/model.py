@@ -61,6 +61,14 @@ class SameNode(StrEnum):
     PLAINTEXT = "plaintext"
 
 
+STREAMS_PER_TUNNEL = 100
+"""What a tunnel carries at once before the pool opens another. Source: istio/ztunnel config,
+POOL_MAX_STREAMS_PER_CONNECTION."""
+WINDOW_KIB = 4096
+"""Flow-control window of a tunnel's stream; the tunnel's own is four times as large. Source: likewise,
+HTTP2_STREAM_WINDOW_SIZE and HTTP2_CONNECTION_WINDOW_SIZE."""
+
+
 class State(StrEnum):
     """What a sample met: see the words in the architecture document. The order is the wire code."""
 
@@ -81,6 +89,26 @@ class Configuration:
     same_node: SameNode = SameNode.HBONE
     filler_rules: int = 0
     ip_family: IpFamily = IpFamily.IPV4
+    streams_per_tunnel: int = STREAMS_PER_TUNNEL
+    window_kib: int = WINDOW_KIB
+    policies: int = 0
+    """Authorization policies of which none matches, beside those of the topology."""
+
+    @property
+    def tuning(self) -> tuple[str, ...]:
+        """What is tuned away from the default, as parts of the key: rules, streams, windows, policies."""
+        tuned = (
+            ("filler", self.filler_rules, 0),
+            ("streams", self.streams_per_tunnel, STREAMS_PER_TUNNEL),
+            ("window", self.window_kib, WINDOW_KIB),
+            ("policies", self.policies, 0),
+        )
+        return tuple(f"{name}-{value}" for name, value, usual in tuned if value != usual)
+
+    @property
+    def policies_made(self) -> int:
+        """How many policies that takes: one more, which lets through what no other allows."""
+        return self.policies + 1 if self.policies else 0
 
     @property
     def tunnelled(self) -> bool:
@@ -109,11 +137,18 @@ class Configuration:
             parts += [self.interception.value, f"reuse-{self.reuse.value}"]
         if self.same_node is not SameNode.HBONE:
             parts.append(f"same-node-{self.same_node.value}")
-        if self.filler_rules:
-            parts.append(f"filler-{self.filler_rules}")
+        parts += self.tuning
         if self.ip_family is not IpFamily.IPV4:
             parts.append(self.ip_family.value)
         return ".".join(parts)
+
+
+_TUNING = ("filler-", "streams-", "window-", "policies-")
+
+
+def tuned(key: str) -> bool:
+    """Whether a configuration's key says that something is tuned away from the default."""
+    return any(part.startswith(_TUNING) for part in key.split("."))
 
 
 RTT_BYTES = 128

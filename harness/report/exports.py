@@ -31,10 +31,21 @@ FAMILIES = {
     "bit/s": ("throughput_bits_per_second", "", "Payload bits per second"),
     "bytes": ("resident_memory_bytes", "bytes", "Resident memory of the proxies"),
     "share": ("share_ratio", "ratio", "Part of a whole"),
+    "CPU s": ("cpu_seconds", "seconds", "CPU time per request or first packet"),
+    "CPU s/GB": ("cpu_per_gigabyte_seconds", "seconds", "CPU time per gigabyte"),
+    "switches": ("context_switches", "", "Context switches per request or first packet"),
 }
 """Unit in findings -> name, OpenMetrics unit, help."""
-MEASURES = {"s": "latency", "bytes": "memory", "share": "share"}
-"""Unit in findings -> Bencher's measure; all others are throughput."""
+MEASURES = {
+    "s": (1e9, "latency"),
+    "bytes": (1.0, "memory"),
+    "share": (1.0, "share"),
+    "CPU s": (1e9, "cpu-time"),
+    "CPU s/GB": (1e9, "cpu-time-per-gigabyte"),
+    "switches": (1.0, "context-switches"),
+}
+"""Unit in findings -> factor and Bencher's measure, a slug of lower-case letters and hyphens; all others are
+throughput."""
 
 
 def as_csv(findings: Findings) -> str:
@@ -92,7 +103,7 @@ def as_bmf(findings: Findings) -> str:
         found, metric = each.shown, METRICS[each.metric]
         if found is None:
             continue
-        scale, measure = 1e9 if metric.unit == "s" else 1.0, MEASURES.get(metric.unit, "throughput")
+        scale, measure = MEASURES.get(metric.unit, (1.0, "throughput"))
         values = {"value": found.median, "lower_value": found.low, "upper_value": found.high}
         document[f"{each.configuration.key}/{each.metric}"] = {
             measure: {name: value * scale for name, value in values.items() if value is not None}

@@ -141,7 +141,7 @@ def _usual(configuration: Configuration, default: Configuration) -> bool:
         and configuration.interception is default.interception
         and configuration.reuse is default.reuse
         and configuration.same_node is default.same_node
-        and not configuration.filler_rules
+        and not configuration.tuning
         and configuration.ip_family is default.ip_family
     )
 

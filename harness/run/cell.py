@@ -14,11 +14,13 @@ from typing import Any
 
 from harness.control import Channel, Reply
 from harness.evidence.collector import Collector
+from harness.evidence.sources.cpu import Meter
 from harness.plan import scenarios
 from harness.plan.model import Cell, Load, State
 from harness.plan.scenarios import Stage
 from harness.results.schema import Instant
 from harness.results.write import now
+from harness.run.processes import Processes
 from harness.run.proofs import Proofs
 from harness.suite.model import Suite
 from harness.testbed.testbed import Testbed
@@ -77,6 +79,7 @@ class Bench:
         self.seed = seed
         self.proofs = Proofs(bed, self._prove)
         self._bench_channels: dict[str, Channel] = {}
+        self._processes = Processes(bed)
 
     def close(self) -> None:
         """Close the channels of its own."""
@@ -93,20 +96,21 @@ class Bench:
         clock = _Clock()
         started = now()
         payloads: dict[str, bytes] = {}
+        source, target = self._ends(cell)
+        meter = Meter(self._processes.of(source, target, cell.configuration))
         with clock.time("switch"):
             self._switch(cell)
         with clock.time("proofs"):
             proved = self.proved(cell)
-        collector = Collector(self.bed.agents(), self.bed.proxies(), proved)
+        collector = Collector(self.bed.agents(), self.bed.proxies(), meter, proved)
         with clock.time("switch"):
             collector.start()
-        source, target = self._ends(cell)
         bench_sockets = [str(path) for path in self._bench_paths().values()]
         asked = asks(cell, self.suite.load, source, target, bench_sockets=bench_sockets, seed=self.seed)
         for ask in asked:
             if ask.op == "probe":
                 collector.listen()
-            with clock.time(ask.stage):
+            with collector.metering(ask.stage), clock.time(ask.stage):
                 replies = self._put(ask, source.name, through=cell.configuration.dataplane != "none")
             for each, reply in replies:
                 payloads[each.stage] = reply.payload
@@ -174,8 +178,13 @@ class Bench:
         level = (configuration.interception, configuration.filler_rules)
         if level != (self.bed.interception, self.bed.filler_rules):
             self.bed.capture(*level)
+        self.bed.apply_policies(configuration.policies)
         self.bed.ask_proxies(
-            "configure", reuse=configuration.reuse.value, same_node=configuration.same_node.value
+            "configure",
+            reuse=configuration.reuse.value,
+            same_node=configuration.same_node.value,
+            streams_per_tunnel=configuration.streams_per_tunnel,
+            window_kib=configuration.window_kib,
         )
 
     def _drop_tunnels(self) -> None:

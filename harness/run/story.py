@@ -168,6 +168,7 @@ def _note_beds(beds: Mapping[str, Testbed], writer: RunWriter) -> None:
         described["members"] |= {prefix + name: each for name, each in bed.describe().items()}
         described["agents"] |= {prefix + node: each for node, each in agents.items()}
     writer.update(status=RunStatus.RUNNING, timing=timing)
+    described["cpu_sets"] = next(iter(beds.values())).cpu_sets.because
     writer.members(described)
 
 

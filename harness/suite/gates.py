@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from harness.plan import scenarios
+from harness.plan import costs, scenarios
 
 METRICS = {
     "first_packet.cold": "first.cold",
@@ -20,6 +20,7 @@ METRICS = {
     "first_packet.new": "first.new",
     "steady": "steady",
     **{metric.name.replace("-", "_"): metric.name for metric in scenarios.metrics()},
+    **{metric.name.replace(".first.", ".first_packet."): metric.name for metric in costs.METRICS},
 }
 """As written -> as the analysis names it."""
 FACTORS = ("conntrack", "reuse", "mesh")
@@ -31,11 +32,16 @@ UNITS = {
     "requests/s": {"req/s": 1.0, "/s": 1.0},
     "connections/s": {"conn/s": 1.0, "/s": 1.0},
     "bit/s": {"kb/s": 1e3, "Mb/s": 1e6, "Gb/s": 1e9},
-    "bytes": {"B": 1.0, "kB": 1e3, "KiB": 1024.0, "MiB": 1048576.0},
+    "bytes": {"B": 1.0, "kB": 1e3, "KiB": 1024.0, "MB": 1e6, "MiB": 1048576.0, "GB": 1e9},
     "share": {"%": 0.01},
+    "CPU s": LATENCY,
+    "CPU s/GB": LATENCY,
+    "switches": {"": 1.0},
 }
 """Unit in findings -> how it may be written -> the factor."""
-SINGLE = {metric.name: UNITS[metric.unit] for metric in scenarios.metrics() if metric.unit != "s"}
+SINGLE = {
+    metric.name: UNITS[metric.unit] for metric in (*scenarios.metrics(), *costs.METRICS) if metric.unit != "s"
+}
 """Metrics of one value a cell, with their units; all others are latencies."""
 
 _GATE = re.compile(
@@ -117,5 +123,6 @@ def _unit(unit: str, metric: str, *, plain: bool) -> float:
         return 1.0
     units = SINGLE.get(metric, LATENCY)
     if unit not in units:
-        raise Unknown(f"found the unit {unit!r}" if unit else "found no unit", ", ".join(units), unit)
+        allowed = ", ".join(filter(None, units)) or "none"
+        raise Unknown(f"found the unit {unit!r}" if unit else "found no unit", allowed, unit)
     return units[unit]

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
 
 from harness.plan import scenarios
-from harness.plan.model import Arrivals, Interception, Path, Reuse, SameNode
+from harness.plan.model import (
+    STREAMS_PER_TUNNEL,
+    WINDOW_KIB,
+    Arrivals,
+    Interception,
+    Path,
+    Reuse,
+    SameNode,
+)
 from harness.topology.model import IpFamily
 
 Name = Annotated[
@@ -143,6 +151,21 @@ class RawEndpoints(Strict):
     destination: str = Field(alias="to", description="A pod without client = true, a host or a service.")
 
 
+FillerRules = Annotated[int, Field(ge=0, le=10_000)]
+Streams = Annotated[
+    int, Field(ge=1, le=STREAMS_PER_TUNNEL, description="Most connections that a tunnel carries at once.")
+]
+WindowKib = Annotated[
+    int,
+    Field(
+        ge=64, le=65_536, description="A stream's flow-control window, KiB; a tunnel's is four times that."
+    ),
+]
+Policies = Annotated[
+    int, Field(ge=0, le=20_000, description="Authorization policies that match nothing, half of each action.")
+]
+
+
 class RawBlock(Strict):
     """Every combination of the listed values is a configuration; a repeated one counts once."""
 
@@ -151,8 +174,11 @@ class RawBlock(Strict):
     interception: Annotated[list[Interception], Field(min_length=1)] = [Interception.NONE]
     reuse: Annotated[list[Reuse], Field(min_length=1)] = [Reuse.ON]
     same_node: Annotated[list[SameNode], Field(min_length=1)] = [SameNode.HBONE]
-    filler_rules: Annotated[list[Annotated[int, Field(ge=0, le=50_000)]], Field(min_length=1)] = [0]
+    filler_rules: Annotated[list[FillerRules], Field(min_length=1)] = [0]
     ip_family: Annotated[list[IpFamily], Field(min_length=1)] = [IpFamily.IPV4]
+    streams_per_tunnel: Annotated[list[Streams], Field(min_length=1)] = [STREAMS_PER_TUNNEL]
+    window_kib: Annotated[list[WindowKib], Field(min_length=1)] = [WINDOW_KIB]
+    policies: Annotated[list[Policies], Field(min_length=1)] = [0]
     exclude: list[RawPart] = Field(
         default=[], description="Combinations left out: those that agree with every key given."
     )
@@ -166,8 +192,11 @@ class RawPart(Strict):
     interception: Interception | None = None
     reuse: Reuse | None = None
     same_node: SameNode | None = None
-    filler_rules: Annotated[int, Field(ge=0, le=50_000)] | None = None
+    filler_rules: FillerRules | None = None
     ip_family: IpFamily | None = None
+    streams_per_tunnel: Streams | None = None
+    window_kib: WindowKib | None = None
+    policies: Policies | None = None
 
 
 class RawDefault(Strict):
@@ -178,14 +207,28 @@ class RawDefault(Strict):
     interception: Interception
     reuse: Reuse = Reuse.ON
     same_node: SameNode = SameNode.HBONE
-    filler_rules: Annotated[int, Field(ge=0, le=50_000)] = 0
+    filler_rules: FillerRules = 0
     ip_family: IpFamily = IpFamily.IPV4
+    streams_per_tunnel: Streams = STREAMS_PER_TUNNEL
+    window_kib: WindowKib = WINDOW_KIB
+    policies: Policies = 0
 
 
 class RawVary(Strict):
     """One factor away from the default, everything else kept."""
 
-    factor: Literal["path", "dataplane", "interception", "reuse", "same_node", "filler_rules", "ip_family"]
+    factor: Literal[
+        "path",
+        "dataplane",
+        "interception",
+        "reuse",
+        "same_node",
+        "filler_rules",
+        "ip_family",
+        "streams_per_tunnel",
+        "window_kib",
+        "policies",
+    ]
     values: Annotated[list[str | int], Field(min_length=1)]
     at: RawAt | None = Field(
         default=None, description="Where: other factors' values instead of the default's."

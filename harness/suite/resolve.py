@@ -238,8 +238,8 @@ class _Resolver:
         only = slots.named(found.dataplane).ONLY if found.dataplane in slots.known() else {}
         for factor, value in only.items():
             if getattr(found, factor) != value:
-                what = f"data plane {found.dataplane!r} does not know {getattr(found, factor).value!r}"
-                self._note((*key, factor), what, value)
+                what = f"data plane {found.dataplane!r} does not know {str(getattr(found, factor))!r}"
+                self._note((*key, factor), what, str(value))
 
     def _problem_at(self, key: Key, found: str, allowed: str, word: str) -> None:
         self._note(key, found, allowed, nearest(word, allowed.split(", ")))
@@ -319,7 +319,7 @@ def _first_meshed(found: Sequence[Configuration]) -> Configuration:
             each.path is not Path.CROSS_NODE,
             each.reuse is not Reuse.ON,
             each.same_node is SameNode.PLAINTEXT,
-            each.filler_rules,
+            len(each.tuning),
             each.ip_family,
         ),
     )

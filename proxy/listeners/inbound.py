@@ -34,7 +34,6 @@ class Inbound:
     def __init__(self, pod: Pod) -> None:
         self._pod = pod
         self._context = pod.context
-        self._limits = server_limits(pod.context.settings)
         self._timing = timing(pod.context.settings)
         self._tunnels: dict[ServerTunnel, None] = {}
         self._draining = False
@@ -96,7 +95,7 @@ class Inbound:
             sock,
             tls,
             trust_domain=own.trust_domain,
-            limits=self._limits,
+            limits=server_limits(self._context),
             timing=self._timing,
             stats=self._context.stats,
         )

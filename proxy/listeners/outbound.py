@@ -11,7 +11,6 @@ from time import monotonic_ns
 from h2.errors import ErrorCodes
 
 from proxy.hbone.headers import new_traceparent, request_headers
-from proxy.hbone.limits import Limits
 from proxy.listeners.baggage import baggage
 from proxy.listeners.connection import Pod, recorded
 from proxy.listeners.limits import client_limits, timing
@@ -37,7 +36,6 @@ class Outbound:
         self._pod = pod
         self._context = pod.context
         self._local = Local(pod)
-        self._limits: Limits = client_limits(pod.context.settings)
         self._timing: Timing = timing(pod.context.settings)
 
     async def serve(self, sock: socket.socket, peer: SocketAddress) -> None:
@@ -167,7 +165,7 @@ class Outbound:
                 tls,
                 expected=way.expected_ids,
                 headers=headers,
-                limits=self._limits,
+                limits=client_limits(context),
                 timing=self._timing,
                 stats=context.stats,
             )
@@ -177,7 +175,13 @@ class Outbound:
 
         key = Key(source.identity, way.expected_ids, record.source_address[0], way.gateway)
         stream, was_there = await self._pod.pool.stream(
-            key, tls, headers, opener, reuse=context.switches.reuse, opened_since=opened_since
+            key,
+            tls,
+            headers,
+            opener,
+            reuse=context.switches.reuse,
+            opened_since=opened_since,
+            per_tunnel=context.switches.streams_per_tunnel,
         )
         phases, record.stream_id = record.phases, stream.stream_id
         phases.pool_ns, phases.connect_sent_ns = stream.taken_ns, stream.asked_ns

@@ -14,7 +14,7 @@ from harness.analysis.measures import METRICS
 from harness.analysis.rounds import Measure
 from harness.analysis.text import significant, times
 from harness.analysis.waterfall import Waterfall
-from harness.plan.model import Configuration
+from harness.plan.model import Configuration, tuned
 
 
 class Verdict(StrEnum):
@@ -60,6 +60,8 @@ class Grounds:
     measures: Mapping[Side, Measure]
     first_packet: Sequence[Comparison]
     factors: Sequence[Comparison]
+    costs: Sequence[Comparison]
+    """What processes used: the same factors, and first packets against later ones."""
     break_even: BreakEven | None
     waterfalls: Sequence[Waterfall] = ()
 
@@ -73,11 +75,11 @@ class Grounds:
         ]
 
     def comparisons(self, factor: str, metric: str) -> list[Comparison]:
-        """Comparisons of a factor by a metric that came to a verdict, filler rules left out."""
+        """Comparisons of a factor by a metric that came to a verdict, tuned configurations left out."""
         return [
             each
             for each in self.factors
-            if each.factor == factor and each.of.metric == metric and "filler" not in each.of.configuration
+            if each.factor == factor and each.of.metric == metric and not tuned(each.of.configuration)
         ]
 
 

@@ -18,7 +18,7 @@ FILTER = (
 )
 """What of Envoy's some 1,500 counters is fetched."""
 
-UNPROVEN = ("route_resolutions", "policy_evaluations", "journal")
+UNPROVEN = ("route_resolutions", "policy_evaluations", "policies", "journal")
 """What Envoy does not count, and that it keeps no times of single connections."""
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 from harness.evidence.case import Case
 from harness.evidence.laws import Law, Outcome, equal, judge
-from harness.evidence.prediction import Leg, Shape, predict, tally
+from harness.evidence.prediction import Leg, Prediction, Shape, predict, tally
 from harness.evidence.sources.conntrack import NAME
 from harness.evidence.sources.document import Unreadable
 
@@ -15,20 +15,7 @@ UNDERLAY = "underlay"
 
 def check(case: Case) -> Outcome:
     """Entries per leg are as predicted at client and target; there are none elsewhere, and none before."""
-    tunnels = 0
-    if case.tunnelled and case.outbound_proxy is not None:
-        tunnels = case.tunnels.growth(case.outbound_proxy, "tunnels_opened")
-    prediction = predict(
-        Shape(
-            interception=case.configuration.interception,
-            captured_outbound=case.outbound_proxy is not None,
-            captured_inbound=case.inbound_proxy is not None,
-            tunnelled=case.tunnelled,
-            handed_over=case.handed_over,
-            connections=case.opened,
-            tunnels=tunnels,
-        )
-    )
+    prediction = predicted(case)
     expected = {case.client.netns: prediction.client}
     namespaces = (UNDERLAY, *case.namespaces)
     if len(case.targets) == 1:
@@ -42,6 +29,24 @@ def check(case: Case) -> Outcome:
         for law in _namespace(case, name, expected.get(name, {}))
     ]
     return judge([*laws, *_together(case, sorted(spread), prediction.target)])
+
+
+def predicted(case: Case) -> Prediction:
+    """Leg -> entries at the client and at the target, the two places in which there can be any."""
+    tunnels = 0
+    if case.tunnelled and case.outbound_proxy is not None:
+        tunnels = case.tunnels.growth(case.outbound_proxy, "tunnels_opened")
+    return predict(
+        Shape(
+            interception=case.configuration.interception,
+            captured_outbound=case.outbound_proxy is not None,
+            captured_inbound=case.inbound_proxy is not None,
+            tunnelled=case.tunnelled,
+            handed_over=case.handed_over,
+            connections=case.opened,
+            tunnels=tunnels,
+        )
+    )
 
 
 def _together(case: Case, names: list[str], expected: dict[Leg, int]) -> list[Law]:

@@ -7,7 +7,8 @@ rules: counters and digests of every namespace's packet rules. conntrack: the ta
 sockets: the kernel's TCP counters. wire: packets on links, by port. tunnels: the proxies' counters.
 journal: when the probes' connections reached which step, as the proxies saw it.
 answers: what came back to the load processes. generator: the load processes' own health.
-host: steal, load, throttling, pressure and clocks of the machine.
+host: steal, load, throttling, pressure and clocks of the machine. cpu: CPU time, context switches and memory
+of the processes on the path.
 nonces: what was readable between the nodes, and the listener's control. Once a round, told to each of its
 cells: canary, what only a proxy can serve; refusal, what policy forbids; clock, packets' stamps.
 """

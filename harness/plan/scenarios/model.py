@@ -45,6 +45,7 @@ class How(StrEnum):
     BUSIEST = "share of the busiest endpoint"
     MEMORY = "resident memory of all proxies"
     PROBE = "by state, from the probes of first packets"
+    USAGE = "from what processes used, not from samples"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +55,10 @@ class Metric:
     name: str
     title: str
     unit: str
-    """Of the values in findings: `s`, `requests/s`, `connections/s`, `bit/s`, `share`, `bytes`."""
+    """Of the values in findings: `s`, `requests/s`, `connections/s`, `bit/s`, `share`, `bytes`; of costs
+    `CPU s`, `CPU s/GB`, `switches`."""
     stage: str
+    """Whose pace it depends on."""
     how: How
     lower_is_better: bool = True
     compared: bool = True

@@ -7,6 +7,7 @@ import re
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,16 @@ def test_members_run_until_they_are_removed(engine: Engine) -> None:
     assert engine.exited() == {}
     engine.remove()
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids.values()))
+
+
+def test_a_member_runs_on_its_own_cores_and_one_without_on_all(engine: Engine) -> None:
+    cores = os.sched_getaffinity(0)
+    mine = min(cores)
+    engine.start([replace(member("bound"), cpus=(mine,)), member("free")])
+
+    pids = engine.pids()
+    assert os.sched_getaffinity(pids["bound"]) == {mine}
+    assert os.sched_getaffinity(pids["free"]) == cores
 
 
 def test_removing_twice_or_before_the_start_is_no_error_and_nothing_starts_after_it(engine: Engine) -> None:

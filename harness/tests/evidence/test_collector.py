@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from harness.control import Channel, ControlError, Handler, Refused, Reply, serve
 from harness.evidence.collector import Collector
 from harness.evidence.sources import journal, known
+from harness.evidence.sources.cpu import Component, Meter
 from harness.evidence.sources.journal import FIELDS
 
 PROVED: dict[str, dict[str, Any]] = {
@@ -24,6 +26,7 @@ PROVED: dict[str, dict[str, Any]] = {
 }
 """The round's, as the first cell's start found it."""
 
+METER = Meter({Component.GENERATOR: [os.getpid()]})
 STATS = {
     **dict.fromkeys(("accepted_outbound", "completed_outbound_hbone", "connects_received"), 5),
     **dict.fromkeys(("completed_outbound_passthrough", "completed_outbound_denied"), 0),
@@ -98,9 +101,11 @@ def test_documents_of_all_sources_are_readable(
     members, channels = agents
     proxy = Member(tmp_path / "proxy.sock", {"stats": lambda _: Reply(document=STATS), **JOURNAL})
     with Channel(proxy.path, connect_timeout_s=5) as stats:
-        collector = Collector(channels, {"a": stats}, PROVED)
+        collector = Collector(channels, {"a": stats}, METER, PROVED)
         collector.start()
         collector.listen()
+        with collector.metering("probe"):
+            pass
         collector.stage("probe", {"states": []}, _reply())
         collector.stage("requests", {"connections": 1, "rate_hz": 0}, {**_reply(), **_health()})
         documents = collector.finish()
@@ -125,7 +130,7 @@ def test_waits_until_the_proxy_has_finished_its_books(
     replies = iter([*behind, STATS, STATS, *behind])
     proxy = Member(tmp_path / "p.sock", {"stats": lambda _: Reply(document=next(replies, STATS)), **JOURNAL})
     with Channel(proxy.path, connect_timeout_s=5) as stats:
-        collector = Collector(agents[1], {"a": stats}, PROVED)
+        collector = Collector(agents[1], {"a": stats}, METER, PROVED)
         collector.start()
         documents = collector.finish()
 
@@ -146,7 +151,7 @@ def test_journals_are_taken_after_the_probes_until_every_connection_has_ended(
     handlers = {"stats": lambda _: Reply(document=STATS), **JOURNAL, "take-journal": take}
     proxy = Member(tmp_path / "p.sock", handlers)
     with Channel(proxy.path, connect_timeout_s=5) as stats:
-        collector = Collector(agents[1], {"a": stats}, PROVED)
+        collector = Collector(agents[1], {"a": stats}, METER, PROVED)
         collector.start()
         collector.stage("probe", {"states": []}, {**_reply(), "seen_ports": [[4000, 4000]]})
         documents = collector.finish()
@@ -166,7 +171,7 @@ def test_a_proxy_without_a_journal_is_not_asked_for_one(
         tmp_path / "p.sock", {"stats": lambda _: Reply(document={**STATS, "unproven": ["journal"]})}
     )
     with Channel(proxy.path, connect_timeout_s=5) as stats:
-        collector = Collector(agents[1], {"a": stats}, PROVED)
+        collector = Collector(agents[1], {"a": stats}, METER, PROVED)
         collector.start()
         documents = collector.finish()
 
@@ -185,7 +190,7 @@ def test_refusal_leaves_no_answer_behind(tmp_path: Path) -> None:
         Channel(failing.path, connect_timeout_s=5) as first,
         Channel(working.path, connect_timeout_s=5) as second,
     ):
-        collector = Collector({"a": first, "b": second}, {}, PROVED)
+        collector = Collector({"a": first, "b": second}, {}, METER, PROVED)
         with pytest.raises(ControlError, match="pod-x is gone"):
             collector.start()
 

@@ -32,6 +32,7 @@ def _configuration(
 
 MESH = _configuration()
 MESH_IPV6 = replace(MESH, ip_family=IpFamily.IPV6)
+ONE_STREAM = replace(MESH, streams_per_tunnel=1)
 NO_REUSE = _configuration(reuse=Reuse.OFF)
 TPROXY = _configuration(level=Interception.TPROXY)
 NOTRACK = _configuration(level=Interception.TPROXY_NOTRACK)
@@ -301,6 +302,33 @@ LIES = {
         MESH,
         stat("a", "tunnels_opened", 8),
         ["tunnel-reuse", "interception", "conntrack", "handshakes"],
+    ),
+    "one stream per tunnel, yet a tunnel shared": (
+        ONE_STREAM,
+        stat("a", "tunnels_opened", -1),
+        ["tunnel-reuse", "interception", "conntrack", "handshakes"],
+    ),
+    "ten streams per tunnel asked, a hundred allowed": (
+        replace(MESH, streams_per_tunnel=10),
+        together(
+            *(put("tunnels", reading, "a", "streams_per_tunnel")(100) for reading in ("before", "after"))
+        ),
+        ["switches"],
+    ),
+    "a window changed during the cell": (
+        replace(MESH, window_kib=64),
+        put("tunnels", "after", "b", "window_kib")(4096),
+        ["switches"],
+    ),
+    "policies rejected by a proxy": (
+        replace(MESH, policies=100),
+        together(*(put("tunnels", reading, "b", "policies")(0) for reading in ("before", "after"))),
+        ["switches"],
+    ),
+    "policies of the last cell still there": (
+        MESH,
+        together(*(put("tunnels", reading, "a", "policies")(101) for reading in ("before", "after"))),
+        ["switches"],
     ),
     "a tunnel nobody accepted": (
         MESH,

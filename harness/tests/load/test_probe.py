@@ -11,6 +11,7 @@ import pytest
 
 from harness.backends.nginx import Counters
 from harness.control import Channel, ControlError
+from harness.load.accounts import CONTROLS
 from harness.load.probe import CODES, Wish, order
 from harness.load.records import PROBE_FIELDS
 from harness.plan.model import State
@@ -150,7 +151,8 @@ def test_every_probe_calls_every_bench_socket_once(
     first = result.rows[column(result, "sequence") == 0]
     ops = {CODES[State.COLD]: "drop-tunnels", CODES[State.WARM]: "nothing"}
     expected = [ops[code] for code in first[:, PROBE_FIELDS.index("state")].tolist()]
-    assert [bench.calls for bench in sockets] == [expected, expected]
+    accounts = ["nothing"] * (1 + CONTROLS)
+    assert [bench.calls for bench in sockets] == [expected + accounts] * 2
     assert 0 < result.control_p50_ns <= result.control_max_ns
 
 
