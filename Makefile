@@ -28,6 +28,7 @@ bench-proxy: setup
 	@.venv/bin/ambientbench run proxy $(ARGS)
 
 test: setup
+	@TESTS=yes .ci/packages || :
 	@$(PYTHON_BIN) -m pytest $(if $(COV),--cov --cov-report=term:skip-covered) $(ARGS)
 
 test-ids: setup

@@ -11,6 +11,7 @@ explicit: SOCKS5 in place of capture, for one workload, without root and without
 relay: the byte path.
 inpod: entering pods' network namespaces, as told by the node agent over ZDS.
 net: socket options and original destinations, one kernel fact per function.
+background: computing in a thread that leaves the interpreter to the traffic.
 telemetry, admin: metrics, access log, phases; readiness, metrics, control.
 proto: the wire messages shared with the agent (ZDS) and the certificate authority.
 """

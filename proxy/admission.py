@@ -6,7 +6,6 @@ turned away before that, and one source cannot take what all need. Source: threa
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -29,7 +28,7 @@ class Admission:
     live: int = field(init=False, default=0)
     refused: int = field(init=False, default=0)
     """Connections turned away since start."""
-    sources: Counter[IPAddress] = field(init=False, default_factory=Counter)
+    sources: dict[IPAddress, int] = field(init=False, default_factory=dict)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -41,17 +40,20 @@ class Admission:
         """Count one connection more. What forbids it, or None; then `release` has to follow."""
         if self.live >= self.total:
             return f"{self.total} connections"
-        if self.sources[source] >= self.per_source:
+        there = self.sources.get(source, 0)
+        if there >= self.per_source:
             return f"{self.per_source} connections from {source}"
         self.live += 1
-        self.sources[source] += 1
+        self.sources[source] = there + 1
         return None
 
     def release(self, source: IPAddress) -> None:
         """One that was taken has ended."""
         self.live -= 1
-        self.sources[source] -= 1
-        if not self.sources[source]:
+        left = self.sources[source] - 1
+        if left:
+            self.sources[source] = left
+        else:
             del self.sources[source]
 
 

@@ -22,6 +22,10 @@ class Switches:
 
     reuse: Reuse
     same_node: SameNode
+    streams_per_tunnel: int | None = None
+    """Most streams on a tunnel of ours; None: as the settings say."""
+    window_bytes: int | None = None
+    """Flow-control window of a stream of tunnels opened or accepted from now on; None: likewise."""
 
 
 class Droppable(Protocol):

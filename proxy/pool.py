@@ -69,7 +69,7 @@ class PoolTunnel(Protocol):
 
     @property
     def capacity(self) -> int:
-        """Streams that the peer would take."""
+        """Streams that the peer would take; none where the tunnel is not usable."""
 
     def connect(self, headers: list[Header]) -> TunnelStream:
         """Open one."""
@@ -210,6 +210,7 @@ class Pool:
         *,
         reuse: Reuse,
         opened_since: float = -math.inf,
+        per_tunnel: int | None = None,
     ) -> tuple[TunnelStream, bool]:
         """A stream that was just asked for, and whether its tunnel was there before.
 
@@ -218,6 +219,7 @@ class Pool:
             opener: Opens a tunnel with these headers' stream on it; called at most once.
             opened_since: Loop time; tunnels opened before it are not used. One of them turned out stale,
                 so the others may be, too.
+            per_tunnel: Most streams on a tunnel; None: the pool's own limit.
 
         Raises:
             TunnelLost: The pool is closed.
@@ -229,10 +231,14 @@ class Pool:
                 return await self._alone(opener), False
             case Reuse.OFF_SERIALISED:
                 return await self._alone_in_turn(key, opener), False
+        most = per_tunnel or self._max_streams
         while not self._closed:
-            self._retire_outdated(key, context)  # which may leave the key without an entry
-            entry = self._entries.setdefault(key, _Entry())
-            match self._decide(entry, opened_since):
+            entry = self._entries.get(key)
+            if entry is None:
+                entry = self._entries[key] = _Entry()
+            elif self._retire_outdated(entry, context):
+                continue  # that may have left the key without an entry
+            match self._decide(entry, opened_since, most):
                 case Use(index):
                     self._stats.streams_on_pooled_tunnels += 1
                     return entry.tunnels[index].tunnel.connect(headers), True
@@ -260,7 +266,7 @@ class Pool:
                 return await self._alone(opener)
         finally:
             entry.queued -= 1
-            self._forget_if_empty(key)
+            self._forget_if_empty(key, entry)
 
     def drop_tunnels(self) -> None:
         """Retire every tunnel: idle ones close now, others with their last stream."""
@@ -272,8 +278,8 @@ class Pool:
 
         One that is being opened just now is retired when the next stream asks.
         """
-        for key in [key for key in self._entries if key.source == source]:
-            self._retire_outdated(key, context)
+        for entry in [entry for key, entry in self._entries.items() if key.source == source]:
+            self._retire_outdated(entry, context)
 
     async def close(self, deadline_s: float) -> None:
         """As `drop_tunnels`, and reset at the deadline what lives still. Nothing is opened any more."""
@@ -292,29 +298,25 @@ class Pool:
 
     _on_empty: Callable[[], None] = staticmethod(lambda: None)
 
-    def _decide(self, entry: _Entry, opened_since: float) -> Use | Open | Wait:
+    def _decide(self, entry: _Entry, opened_since: float, most: int) -> Use | Open | Wait:
         views = [
-            View(item.tunnel.live, self._room(item.tunnel) if item.opened_at >= opened_since else 0)
+            View(item.tunnel.live, _room(item.tunnel, most) if item.opened_at >= opened_since else 0)
             for item in entry.tunnels
         ]
-        unready = sum(item.tunnel.usable and not item.tunnel.ready for item in entry.tunnels)
+        unready = sum(not item.tunnel.ready and item.tunnel.usable for item in entry.tunnels)
         return decide(
             views,
             opening=entry.opening + unready,
             waiting=sum(not waiter.done() for waiter in entry.waiters),
-            per_tunnel=self._max_streams,
+            per_tunnel=most,
         )
 
-    def _room(self, tunnel: PoolTunnel) -> int:
-        if not tunnel.ready or not tunnel.usable:
-            return 0
-        return max(0, min(self._max_streams - tunnel.live, tunnel.capacity))
-
-    def _retire_outdated(self, key: Key, context: ssl.SSLContext) -> None:
-        entry = self._entries.get(key)
-        for item in list(entry.tunnels) if entry is not None else ():
-            if item.context is not context and item.tunnel.usable:
-                item.tunnel.retire()
+    def _retire_outdated(self, entry: _Entry, context: ssl.SSLContext) -> bool:
+        """Whether there was any."""
+        outdated = [item for item in entry.tunnels if item.context is not context and item.tunnel.usable]
+        for item in outdated:
+            item.tunnel.retire()
+        return bool(outdated)
 
     async def _open(self, key: Key, entry: _Entry, context: ssl.SSLContext, opener: Opener) -> TunnelStream:
         entry.opening += 1
@@ -326,13 +328,13 @@ class Pool:
                 entry.wake()
             else:
                 entry.fail(exc)
-            self._forget_if_empty(key)
+            self._forget_if_empty(key, entry)
             raise
         except BaseException:
             # Cancelled: the app has gone, which says nothing about the destination.
             entry.opening -= 1
             entry.wake()
-            self._forget_if_empty(key)
+            self._forget_if_empty(key, entry)
             raise
         entry.opening -= 1
         item = _Pooled(tunnel, context, asyncio.get_running_loop().time())
@@ -349,7 +351,7 @@ class Pool:
         finally:
             self._waited(begun_ns)
             entry.waiters.remove(waiter)
-            self._forget_if_empty(key)
+            self._forget_if_empty(key, entry)
 
     def _waited(self, begun_ns: int) -> None:
         self._stats.pool_waits += 1
@@ -370,7 +372,8 @@ class Pool:
             self._changed(*place)  # it may be ready already, or lost
 
     def _changed(self, key: Key, entry: _Entry, item: _Pooled) -> None:
-        if not item.tunnel.usable and item in entry.tunnels:
+        usable = item.tunnel.usable
+        if not usable and item in entry.tunnels:
             entry.tunnels.remove(item)
             reason = item.tunnel.close_reason
             if reason is not None and not item.tunnel.ready and not entry.opening and not entry.tunnels:
@@ -378,9 +381,9 @@ class Pool:
         entry.wake()
         now = asyncio.get_running_loop().time()
         item.idle_since = None if item.tunnel.live else (item.idle_since or now)
-        if item.idle_since is not None and item.tunnel.usable:
+        if item.idle_since is not None and usable:
             self._sweep_later()
-        self._forget_if_empty(key)
+        self._forget_if_empty(key, entry)
 
     def _over(self, tunnel: PoolTunnel, place: tuple[Key, _Entry, _Pooled] | None) -> None:
         if self._all.pop(tunnel, self) is self:
@@ -394,9 +397,8 @@ class Pool:
         if not self._all:
             self._on_empty()
 
-    def _forget_if_empty(self, key: Key) -> None:
-        entry = self._entries.get(key)
-        if entry is not None and entry.empty:
+    def _forget_if_empty(self, key: Key, entry: _Entry) -> None:
+        if entry.empty and self._entries.get(key) is entry:
             del self._entries[key]
 
     # Idle tunnels.
@@ -419,3 +421,10 @@ class Pool:
 
     def _pooled(self) -> list[_Pooled]:
         return [item for entry in self._entries.values() for item in entry.tunnels]
+
+
+def _room(tunnel: PoolTunnel, most: int) -> int:
+    """How many more of at most so many streams a tunnel may carry now."""
+    if not tunnel.ready or not tunnel.usable:
+        return 0
+    return max(0, min(most - tunnel.live, tunnel.capacity))

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from harness.agent import netns, stray
 from harness.agent.appliers import Line, own
+from harness.agent.listening import Listening
 from harness.agent.rules import MEMBER, UnfitFiller, captured, twinned
 from harness.agent.rules.counting import NODE, UPLINK
 from harness.agent.rules.levels import UnknownLevel
@@ -28,6 +29,9 @@ from harness.control import Handler, Refused, Reply
 from harness.topology.allocator import TopologyError
 from harness.topology.document import from_json
 from harness.topology.model import Node, Pod, Topology
+
+LOOPBACK = "lo"
+"""Where a captured connection goes: to the proxy, which listens in the pod."""
 
 EMPTY = RuleSet(tables=())
 """What the underlay carries."""
@@ -50,6 +54,7 @@ class Agent:
         self._wanted: dict[str, Wanted] = {}
         self._carried: dict[str, Carried] = {}
         self._watches: dict[tuple[str, str], stray.Watch] = {}
+        self._listening = Listening()
 
     def __enter__(self) -> Self:
         return self
@@ -57,6 +62,7 @@ class Agent:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._listening.close()
         for watch in self._watches.values():
             watch.close()
 
@@ -72,6 +78,11 @@ class Agent:
             "counters": _answering(self.counters),
             "conntrack-flush": _answering(self.conntrack_flush),
             "conntrack-dump": _answering(self.conntrack_dump),
+            "listen": _answering(self.listen),
+            "heard": _answering(self.heard),
+            "stamp": _answering(self.stamp),
+            "stamped": _answering(self.stamped),
+            "attempt": _answering(self.attempt),
         }
 
     def hello(self) -> dict[str, Any]:
@@ -218,6 +229,34 @@ class Agent:
         """The connection tables of every namespace of this agent, TCP alone."""
         return {"namespaces": self._everywhere("harness.agent.conntrack:entries")}
 
+    def listen(self) -> dict[str, Any]:
+        """Keep the payload that arrives on the node's link to the others, until `heard`."""
+        self._listening.listen(self._path(self._node().netns), UPLINK)
+        return {}
+
+    def heard(self, nonce: str) -> dict[str, Any]:
+        """How many frames with payload came since `listen`, and how many of these hold the nonce in clear."""
+        return dict(self._listening.heard(nonce))
+
+    def stamp(self, pod: str) -> dict[str, Any]:
+        """Note when a pod's TCP frames pass on the link that its connections take, until `stamped`."""
+        found = self._pod(pod)
+        diverted = found.captured and self._interception != "none" and pod not in self._withdrawn
+        link = LOOPBACK if diverted else MEMBER_LINK
+        self._listening.stamp(self._path(found.netns), link)
+        return {"link": link}
+
+    def stamped(self, ports: list[int]) -> dict[str, Any]:
+        """Those times for connections from these local ports, and both clocks before and after."""
+        return self._listening.stamped(ports)
+
+    def attempt(self, pod: str, address: str, port: int, nonce: str) -> dict[str, Any]:
+        """Make one request out of a pod that runs no load, and say how it ended."""
+        asked = {"address": address, "port": port, "nonce": nonce}
+        work = self._wired().work(self._pod(pod).netns, "harness.agent.attempt:attempt", **asked)
+        seen: dict[str, Any] = self._workers.run([work])[0]
+        return seen
+
     def _everywhere(self, function: str) -> dict[str, Any]:
         wiring = self._wired()
         results = self._workers.run([wiring.work(name, function) for name in wiring.kinds])
@@ -284,6 +323,10 @@ class Agent:
         except KeyError:
             known = ", ".join(sorted(node.name for node in self._known().nodes))
             raise Refused(f"the topology has no node {self._name!r}; known: {known}") from None
+
+    def _path(self, namespace: str) -> str:
+        self._wired()
+        return self._paths[namespace]
 
     def _pod(self, name: str) -> Pod:
         pods = {pod.name: pod for pod in self._known().pods_on(self._name)}

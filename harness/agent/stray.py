@@ -9,31 +9,23 @@ each): each link has two ends, and both are watched.
 
 from __future__ import annotations
 
-import ctypes
 import socket
-import struct
 from dataclasses import dataclass
 
-_ETH_P_ALL = 3  # linux/if_ether.h
-_SO_ATTACH_FILTER = 26  # asm-generic/socket.h
-_SOL_PACKET = 263
-_PACKET_STATISTICS = 6  # linux/if_packet.h
-_PACKET_IGNORE_OUTGOING = 23
+from harness.agent.packets import ETH_P_IPV6, Instruction, packet_socket, statistics
 
-_ETH_P_IPV6 = 0x86DD
 _NO_TYPE = 0xFFFF_FFFF
 """What no frame's type equals."""
 
 
-def _filter(*, ipv6: bool) -> tuple[tuple[int, int, int, int], ...]:
-    """Classic BPF (linux/filter.h): operation, jump if true, jump if false, operand."""
+def _filter(*, ipv6: bool) -> tuple[Instruction, ...]:
     return (
         (0x28, 0, 0, 12),  # ldh [12]: the frame's type
         (0x15, 7, 0, 0x0806),  # jeq ARP: drop
         (0x15, 0, 2, 0x0800),  # jeq IPv4, else look on
         (0x30, 0, 0, 23),  # ldb [23]: IPv4's protocol
         (0x15, 4, 3, 6),  # jeq TCP: drop, else keep
-        (0x15, 0, 2, _ETH_P_IPV6 if ipv6 else _NO_TYPE),  # jeq IPv6, else keep
+        (0x15, 0, 2, ETH_P_IPV6 if ipv6 else _NO_TYPE),  # jeq IPv6, else keep
         (0x30, 0, 0, 20),  # ldb [20]: IPv6's next header
         (0x15, 1, 0, 6),  # jeq TCP: drop
         (0x06, 0, 0, 1),  # keep one byte
@@ -51,8 +43,7 @@ class Watch:
     def count(self) -> int:
         """Stray frames since the watch began."""
         # reading resets the kernel's figures; its packets include the dropped ones
-        data = self.socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
-        self.seen += struct.unpack("II", data)[0]
+        self.seen += statistics(self.socket)[0]
         return self.seen
 
     def close(self) -> None:
@@ -66,18 +57,4 @@ def open_watch(link: str, *, ipv6: bool = False) -> Watch:
     Raises:
         OSError: No such link, or no right to packet sockets (CAP_NET_RAW is needed).
     """
-    # protocol 0: nothing arrives before the filter is there
-    watch = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    try:
-        watch.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-        instructions = _filter(ipv6=ipv6)
-        code = b"".join(struct.pack("HBBI", *instruction) for instruction in instructions)
-        program = ctypes.create_string_buffer(code)
-        header = struct.pack("HL", len(instructions), ctypes.addressof(program))
-        watch.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, header)
-        watch.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
-        watch.bind((link, _ETH_P_ALL))
-    except OSError:
-        watch.close()
-        raise
-    return Watch(socket=watch)
+    return Watch(socket=packet_socket(link, _filter(ipv6=ipv6), room_bytes=0))

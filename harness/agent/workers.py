@@ -31,6 +31,7 @@ TASK_TIMEOUT_S = 60.0
 """Longest time for one batch; twice the wait for the iptables lock."""
 
 PRELOAD = (
+    "harness.agent.attempt",
     "harness.agent.capture",
     "harness.agent.conntrack",
     "harness.agent.counters",

@@ -17,7 +17,7 @@ import numpy as np
 
 from harness.analysis.compare import Comparison, Side, Word, Yardstick, as_family, exponential, judge_ratio
 from harness.analysis.excerpt import Excerpt, Kept
-from harness.analysis.measures import FIRST, METRICS
+from harness.analysis.measures import COSTS, FIRST, METRICS
 from harness.analysis.statistics import Estimate, chance_between, dominance, shift_between
 
 
@@ -119,7 +119,7 @@ def unlike(reference: Excerpt, run: Excerpt) -> list[str]:
 
 
 def across(reference: Excerpt, run: Excerpt) -> Across:
-    """Judge every metric that both runs measured, as one family."""
+    """Judge every metric that both runs measured: times as one family, costs as another."""
     both = [side for side in reference.measures if side in run.measures]
     noise = {
         metric: max(reference.noise.get(metric, 1.0), run.noise.get(metric, 1.0))
@@ -130,7 +130,13 @@ def across(reference: Excerpt, run: Excerpt) -> Across:
         yardstick=Yardstick.of_percent(reference.practical_percent, noise),
         drift=_drift(reference, run, both),
     )
-    judged = as_family([judge(reference.measures[side], run.measures[side]) for side in both])
+    judged = [
+        each
+        for question in (set(METRICS) - set(COSTS), set(COSTS))
+        for each in as_family(
+            [judge(reference.measures[side], run.measures[side]) for side in both if side.metric in question]
+        )
+    ]
     one_sided = {*reference.measures, *run.measures} - set(both)
     return Across(
         reference=reference.run,

@@ -13,7 +13,7 @@ from harness.analysis.rounds import Measure
 from harness.analysis.text import quantity, times
 from harness.plan.model import Configuration, Path
 
-ORDER = (Path.SAME_NODE, Path.CROSS_NODE, Path.OUT_OF_MESH, Path.INTO_MESH)
+ORDER = (Path.SAME_NODE, Path.CROSS_NODE, Path.OUT_OF_MESH, Path.INTO_MESH, Path.SERVICE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ def answer(
         and each.interception is default.interception
         and each.reuse is default.reuse
         and each.same_node is default.same_node
-        and not each.filler_rules
+        and not each.tuning
         and each.ip_family is default.ip_family
     }
     any_level = {
@@ -82,7 +82,7 @@ def answer(
         for each in configurations
         if each.reuse is default.reuse
         and each.same_node is default.same_node
-        and not each.filler_rules
+        and not each.tuning
         and each.ip_family is default.ip_family
     }
     questions = (

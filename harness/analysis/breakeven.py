@@ -8,7 +8,7 @@ filler rules has a slope per level, and redirect's line crosses that of tproxy w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,12 +50,10 @@ def break_even(configurations: list[Configuration], rounds: Mapping[Side, Rounds
         return None
     path = varied[0].path
     for each in configurations:
-        like = [
-            other
+        like = any(
+            replace(other, filler_rules=0, interception=each.interception) == replace(each, filler_rules=0)
             for other in varied
-            if (other.path, other.reuse, other.same_node, other.ip_family)
-            == (each.path, each.reuse, each.same_node, each.ip_family)
-        ]
+        )
         if each.path is path and like and each.dataplane == varied[0].dataplane:
             side = Side(configuration=each.key, metric=METRIC)
             lines.setdefault(each.interception, {})[each.filler_rules] = rounds.get(side, {})

@@ -11,12 +11,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.analysis.compare import Side
-from harness.analysis.measures import FIRST, OPTIONAL, metrics_of
-from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode, State
+from harness.analysis.measures import CORE, COSTS, FIRST, METRICS, OPTIONAL, metrics_of
+from harness.plan.model import (
+    STREAMS_PER_TUNNEL,
+    WINDOW_KIB,
+    Configuration,
+    Interception,
+    Path,
+    Reuse,
+    SameNode,
+    State,
+)
 from harness.topology.model import IpFamily
 
-ALIKE = ("steady", "rate", "requests", "transfer", *OPTIONAL)
-"""Metrics that every configuration has."""
+ALIKE = (*CORE, *(name for name in OPTIONAL if METRICS[name].compared))
+"""Metrics that every configuration has, and by which they are compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +50,7 @@ class Factor:
 
 
 def _mesh(of: Configuration) -> Configuration | None:
-    if of.dataplane == "none":
+    if of.dataplane == "none" or of.tuning:
         return None
     return Configuration(
         path=of.path, dataplane="none", interception=Interception.NONE, ip_family=of.ip_family
@@ -82,6 +91,18 @@ def _filler(of: Configuration) -> Configuration | None:
     return replace(of, filler_rules=0) if of.filler_rules else None
 
 
+def _streams(of: Configuration) -> Configuration | None:
+    return replace(of, streams_per_tunnel=STREAMS_PER_TUNNEL)
+
+
+def _window(of: Configuration) -> Configuration | None:
+    return replace(of, window_kib=WINDOW_KIB)
+
+
+def _policies(of: Configuration) -> Configuration | None:
+    return replace(of, policies=0)
+
+
 def _ip_family(of: Configuration) -> Configuration | None:
     return replace(of, ip_family=IpFamily.IPV4) if of.ip_family is IpFamily.IPV6 else None
 
@@ -103,6 +124,17 @@ FACTORS = (
     Factor(name="interception", label=lambda _: "redirect / tproxy", against=_interception),
     Factor(name="same_node", label=lambda _: "same node in plaintext / in HBONE", against=_same_node),
     Factor(name="filler_rules", label=lambda of: f"{of.filler_rules:,} filler rules / none", against=_filler),
+    Factor(
+        name="streams_per_tunnel",
+        label=lambda of: f"{of.streams_per_tunnel} streams a tunnel / {STREAMS_PER_TUNNEL}",
+        against=_streams,
+    ),
+    Factor(
+        name="window_kib",
+        label=lambda of: f"windows of {of.window_kib:,} KiB / {WINDOW_KIB:,} KiB",
+        against=_window,
+    ),
+    Factor(name="policies", label=lambda of: f"{of.policies:,} policies more / none", against=_policies),
     Factor(name="ip_family", label=lambda _: "over IPv6 / over IPv4", against=_ip_family),
     Factor(
         name="path", label=lambda _: "into the mesh in plaintext / cross-node in HBONE", against=_into_mesh
@@ -130,7 +162,7 @@ def one_factor_apart(configurations: Sequence[Configuration]) -> Iterator[Contra
     for factor in FACTORS:
         for of in configurations:
             against = factor.against(of)
-            if against is None or against not in known:
+            if against is None or against == of or against not in known:
                 continue
             for metric, other in _metric_pairs(of, against):
                 yield Contrast(
@@ -142,13 +174,43 @@ def one_factor_apart(configurations: Sequence[Configuration]) -> Iterator[Contra
                 )
 
 
+def costs(configurations: Sequence[Configuration]) -> Iterator[Contrast]:
+    """What processes used: every pair of configurations one factor apart, and first packets against later."""
+    for of in configurations:
+        for kind in ("cpu", "switches"):
+            for state in (each for each in of.states if each in FIRST):
+                yield Contrast(
+                    factor="first-packet",
+                    label=f"first packet ({state.value}) / later ones",
+                    path=of.path,
+                    of=Side(configuration=of.key, metric=f"{kind}.{FIRST[state]}"),
+                    against=Side(configuration=of.key, metric=f"{kind}.later"),
+                )
+    for found in one_factor_apart(configurations):
+        if found.of.metric in FIRST.values():
+            for kind in ("cpu", "switches"):
+                yield replace(
+                    found,
+                    of=replace(found.of, metric=f"{kind}.{found.of.metric}"),
+                    against=replace(found.against, metric=f"{kind}.{found.against.metric}"),
+                )
+        elif found.of.metric == "steady":
+            for metric in COSTS:
+                if ".first." not in metric:
+                    yield replace(
+                        found,
+                        of=replace(found.of, metric=metric),
+                        against=replace(found.against, metric=metric),
+                    )
+
+
 def equal_pairs(configurations: Sequence[Configuration]) -> Iterator[Contrast]:
     """The A/A control: reuse on and off where there are no tunnels, hence no difference to find."""
     known = set(configurations)
     for of in configurations:
         twin = replace(of, reuse=Reuse.OFF)
         if of.dataplane != "none" and not of.tunnelled and of.reuse is Reuse.ON and twin in known:
-            for metric in metrics_of(of):
+            for metric in (name for name in metrics_of(of) if METRICS[name].compared):
                 yield Contrast(
                     factor="control",
                     label="reuse on / off without tunnels (equal by construction)",

@@ -7,15 +7,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from harness.analysis import breakeven, contrasts, ledger, timing
+from harness.analysis import bills, breakeven, contrasts, kernel, ledger, proofs, timing
 from harness.analysis.answer import Answer, answer
 from harness.analysis.claims import Claim, Grounds, judge_claims
 from harness.analysis.compare import Comparison, Side, Yardstick, as_family, compare
 from harness.analysis.control import Control, cold_agreement, control
 from harness.analysis.gates import Outcome, Ruling, rule
-from harness.analysis.judge import Evaluate, JudgedCell, judge
-from harness.analysis.measures import OPTIONAL
+from harness.analysis.judge import Evaluate, JudgedCell, by_configuration, judge
+from harness.analysis.measures import COSTS, OPTIONAL
 from harness.analysis.rounds import Measure, over_rounds
+from harness.analysis.waterfall import Waterfall, reconciliation, waterfalls
 from harness.evidence.model import CellStatus, Check
 from harness.evidence.verdict import evaluate
 from harness.plan.document import configuration_from_document, configuration_to_document
@@ -37,12 +38,22 @@ class Findings:
     measures: Mapping[Side, Measure]
     first_packet: tuple[Comparison, ...]
     factors: tuple[Comparison, ...]
+    costs: tuple[Comparison, ...]
+    """What processes used: the same factors, and first packets against later ones."""
+    bills: Mapping[str, bills.Bill]
+    """Configuration's key -> who paid for it."""
+    kernels: Mapping[str, kernel.Kernel]
+    """Configuration's key -> what its packets met in the kernel."""
     control: Control
     checks: tuple[Check, ...]
     """Of the run as a whole."""
+    proofs: tuple[proofs.Proofs, ...]
+    """What each round proved beside its cells' counters."""
     break_even: breakeven.BreakEven | None
     ledgers: Mapping[str, ledger.Ledger]
     """Configuration's key -> its evidence in figures."""
+    waterfalls: tuple[Waterfall, ...]
+    """First packets cut into phases."""
     claims: tuple[Claim, ...]
     answer: tuple[Answer, ...]
     gates: tuple[Ruling, ...]
@@ -108,21 +119,27 @@ class Findings:
                 if cell.verdict.status is not CellStatus.VALID or cell.verdict.remarks
             ],
             "checks": [check.document() for check in self.checks],
+            "proofs": [each.document() for each in self.proofs],
             "control": self.control.document(),
             "default": self.default.key,
             "configurations": [configuration_to_document(each) for each in self.configurations],
             "measures": [measure.document() for measure in self.measures.values()],
             "first_packet": [comparison.document() for comparison in self.first_packet],
-            "factors": self._factors(),
+            "factors": self._by_factor(self.factors),
+            "costs": self._by_factor(self.costs),
+            "kernel": {key: each.document() for key, each in self.kernels.items()},
+            "bills": {key: each.document() for key, each in self.bills.items()},
             "break_even": self.break_even.document() if self.break_even else None,
             "evidence": {key: each.document() for key, each in self.ledgers.items()},
+            "waterfalls": [each.document() for each in self.waterfalls],
             "claims": [claim.document() for claim in self.claims],
             "timing": dict(self.timing),
         }
 
-    def _factors(self) -> dict[str, Any]:
-        names = dict.fromkeys(comparison.factor for comparison in self.factors)
-        return {name: [each.document() for each in self.factors if each.factor == name] for name in names}
+    @staticmethod
+    def _by_factor(found: tuple[Comparison, ...]) -> dict[str, Any]:
+        names = dict.fromkeys(comparison.factor for comparison in found)
+        return {name: [each.document() for each in found if each.factor == name] for name in names}
 
 
 def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
@@ -153,7 +170,7 @@ def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
         yardstick = Yardstick.of_percent(percent, noise)
         families: dict[str, list[Comparison]] = {}
         for pair in pairs:
-            if pair.of.metric in OPTIONAL and not {pair.of, pair.against} <= set(rounds):
+            if pair.of.metric in {*OPTIONAL, *COSTS} and not {pair.of, pair.against} <= set(rounds):
                 continue
             found = compare(
                 factor=pair.factor,
@@ -174,9 +191,17 @@ def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
     cold = compared(contrasts.cold_pairs(configurations), twins.noise)
     first_packet = compared(contrasts.first_against_later(configurations), twins.noise)
     factors = compared(contrasts.one_factor_apart(configurations), twins.noise)
+    costs = compared(contrasts.costs(configurations), twins.noise)
     ledgers = ledger.ledgers(cells)
     crossing = breakeven.break_even(list(configurations), rounds)
-    checks = (twins.check, *cold_agreement(cold, Yardstick.of_percent(percent, twins.noise)))
+    proved = proofs.proofs(cells)
+    cut = waterfalls(cells)
+    checks = (
+        twins.check,
+        reconciliation(cut),
+        *cold_agreement(cold, Yardstick.of_percent(percent, twins.noise)),
+        proofs.nonces_by_round(proved),
+    )
     return Findings(
         run=run,
         configurations=configurations,
@@ -185,10 +210,19 @@ def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
         measures=measures,
         first_packet=first_packet,
         factors=factors,
+        costs=costs,
+        bills={
+            configuration.key: bill
+            for configuration, group in by_configuration(cells)
+            if (bill := bills.together(configuration, [cell.bills for cell in group if cell.usable])).cells
+        },
+        kernels=kernel.kernels(cells),
         control=twins,
         checks=checks,
+        proofs=proved,
         break_even=crossing,
         ledgers=ledgers,
+        waterfalls=cut,
         claims=judge_claims(
             Grounds(
                 configurations=configurations,
@@ -196,10 +230,17 @@ def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
                 measures=measures,
                 first_packet=first_packet,
                 factors=factors,
+                costs=costs,
                 break_even=crossing,
+                waterfalls=cut,
             )
         ),
         answer=answer(configurations, default, first_packet, factors, measures),
-        gates=rule([gate(text) for text in suite["thresholds"].get("gates", ())], default, measures, factors),
+        gates=rule(
+            [gate(text) for text in suite["thresholds"].get("gates", ())],
+            default,
+            measures,
+            (*factors, *costs),
+        ),
         timing=timing.timing(run, cells),
     )

@@ -12,7 +12,7 @@ from harness.analysis.measures import METRICS
 from harness.analysis.rounds import Measure
 from harness.analysis.statistics import Estimate, Percentile
 from harness.analysis.text import quantity, significant
-from harness.plan.model import Configuration
+from harness.plan.model import Configuration, tuned
 from harness.suite.gates import Gate
 
 
@@ -80,7 +80,7 @@ def _ratios(gate: Gate, default: Configuration, factors: Sequence[Comparison]) -
         if each.factor == gate.factor
         and each.path == default.path.value
         and each.of.metric == gate.metric
-        and "filler" not in each.of.configuration
+        and not tuned(each.of.configuration)
         and (gate.factor == "conntrack" or each.of.configuration == default.key)
     ]
     if not fitting:

@@ -8,9 +8,18 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from harness.analysis import bills
 from harness.analysis.measures import Measured, measure, probe_costs
 from harness.evidence.case import Case
-from harness.evidence.model import CellStatus, CellVerdict, Check, CheckStatus, SampleCounts
+from harness.evidence.model import (
+    FIRST_PACKET_TIMES,
+    CellStatus,
+    CellVerdict,
+    Check,
+    CheckStatus,
+    FirstPacket,
+    SampleCounts,
+)
 from harness.evidence.verdict import evaluate
 from harness.plan.model import Configuration, Load, Path, State
 from harness.results.read import Damaged, StoredCell, StoredRun, Unreadable
@@ -39,6 +48,8 @@ class JudgedCell:
     """Whether it is the cell's last measurement; earlier ones had been disturbed and are only listed."""
     measured: Mapping[str, Measured]
     """Metric -> value; empty where the samples cannot be believed."""
+    bills: Mapping[str, bills.StageBill]
+    """Stage -> what its processes used; empty where the evidence does not hold it."""
     probe_costs: Mapping[State, float]
     """First state -> seconds that a probe took beyond what was asked for."""
 
@@ -93,12 +104,17 @@ class _Judge:
             except Damaged as exc:
                 damage.append(str(exc))
         case = self._case(cell, frames)
+        spent = bills.stage_bills(case, frames)
+        costs = bills.measure(case, spent, later=self.load.later_requests)
         return JudgedCell(
             stored=cell,
             case=case,
             verdict=_with_integrity(self.evaluate(case), damage),
             last=last,
-            measured={} if damage else {each.metric: each for each in measure(frames)},
+            measured={}
+            if damage
+            else {each.metric: each for each in (*measure(frames, cell.evidence), *costs)},
+            bills=spent,
             probe_costs=probe_costs(frames["probe"], self.load) if "probe" in frames else {},
         )
 
@@ -109,9 +125,10 @@ class _Judge:
             configuration=configuration,
             topology=self.topology,
             client=self.topology.member(client),
-            target=self.topology.member(target),
+            target=self.topology.target(target),
             documents=cell.evidence,
             samples=_counts(frames),
+            first_packets=_first_packets(frames),
         )
 
 
@@ -136,6 +153,17 @@ def _counts(frames: Mapping[str, pd.DataFrame]) -> SampleCounts:
         first=first,
         rows={stage: len(frame) for stage, frame in frames.items()},
         failed={stage: len(frame) - int(frame["ok"].sum()) for stage, frame in frames.items()},
+    )
+
+
+def _first_packets(frames: Mapping[str, pd.DataFrame]) -> tuple[FirstPacket, ...]:
+    if "probe" not in frames:
+        return ()
+    first = frames["probe"].loc[lambda frame: (frame["sequence"] == 0) & frame["ok"]]
+    columns = {name: first[name].tolist() for name in ("state", "local_port", *FIRST_PACKET_TIMES)}
+    return tuple(
+        FirstPacket(state=state, port=port, **dict(zip(FIRST_PACKET_TIMES, times, strict=True)))
+        for state, port, *times in zip(*columns.values(), strict=True)
     )
 
 

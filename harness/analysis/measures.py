@@ -6,14 +6,19 @@ before connect(), for later ones before send(); at a fixed rate it starts when t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from harness.plan import costs, scenarios
 from harness.plan.model import Configuration, Load, State
+from harness.plan.scenarios import Metric
+from harness.plan.scenarios.knee import Step, highest
+from harness.plan.scenarios.model import How
 
 Values = NDArray[np.float64]
 
@@ -21,61 +26,23 @@ LEAST_SAMPLES = 5
 """Fewest good samples of a cell from which a round's median is taken."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """One thing measured."""
-
-    name: str
-    title: str
-    unit: str
-    """Of the values in findings: `s`, `requests/s`, `connections/s`, `bit/s`."""
-    stage: str
-    lower_is_better: bool = True
-
-
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric(name="first.cold", title="first packet, cold", unit="s", stage="probe"),
-        Metric(name="first.warm", title="first packet, warm", unit="s", stage="probe"),
-        Metric(name="first.new", title="first packet, new", unit="s", stage="probe"),
-        Metric(name="steady", title="later packets", unit="s", stage="probe"),
-        Metric(name="rate", title="fixed-rate latency", unit="s", stage="rate"),
-        Metric(
-            name="requests",
-            title="requests per second",
-            unit="requests/s",
-            stage="requests",
-            lower_is_better=False,
-        ),
-        Metric(
-            name="transfer", title="bulk throughput", unit="bit/s", stage="transfer", lower_is_better=False
-        ),
-        Metric(name="rtt", title="round trip of 128 bytes", unit="s", stage="rtt"),
-        Metric(
-            name="requests.alone",
-            title="requests per second on one connection",
-            unit="requests/s",
-            stage="requests-alone",
-            lower_is_better=False,
-        ),
-        Metric(
-            name="transfer.alone",
-            title="bulk throughput of one stream",
-            unit="bit/s",
-            stage="transfer-alone",
-            lower_is_better=False,
-        ),
-        Metric(
-            name="connects",
-            title="new connections per second",
-            unit="connections/s",
-            stage="connects",
-            lower_is_better=False,
-        ),
+        Metric(name="first.cold", title="first packet, cold", unit="s", stage="probe", how=How.PROBE),
+        Metric(name="first.warm", title="first packet, warm", unit="s", stage="probe", how=How.PROBE),
+        Metric(name="first.new", title="first packet, new", unit="s", stage="probe", how=How.PROBE),
+        Metric(name="steady", title="later packets", unit="s", stage="probe", how=How.PROBE),
+        *scenarios.metrics(),
     )
-}
-OPTIONAL = ("rtt", "requests.alone", "transfer.alone", "connects")
+} | {metric.name: metric for metric in costs.METRICS}
+CORE = ("steady", "rate", "requests", "transfer")
+"""Metrics that every configuration has, beside those of its first states."""
+COSTS = tuple(metric.name for metric in costs.METRICS)
+"""What processes used. Judged in a family of their own: they answer another question than latency does."""
+OPTIONAL = tuple(
+    name for name, metric in METRICS.items() if metric.how not in {How.PROBE, How.USAGE} and name not in CORE
+)
 """Metrics of stages that most suites leave out; where one was not measured, nothing is said of it."""
 
 FIRST = {State.COLD: "first.cold", State.WARM: "first.warm", State.NEW: "first.new"}
@@ -97,32 +64,21 @@ class Measured:
 def metrics_of(configuration: Configuration) -> list[str]:
     """The metrics that exist for a configuration, in the order of the report."""
     first = [FIRST[state] for state in configuration.states if state in FIRST]
-    return [*first, "steady", "rate", "requests", "transfer", *OPTIONAL]
+    return [*first, *CORE, *OPTIONAL, *COSTS]
 
 
-def measure(frames: Mapping[str, pd.DataFrame]) -> Iterator[Measured]:
+def measure(frames: Mapping[str, pd.DataFrame], evidence: Mapping[str, Any]) -> Iterator[Measured]:
     """Every metric that a cell's samples hold.
 
     Args:
         frames: Stage -> samples, columns as in `harness.load.records`; a stage that was left out is absent.
+        evidence: Source -> document, for what no row holds.
     """
     if "probe" in frames:
         yield from _probes(frames["probe"])
-    if "rate" in frames:
-        yield from _latency("rate", _seconds(_good(frames["rate"]), "intended_ns"))
-    if "requests" in frames:
-        yield from _throughput("requests", frames["requests"])
-    if "transfer" in frames:
-        yield from _bulk("transfer", frames["transfer"])
-    if "rtt" in frames:
-        good = _good(frames["rtt"])
-        yield from _latency("rtt", ((good["end_ns"] - good["start_ns"]) / 1e9).to_numpy(dtype=float))
-    if "requests-alone" in frames:
-        yield from _throughput("requests.alone", frames["requests-alone"])
-    if "transfer-alone" in frames:
-        yield from _bulk("transfer.alone", frames["transfer-alone"])
-    if "connects" in frames:
-        yield from _throughput("connects", frames["connects"])
+    for metric in scenarios.metrics():
+        if metric.stage in frames:
+            yield from _READERS[metric.how](metric.name, frames[metric.stage], evidence)
 
 
 def probe_costs(samples: pd.DataFrame, load: Load) -> dict[State, float]:
@@ -162,7 +118,20 @@ def _latency(metric: str, seconds: Values) -> Iterator[Measured]:
         yield Measured(metric=metric, value=float(np.median(seconds)), samples=seconds, n=len(seconds))
 
 
-def _throughput(metric: str, samples: pd.DataFrame) -> Iterator[Measured]:
+def _intended(metric: str, samples: pd.DataFrame, _: Mapping[str, Any]) -> Iterator[Measured]:
+    yield from _latency(metric, _seconds(_good(samples), "intended_ns"))
+
+
+def _started(metric: str, samples: pd.DataFrame, _: Mapping[str, Any]) -> Iterator[Measured]:
+    yield from _latency(metric, _seconds(_good(samples), "start_ns"))
+
+
+def _whole(metric: str, samples: pd.DataFrame, _: Mapping[str, Any]) -> Iterator[Measured]:
+    good = _good(samples)
+    yield from _latency(metric, ((good["end_ns"] - good["start_ns"]) / 1e9).to_numpy(dtype=float))
+
+
+def _throughput(metric: str, samples: pd.DataFrame, _: Mapping[str, Any]) -> Iterator[Measured]:
     """Answers per second between the first request's start and the last answer's end, ends included once."""
     good = _good(samples)
     if len(good) < LEAST_SAMPLES:
@@ -171,7 +140,7 @@ def _throughput(metric: str, samples: pd.DataFrame) -> Iterator[Measured]:
     yield Measured(metric=metric, value=len(good) / window_s, samples=np.empty(0), n=len(good))
 
 
-def _bulk(metric: str, samples: pd.DataFrame) -> Iterator[Measured]:
+def _bulk(metric: str, samples: pd.DataFrame, _: Mapping[str, Any]) -> Iterator[Measured]:
     """Payload bits per second over all streams together."""
     good = _good(samples)
     if good.empty:
@@ -179,3 +148,41 @@ def _bulk(metric: str, samples: pd.DataFrame) -> Iterator[Measured]:
     window_s = (good["end_ns"].max() - good["start_ns"].min()) / 1e9
     bits = float(good["bytes"].sum()) * 8
     yield Measured(metric=metric, value=bits / window_s, samples=np.empty(0), n=len(good))
+
+
+def _knee(metric: str, samples: pd.DataFrame, _: Mapping[str, Any]) -> Iterator[Measured]:
+    """The highest rate that held, no value where none did. n counts the steps."""
+    held = samples.groupby("rate_mhz")["within"].min()
+    steps = [
+        Step(rate_hz=rate / 1000, within=bool(within))
+        for rate, within in zip(held.index.to_numpy(dtype=float), held, strict=True)
+    ]
+    if found := highest(steps):
+        yield Measured(metric=metric, value=found, samples=np.empty(0), n=len(steps))
+
+
+def _busiest(metric: str, samples: pd.DataFrame, _: Mapping[str, Any]) -> Iterator[Measured]:
+    answered = _good(samples)["endpoint"].value_counts()
+    if len(answered):
+        total = int(answered.sum())
+        yield Measured(metric=metric, value=float(answered.max()) / total, samples=np.empty(0), n=total)
+
+
+def _memory(metric: str, samples: pd.DataFrame, evidence: Mapping[str, Any]) -> Iterator[Measured]:
+    """Of all proxies together, while the fleet was held."""
+    stage = evidence.get("answers", {}).get("stages", {}).get(METRICS[metric].stage, {})
+    held = [each["held"] for each in stage.get("memory", {}).values()]
+    if held:
+        yield Measured(metric=metric, value=float(sum(held)), samples=np.empty(0), n=len(_good(samples)))
+
+
+_READERS: Mapping[How, Callable[[str, pd.DataFrame, Mapping[str, Any]], Iterator[Measured]]] = {
+    How.INTENDED: _intended,
+    How.STARTED: _started,
+    How.WHOLE: _whole,
+    How.ANSWERS: _throughput,
+    How.BITS: _bulk,
+    How.KNEE: _knee,
+    How.BUSIEST: _busiest,
+    How.MEMORY: _memory,
+}

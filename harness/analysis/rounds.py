@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.analysis.compare import Rounds, Side
 from harness.analysis.judge import JudgedCell, by_configuration
-from harness.analysis.measures import METRICS, OPTIONAL, Values, metrics_of
+from harness.analysis.measures import COSTS, METRICS, OPTIONAL, Values, metrics_of
 from harness.analysis.statistics import (
     Estimate,
     Percentile,
@@ -73,18 +73,19 @@ def over_rounds(cells: Sequence[JudgedCell]) -> Iterable[Measure]:
         usable = [cell for cell in group if cell.usable]
         for metric in metrics_of(configuration):
             measured = [cell for cell in usable if metric in cell.measured]
-            if measured or metric not in OPTIONAL:
+            if measured or metric not in {*OPTIONAL, *COSTS}:
                 yield _measure(configuration, metric, measured)
 
 
 def _measure(configuration: Configuration, metric: str, cells: list[JudgedCell]) -> Measure:
     """A metric over its cells: those that the generator did not limit, unless it limited most of them."""
     stage = METRICS[metric].stage
-    free = [cell for cell in cells if not cell.verdict.limited_stages & {stage, ""}]
+    limiting = {stage, ""} if stage else set()
+    free = [cell for cell in cells if not cell.verdict.limited_stages & limiting]
     at_least = ""
     if 2 * len(free) < len(cells):
         at_least = next(
-            remark.reason for cell in cells for remark in cell.verdict.remarks if remark.stage in {stage, ""}
+            remark.reason for cell in cells for remark in cell.verdict.remarks if remark.stage in limiting
         )
         free = cells
     found = {cell.stored.record.cell.round: cell.measured[metric] for cell in free}

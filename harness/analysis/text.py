@@ -9,6 +9,11 @@ _SCALES = {
     "bit/s": ((1e9, "Gb/s"), (1e6, "Mb/s"), (1e3, "kb/s")),
     "requests/s": ((1.0, "req/s"),),
     "connections/s": ((1.0, "conn/s"),),
+    "share": ((0.01, "%"),),
+    "bytes": ((2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")),
+    "CPU s": ((1.0, "s CPU"), (1e-3, "ms CPU"), (1e-6, "µs CPU")),
+    "CPU s/GB": ((1.0, "s CPU/GB"), (1e-3, "ms CPU/GB")),
+    "switches": ((1.0, "switches"),),
 }
 
 

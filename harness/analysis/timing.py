@@ -45,7 +45,7 @@ def _costs(load: Load, cells: Sequence[JudgedCell], *, resumed: bool) -> dict[st
     for cell in cells:
         record = cell.stored.record
         # writing thousands of rules is a cost of its own
-        if "switch_s" in record.timing and not cell.configuration.filler_rules:
+        if "switch_s" in record.timing and not cell.configuration.tuning:
             found.setdefault("switch_s", []).append(record.timing["switch_s"])
         if "evidence_s" in record.timing:
             found.setdefault("evidence_s", []).append(record.timing["evidence_s"] + after)

@@ -5,12 +5,16 @@ Hosts are left out on purpose: the mesh does not know them, so the proxy passes 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from harness.topology.model import TRUST_DOMAIN, Pod, PolicySpec, Topology
+from harness.topology.canary import NAME, canary
+from harness.topology.model import APP_PORT, TRUST_DOMAIN, IPAddress, Pod, PolicySpec, Topology
 
 SCOPES = ("Global", "Namespace", "WorkloadSelector")
 ACTIONS = ("Allow", "Deny")
+ROOT_NAMESPACE = "istio-system"
+"""Where policies of the whole mesh live. Source: istio meshConfig.rootNamespace, its default."""
 CLUSTER_ID = "Kubernetes"
 """Istio's default cluster name, as in `Pod.uid`."""
 
@@ -22,7 +26,8 @@ class BadPolicy(ValueError):
 def document(topology: Topology) -> dict[str, Any]:
     """The mesh document of a topology.
 
-    Every pod is a workload: captured ones speak HBONE, the others plain TCP. A policy's `pods` (our key,
+    Every pod is a workload: captured ones speak HBONE, the others plain TCP. The one service is the canary.
+    A policy's `pods` (our key,
     not ztunnel's: a `WorkloadSelector` policy must say whom it is attached to) turns into the workloads'
     `authorizationPolicies`.
 
@@ -44,14 +49,71 @@ def document(topology: Topology) -> dict[str, Any]:
                 raise BadPolicy(f"policy {spec.name}: pods names {name!r}, which is no pod; pods: {known}")
             attached[name].append(f"{policy['namespace']}/{policy['name']}")
         policies.append(policy)
+    services = _services(topology)
     return {
-        "workloads": [_workload(pod, attached[pod.name]) for pod in topology.pods],
+        "workloads": [
+            _workload(pod, attached[pod.name], [each for each in services if pod in each.endpoints])
+            for pod in topology.pods
+        ],
         "policies": policies,
-        "services": [],
+        "services": [_service(each) for each in services],
     }
 
 
-def _workload(pod: Pod, policies: list[str]) -> dict[str, Any]:
+class _Service(NamedTuple):
+    """What the mesh has to know of a service, the topology's own and the canary alike."""
+
+    name: str
+    namespace: str
+    hostname: str
+    key: str
+    addresses: tuple[IPAddress, ...]
+    ports: dict[str, int]
+    """The service's port -> the endpoints'."""
+    endpoints: tuple[Pod, ...]
+
+
+def _services(topology: Topology) -> list[_Service]:
+    found = [
+        _Service(
+            name=each.name,
+            namespace=each.namespace,
+            hostname=each.hostname,
+            key=each.key,
+            addresses=(each.address,),
+            ports={str(APP_PORT): APP_PORT},
+            endpoints=each.endpoints,
+        )
+        for each in topology.services
+    ]
+    bird = canary(topology)
+    if bird is not None:
+        found.append(
+            _Service(
+                name=NAME,
+                namespace=bird.pod.namespace,
+                hostname=bird.hostname,
+                key=bird.key,
+                addresses=bird.addresses,
+                ports=bird.ports,
+                endpoints=(bird.pod,),
+            )
+        )
+    return found
+
+
+def _service(service: _Service) -> dict[str, Any]:
+    """Source: ztunnel src/state/service.rs; a vip is `network/address`, and the network here has no name."""
+    return {
+        "name": service.name,
+        "namespace": service.namespace,
+        "hostname": service.hostname,
+        "vips": [f"/{address}" for address in service.addresses],
+        "ports": service.ports,
+    }
+
+
+def _workload(pod: Pod, policies: list[str], services: Sequence[_Service]) -> dict[str, Any]:
     return {
         "uid": pod.uid,
         "name": pod.name,
@@ -68,7 +130,8 @@ def _workload(pod: Pod, policies: list[str]) -> dict[str, Any]:
         "workloadIps": [str(pod.address_of(family)) for family in pod.families],
         "protocol": "HBONE" if pod.captured else "TCP",
         "authorizationPolicies": policies,
-        "services": {},  # required by ztunnel even when empty
+        # required by ztunnel even when empty
+        "services": {service.key: service.ports for service in services},
     }
 
 
@@ -88,4 +151,6 @@ def _policy(spec: PolicySpec) -> tuple[dict[str, Any], list[str]]:
             f"policy {spec.name}: scope {policy['scope']} with pods {pods}; "
             "WorkloadSelector needs at least one pod, the other scopes take none"
         )
+    if policy["scope"] == "Global":
+        policy["namespace"] = policy["namespace"] or ROOT_NAMESPACE
     return policy, pods

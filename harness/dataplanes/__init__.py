@@ -1,8 +1,8 @@
 """What carries the bytes in a run: a slot, one file per data plane, found by name.
 
 A data plane's file holds `members(topology, layout)`: the processes that it adds to the testbed, and
-what it is to the bench: `CARRIES`, `ONLY`, `REMARKS`, `enrols(node)`. `none` adds nothing; `pyztunnel` is our
-own proxy; `envoy` is an independent one to hold it against.
+what it is to the bench: `CARRIES`, `ONLY`, `LACKS`, `REMARKS`, `enrols(node)`. `none` adds nothing;
+`pyztunnel` is our own proxy; `envoy` is an independent one to hold it against.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ class DataPlane(Protocol):
 
     CARRIES: bool
     """Whether there is a proxy: False leaves pods uncaptured, whatever the topology says."""
-    ONLY: Mapping[str, str]
+    ONLY: Mapping[str, str | int]
     """Factor of a configuration -> the one value of it that this data plane knows; others: all values."""
+    LACKS: Mapping[str, str]
+    """What a round asks of a proxy (`canary`, `refusal`) -> why this one cannot be asked."""
     REMARKS: tuple[str, ...]
     """What it does otherwise than ztunnel, for the reader of a comparison."""
 

@@ -9,7 +9,8 @@ from harness.topology.layout import Layout
 from harness.topology.model import Topology
 
 CARRIES = False
-ONLY: Mapping[str, str] = {}
+ONLY: Mapping[str, str | int] = {}
+LACKS: Mapping[str, str] = {}
 REMARKS: tuple[str, ...] = ()
 
 

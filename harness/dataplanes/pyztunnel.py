@@ -9,7 +9,8 @@ from harness.topology.layout import Layout
 from harness.topology.model import TRUST_DOMAIN, Topology
 
 CARRIES = True
-ONLY: Mapping[str, str] = {}
+ONLY: Mapping[str, str | int] = {}
+LACKS: Mapping[str, str] = {}
 REMARKS: tuple[str, ...] = ()
 
 CAPABILITIES = {

@@ -65,6 +65,8 @@ class Member:
     """Whether it must see other members' /proc/PID (the agent, which enters namespaces)."""
     sysctls: Mapping[str, str] = field(default_factory=dict)
     """Net sysctls of the namespace, set when it is created; only for the member that owns it."""
+    cpus: tuple[int, ...] = ()
+    """Cores that it and what it starts may use; empty: all."""
 
 
 class EngineError(RunFailed):
@@ -117,7 +119,8 @@ class Engine(Protocol):
         Returns when each process exists, not when it is ready.
 
         Raises:
-            EngineError: A member could not be started; others of the same call may run.
+            EngineError: A member could not be started; others of the same call may run. Or the run has
+                been removed.
         """
 
     def files_of(self, member: Member) -> str:
@@ -150,7 +153,7 @@ class Engine(Protocol):
         """Give back connections; the testbed stays, and they open again when needed."""
 
     def remove(self) -> None:
-        """Remove everything that this run made, in any state; idempotent.
+        """Remove everything that this run made, in any state, for good; idempotent.
 
         Raises:
             Leftovers: Something is still there; the message says what, and how to remove it by hand.

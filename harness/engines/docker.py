@@ -26,6 +26,7 @@ from harness.engines import images
 from harness.engines.api import RUN_VARIABLE, Completed, EngineError, Member, Remains, Run
 from harness.engines.docker_images import DockerImages
 from harness.engines.owner import Owner
+from harness.engines.starts import Starts
 from harness.errors import Leftovers
 
 LABEL_RUN = "ambientbench.run"
@@ -121,6 +122,7 @@ class DockerEngine:
         self.run = run
         self._client = docker.APIClient(**_address(), timeout=ANSWER_TIMEOUT_S, max_pool_size=THREADS)
         self._tags = images.tags()
+        self._starts = Starts(run)
 
     def prepare(self, told: Callable[[str], None], wanted: Collection[str] = ()) -> None:
         """Build the images, those wanted or all, that are missing or out of date."""
@@ -211,6 +213,7 @@ class DockerEngine:
 
     def remove(self) -> None:
         """Remove the run's containers, and those that the engine was still making."""
+        self._starts.end()
         with self._mapped("remove containers"), ThreadPoolExecutor(THREADS) as pool:
             for attempt in range(REMOVE_ATTEMPTS):
                 time.sleep(REMOVE_PAUSE_S if attempt > 1 else 0)
@@ -232,7 +235,7 @@ class DockerEngine:
                 raise
 
     def _start(self, member: Member, owner: str) -> None:
-        with self._mapped(f"start {member.name}"):
+        with self._starts.one(), self._mapped(f"start {member.name}"):
             created = self._client.create_container_from_config(
                 self._config(member, owner), name=self._container(member.name)
             )
@@ -250,6 +253,7 @@ class DockerEngine:
             cap_add=sorted(member.capabilities) + self._become_capabilities(member),
             security_opt=security,
             sysctls=dict(member.sysctls) if owns else None,
+            cpuset_cpus=",".join(map(str, member.cpus)) or None,
             read_only=True,
             tmpfs={"/run": "rw,nosuid,nodev,mode=1777", "/tmp": "rw,nosuid,nodev,mode=1777"},  # noqa: S108  # the container's own
             binds=[

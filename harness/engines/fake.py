@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from harness.engines.api import Completed, EngineError, Member, Run
+from harness.engines.starts import Starts
 
 _ROOT = str(Path(__file__).parents[2])
 
@@ -30,12 +31,17 @@ class FakeEngine:
         self.run = run
         self._members: dict[str, Member] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._starts = Starts(run)
 
     def prepare(self, told: Callable[[str], None], wanted: Collection[str] = ()) -> None:
         """Nothing to make ready."""
 
     def start(self, members: Sequence[Member]) -> None:
         """Start one process per member."""
+        with self._starts.one():
+            self._start(members)
+
+    def _start(self, members: Sequence[Member]) -> None:
         (self.run.directory / "logs").mkdir(exist_ok=True)
         for member in members:
             with self._log(member.name).open("ab") as log:
@@ -50,6 +56,8 @@ class FakeEngine:
                     )
                 except OSError as exc:
                     raise EngineError(f"start {member.name}: {exc}") from exc
+            if member.cpus:
+                os.sched_setaffinity(self._processes[member.name].pid, member.cpus)
             self._members[member.name] = member
 
     def files_of(self, member: Member) -> str:  # noqa: ARG002  # the same for all
@@ -101,6 +109,7 @@ class FakeEngine:
 
     def remove(self) -> None:
         """Kill what still runs."""
+        self._starts.end()
         for process in self._processes.values():
             process.kill()
             process.wait()

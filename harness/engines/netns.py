@@ -24,6 +24,7 @@ from harness.engines import kernel
 from harness.engines.api import Completed, EngineError, Member, Remains, Run
 from harness.engines.netns_init import NAMESPACES, environment
 from harness.engines.owner import Owner
+from harness.engines.starts import Starts
 from harness.errors import Leftovers
 
 SUPERVISOR = "harness.engines.netns_init"
@@ -122,12 +123,17 @@ class NetnsEngine:
         self._turn = threading.Lock()
         self._owner_end: socket.socket | None = None
         self._launched: subprocess.Popen[bytes] | None = None
+        self._starts = Starts(run)
 
     def prepare(self, told: Callable[[str], None], wanted: Collection[str] = ()) -> None:
         """Nothing takes long here: processes run from the host's files."""
 
     def start(self, members: Sequence[Member]) -> None:
         """Start members in order, the supervisor before the first."""
+        with self._starts.one():
+            self._start(members)
+
+    def _start(self, members: Sequence[Member]) -> None:
         if self._channel is None and not self._socket_path.exists():
             self._launch()
         specs = [
@@ -138,6 +144,7 @@ class NetnsEngine:
                 "env": dict(member.env),
                 "capabilities": [name for name in member.capabilities if name in kernel.CAPABILITIES],
                 "sysctls": dict(member.sysctls),
+                "cpus": list(member.cpus),
             }
             for member in members
         ]
@@ -238,6 +245,7 @@ class NetnsEngine:
 
     def remove(self) -> None:
         """End the supervisor: the kernel ends what it started, and the namespaces go with it."""
+        self._starts.end()
         # Nobody there, or already going: what counts is found below.
         with contextlib.suppress(ControlError):
             self._connected().send("shutdown")

@@ -167,6 +167,8 @@ def _become(spec: dict[str, Any], log: Path, root: str, run_id: str, tell: int) 
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.chdir("/")
+        if spec["cpus"]:
+            os.sched_setaffinity(0, spec["cpus"])
         kernel.drop_capabilities(spec["capabilities"])
         kernel.forbid_new_privileges()
         command = spec["command"]

@@ -1,4 +1,7 @@
-"""Whether the load generator, and not what it measures, set a stage's pace (M01, M14)."""
+"""Whether the load generator, and not what it measures, set a stage's pace (M01, M14).
+
+What is said here bounds a figure from one side; what makes it void is the check `generator`'s matter.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ ACHIEVED_SHARE = 0.99
 """Of the rate that was asked for; with less, the schedule slipped."""
 LAG_NS = 10_000_000
 """99th percentile of how late a timer fired, where requests are sent on a schedule."""
+STILL_NS = 100_000_000
+"""The same, from which on nothing of such a stage is the path's: the check `generator` voids the cell."""
 
 
 def limits(stages: dict[str, Health]) -> tuple[Remark, ...]:

@@ -163,3 +163,22 @@ class SampleCounts:
     """Stage -> rows (`probe`, `rate`, `requests`, `transfer`)."""
     failed: Mapping[str, int]
     """Stage -> rows that are not ok."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstPacket:
+    """The first request of a probed connection, rightly answered: the client's own times, monotonic ns."""
+
+    state: str
+    """What the sample says that it met: `cold`, `warm`, `new`."""
+    port: int
+    """The client's own."""
+    start_ns: int
+    """Before connect()."""
+    connected_ns: int
+    sent_ns: int
+    first_byte_ns: int
+
+
+FIRST_PACKET_TIMES = ("start_ns", "connected_ns", "sent_ns", "first_byte_ns")
+"""Columns of the probe's samples that a `FirstPacket` is made of, beside state and port."""

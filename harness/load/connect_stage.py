@@ -12,6 +12,9 @@ from harness.load.request_stage import RequestStage
 class ConnectStage(RequestStage):
     """Op `connects`; rows as of requests, each from before connect()."""
 
+    def answered(self, pod: str, *, right: bool) -> None:
+        """Told who answered the connection whose row comes next."""
+
 
 class NewConnections:
     """One user: one connection after another."""
@@ -29,15 +32,16 @@ class NewConnections:
 
     def connect_until_end(self) -> None:
         """One row per connection; one that fails is the last."""
-        while monotonic_ns() < self._stage.ended_ns and self._connect_once():
+        while monotonic_ns() < self._stage.ended_ns and self.connect():
             pass
 
     def close(self) -> None:
         """Leave."""
         self._stage.leave()
 
-    def _connect_once(self) -> bool:
-        stage, recorder = self._stage, self._stage.recorder
+    def connect(self, intended_ns: int = 0) -> bool:
+        """One connection from its start, or from when it was due, to its end; whether all was right."""
+        stage = self._stage
         self._made += 1
         nonce = b"%s%08x" % (self._prefix, self._made)
         exchange = wire.Exchange(stage.target, stage.source, stage.response_bytes, stage.verification)
@@ -65,11 +69,7 @@ class NewConnections:
             port = live.port
             live.close()
             exchange.end()
-            row = (self._user, start_ns, start_ns, first_ns, end_ns, size, port, right)
-            recorder.pack(recorder.buffer, recorder.position, *row)
-            recorder.position += recorder.size
-            stage.tally.requests += 1
-            stage.tally.failures += not right
-            stage.tally.total_ns += end_ns - start_ns if right else 0
-            stage.tally.bytes += size
+            stage.answered(exchange.pod, right=right)
+            due_ns = intended_ns or start_ns
+            stage.record(self._user, due_ns, start_ns, first_ns, end_ns, size, port, right)
         return right

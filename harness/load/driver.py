@@ -30,6 +30,7 @@ from locust.stats import bucket_response_time
 import harness
 from harness.control import Handler, Refused, Reply, serve
 from harness.load.clock import tighten
+from harness.load.crew import Crew, live_and_die_with
 from harness.load.stage import Recorder, Stage
 
 log = logging.getLogger("harness.load.driver")
@@ -70,34 +71,54 @@ class Driver:
         self._environment: Any = Environment(user_classes=list(users.values()))
         self._runner: LocalRunner = self._environment.create_local_runner()
         self._recorder = Recorder()
+        self._held: tuple[str, Stage] | None = None
         # The first stop reads the source of every frame on the stack (inspect), 40 ms: not in a cell.
         self._runner.stop()
 
     @property
     def handlers(self) -> dict[str, Handler]:
-        """One per op."""
-        return {op: self._handler(op) for op in self._users}
+        """One per op, and both halves of each."""
+        return {op: self._handler(op) for op in self._users} | {"hold": self.hold, "window": self.window}
 
     def _handler(self, op: str) -> Handler:
         def handle(request: dict[str, Any]) -> Reply:
-            try:
-                return self.run(op, request)
-            except (KeyError, TypeError, ValueError) as exc:
-                raise Refused(
-                    f"cell {request.get('cell')}: bad request: {exc!r}", kind="bad-request"
-                ) from exc
+            self.hold({**request, "what": op})
+            return self.window({})
 
         return handle
 
-    def run(self, op: str, request: dict[str, Any]) -> Reply:
-        """One window of load."""
+    def hold(self, request: dict[str, Any]) -> Reply:
+        """Op `hold`: get the users of the op `what` ready, and keep them so until `window`.
+
+        Users go on while this process waits for the next request: waiting is gevent's here.
+        """
+        self._release()
+        op = str(request.get("what"))
+        if op not in self._users:
+            raise Refused(f"hold {op!r}; known: {', '.join(sorted(self._users))}", kind="unknown-op")
         user: Any = self._users[op]
-        stage: Stage = user.stage(request, self._recorder)
-        self._environment.stage = stage
         try:
-            times = stage.run(self._starter(user, stage.users))
+            stage: Stage = user.stage(request, self._recorder)
+        except (KeyError, TypeError, ValueError) as exc:
+            raise Refused(f"cell {request.get('cell')}: bad request: {exc!r}", kind="bad-request") from exc
+        self._environment.stage = stage
+        self._held = (op, stage)
+        try:
+            stage.gather(self._starter(user, stage.users))
+        except Refused:
+            self._release()
+            raise
+        return Reply(document={"opened": stage.opened})
+
+    def window(self, request: dict[str, Any]) -> Reply:
+        """Op `window`: the window of the stage that is held, at `at_ns` or now."""
+        if self._held is None:
+            raise Refused("window without a stage that is held; ask `hold` first", kind="bad-request")
+        op, stage = self._held
+        try:
+            times = stage.hold(int(request.get("at_ns", 0)))
         finally:
-            self._runner.stop()
+            self._release()
         self._account(op, stage)
         stats = self._environment.stats.total
         document = {
@@ -113,6 +134,12 @@ class Driver:
             },
         }
         return Reply(document=document, payload=stage.recorder.payload())
+
+    def _release(self) -> None:
+        """Let no user of an earlier stage live on."""
+        if self._held is not None:
+            self._held = None
+            self._runner.stop()
 
     def _starter(self, user: type[locust.User], count: int) -> Callable[[], None]:
         # A spawn rate of `count` a second lets the first dispatch hold all of them.
@@ -147,7 +174,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="harness.load.driver", description=__doc__)
     parser.add_argument("--socket", type=Path, required=True)
     parser.add_argument("--locustfiles", type=Path, default=LOCUSTFILES)
+    parser.add_argument("--foreman", type=int, default=0, help="pid of the driver whose worker this is")
     arguments = parser.parse_args()
+    if arguments.foreman:
+        live_and_die_with(arguments.foreman)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("locust").setLevel(logging.ERROR)  # it warns of every ramp of more than 100 users
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -157,7 +187,11 @@ def main() -> None:
     gc.freeze()
     path: Path = arguments.socket
     path.parent.mkdir(parents=True, exist_ok=True)
-    serve(path, driver.handlers)
+    crew = Crew(path, arguments.locustfiles, driver.handlers)
+    try:
+        serve(path, crew.handlers)
+    finally:
+        crew.close()
 
 
 if __name__ == "__main__":

@@ -20,6 +20,11 @@ from typing import Any
 import gevent
 from gevent.monkey import get_original
 
+from harness.load.wire import Verification, error_kind
+
+CLOSE_TIMEOUT_S = 0.5
+"""How long the peer's end is awaited."""
+
 READ, WRITE = 1, 2
 """gevent's io watcher events, as in libev."""
 
@@ -35,11 +40,12 @@ class LiveSocket:
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._watcher: Any = self._hub.loop.io(self._socket.fileno(), READ)
+        self._writable: Any = self._hub.loop.io(self._socket.fileno(), WRITE)
         self.wait: Callable[[], object] = self._hub.switch
         """Let others run until this greenlet is switched to."""
         self.receive: Callable[[bytearray | memoryview], int] = self._socket.recv_into
         """Read what is there; BlockingIOError where nothing is."""
-        self.send: Callable[[bytes], int] = self._socket.send
+        self.send: Callable[[bytes | memoryview], int] = self._socket.send
         """Send what the kernel takes; all of it where a few bytes meet an empty buffer."""
         self.port = 0
 
@@ -62,13 +68,17 @@ class LiveSocket:
             raise OSError(number, os.strerror(number))
         self.port = self._socket.getsockname()[1]
 
-    def watch(self) -> None:
-        """From now on this greenlet is switched to whenever there is something to read."""
+    def watch(self, *, writable: bool = False) -> None:
+        """From now on this greenlet is switched to whenever there is something to read, or room to write."""
+        self.unwatch()
         self._watcher.start(gevent.getcurrent().switch)
+        if writable:
+            self._writable.start(gevent.getcurrent().switch)
 
     def unwatch(self) -> None:
         """Stop that."""
         self._watcher.stop()
+        self._writable.stop()
 
     def read(self, view: memoryview) -> int:
         """Read what comes next, waiting for it; 0 at the end of the stream. Watched sockets only."""
@@ -80,8 +90,26 @@ class LiveSocket:
 
     def finish(self) -> bool:
         """End our direction and wait for the peer's end; False where bytes came instead."""
-        self._socket.shutdown(socket.SHUT_WR)
+        self.end()
         return self.read(memoryview(bytearray(1))) == 0
+
+    def end(self) -> None:
+        """End our direction (FIN)."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def leave(self, said: Verification, *, broken: bool) -> None:
+        """Close: in order (FIN both ways, TIME_WAIT here) where the connection is sound, else by RST."""
+        try:
+            if broken:
+                self.reset()
+            else:
+                with gevent.Timeout(CLOSE_TIMEOUT_S, TimeoutError):
+                    if not self.finish():
+                        said.errors["late-bytes"] += 1
+        except OSError as exc:
+            said.errors[f"close-{error_kind(exc)}"] += 1
+        finally:
+            self.close()
 
     def reset(self) -> None:
         """Make the close to come an abort (RST): at once, whatever is under way."""
@@ -89,6 +117,7 @@ class LiveSocket:
 
     def close(self) -> None:
         """Close; idempotent."""
-        self._watcher.stop()
+        self.unwatch()
         self._watcher.close()
+        self._writable.close()
         self._socket.close()

@@ -31,7 +31,9 @@ from typing import Any
 
 from harness.control import Channel, ControlError, Refused, Reply, serve
 from harness.load import wire
+from harness.load.accounts import CONTROL, CONTROLS, Accounts
 from harness.load.clock import sleep_until, tighten
+from harness.load.paced import paced
 from harness.load.pingpong import pingpong
 from harness.load.records import PROBE_FIELDS
 from harness.plan.model import State
@@ -88,6 +90,9 @@ class Batch:
         self._opened = 0
         self._control_ns: list[int] = []
         self._residual: list[dict[str, object]] = []
+        self._seen_ports: list[tuple[int, int]] = []
+        """Per first packet that was answered: our own port, and the one that the backend was called from."""
+        self._proxies = Accounts(len(channels))
 
     def run(self) -> Reply:
         """Make all probes, return rows and document."""
@@ -96,12 +101,16 @@ class Batch:
         for connection, wish in enumerate(order(self._wishes, self._seed)):
             self._control(connection, wish)
             self._probe(connection, CODES[wish.state], monotonic_ns() + self._gap_ns, later=self._later)
+        self._close_accounts()
         calls = sorted(self._control_ns)
         document = {
             "rows": self._filled // len(PROBE_FIELDS),
             "opened": self._opened,
+            "nonces": self._prefix.decode(),
             "residual_tunnels": self._residual,
+            "seen_ports": self._seen_ports,
             "control_ns": {"p50": calls[len(calls) // 2], "max": calls[-1]} if calls else None,
+            "usage": self._proxies.document(),
             **self._verification.document(),
         }
         return Reply(document=document, payload=self._rows[: self._filled].tobytes())
@@ -110,16 +119,27 @@ class Batch:
         """Open the tunnel that warm probes want, by a connection that leaves no row."""
         self._probe(0, CODES[State.WARM], monotonic_ns() + self._gap_ns, later=0)
         self._filled = 0
+        self._seen_ports.clear()
 
     def _control(self, connection: int, wish: Wish) -> None:
         started_ns = monotonic_ns()
         for channel in self._channels:
             channel.send(wish.op)
-        for channel in self._channels:
+        for index, channel in enumerate(self._channels):
             left = channel.receive().document
+            self._proxies.read(index, left, wish.state.value)
             if wish.state is State.COLD and (left["tunnels_outbound"] or left["tunnels_inbound"]):
                 self._residual.append({"connection": connection, "socket": str(channel.path), **left})
         self._control_ns.append(monotonic_ns() - started_ns)
+
+    def _close_accounts(self) -> None:
+        """Ask once more, so that the last probe's use is known, and then for what asking itself costs."""
+        for left in range(CONTROLS, -1, -1):
+            for channel in self._channels:
+                channel.send("nothing")
+            for index, channel in enumerate(self._channels):
+                self._proxies.read(index, channel.receive().document, CONTROL if left else None)
+            sleep_until(monotonic_ns() + (self._gap_ns if left and self._channels else 0))
 
     def _probe(self, connection: int, state: int, intended_ns: int, *, later: int) -> None:
         """One connection with all its requests; the first that fails ends it."""
@@ -154,6 +174,9 @@ class Batch:
                     self._verification.errors[wire.error_kind(exc)] += 1
                 except wire.BadAnswer as exc:
                     self._verification.errors[exc.kind] += 1
+                port = sock.getsockname()[1]
+                if ok and sequence == 0:
+                    self._seen_ports.append((port, exchange.seen_port))
                 self._record(
                     connection,
                     sequence,
@@ -164,7 +187,7 @@ class Batch:
                     sent_ns,
                     first_byte_ns,
                     end_ns,
-                    sock.getsockname()[1],
+                    port,
                     ok,
                 )
                 if not ok:
@@ -227,7 +250,7 @@ def main() -> None:
     gc.freeze()
     gc.disable()  # a cell makes no cycles worth a pause in its middle
     path.parent.mkdir(parents=True, exist_ok=True)
-    serve(path, {"probe": probe, "rtt": pingpong})
+    serve(path, {"probe": probe, "rtt": pingpong, "paced": paced})
 
 
 if __name__ == "__main__":

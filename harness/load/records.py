@@ -32,3 +32,9 @@ RTT_FIELDS = ("start_ns", "end_ns", "local_port", "ok")
 TRANSFER_FIELDS = ("user", "start_ns", "end_ns", "bytes", "local_port", "ok")
 """One row per read interval of a bulk download; `bytes` arrived between the two times. A stream's intervals
 follow one another from the window's start to its end."""
+
+STEP_FIELDS = (*REQUEST_FIELDS, "rate_mhz", "within")
+"""As of requests, of a search over rates: the step's rate in millihertz, and whether it held the limit."""
+
+ENDPOINT_FIELDS = (*REQUEST_FIELDS, "endpoint")
+"""As of requests, and who answered: a position in the list of endpoints that was asked with, or -1."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from time import monotonic_ns
 from typing import Any
 
@@ -11,40 +13,73 @@ from gevent import GreenletExit
 
 from harness.control import Refused
 from harness.load import wire
-from harness.load.clock import NS_PER_S, Timer
+from harness.load.arrivals import LATE_NS, instants
+from harness.load.clock import Timer
 from harness.load.live import READ, LiveSocket
 from harness.load.records import REQUEST_FIELDS
 from harness.load.stage import Recorder, Stage, Tally
+from harness.plan.model import Arrivals
 
 ROWS_PER_S = 200_000
 """Room that is made for a closed loop: three times what one process reached here."""
-LATE_NS = 1_000_000
-"""A request that starts so much after its intended time counts as late."""
-CLOSE_TIMEOUT_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Which users of a load that several workers share are this one's: `first` and those after it."""
+
+    first: int
+    of: int
+    """All users, of all workers."""
 
 
 class RequestStage(Stage):
     """Op `requests`."""
 
-    fields = REQUEST_FIELDS
+    fields: tuple[str, ...] = REQUEST_FIELDS
+    more: tuple[int, ...] = ()
+    """What ends each row beyond the fields of a request."""
 
     def __init__(self, request: dict[str, Any], recorder: Recorder) -> None:
-        seconds, rate_hz = float(request["seconds"]), float(request["rate_hz"])
+        seconds, rate_hz = float(request["seconds"]), float(request.get("rate_hz", 0))
         users = int(request["connections"])
         if users < 1 or seconds <= 0 or rate_hz < 0:
             raise Refused(
                 f"connections {users}, seconds {seconds}, rate_hz {rate_hz}: expected >= 1, > 0, >= 0",
                 kind="bad-request",
             )
-        rows = int(seconds * (rate_hz or ROWS_PER_S)) + 2 * users
+        # of a Poisson process, the number strays from its mean by some square roots of it
+        mean = seconds * (rate_hz or ROWS_PER_S)
+        rows = int(mean + 10 * math.sqrt(mean)) + 2 * users
         target = wire.Target(**request["target"])
         super().__init__(recorder, target=target, users=users, seconds=seconds, rows=rows)
         self.source = str(request["source"])
         self.response_bytes = int(request["response_bytes"])
         self.rate_hz = rate_hz
+        self._share = Share(first=int(request.get("first", 0)), of=int(request.get("of", users)))
+        self._arrivals = Arrivals(request.get("arrivals", Arrivals.CONSTANT))
+        self.seed = str(request.get("seed", ""))
+        self._due: list[int] | None = None
         self.late = 0
         self.scheduled = 0
         self.unsent = 0
+
+    def record(self, *row: int) -> None:
+        """One request's row, where its time is not so short that this call would matter in it."""
+        start_ns, end_ns, size, ok = row[2], row[4], row[5], row[7]
+        recorder, tally = self.recorder, self.tally
+        recorder.pack(recorder.buffer, recorder.position, *row, *self.more)
+        recorder.position += recorder.size
+        tally.requests += 1
+        tally.failures += not ok
+        tally.total_ns += end_ns - start_ns if ok else 0
+        tally.bytes += size
+
+    def due(self, user: int) -> list[int]:
+        """The instants, from the window's opening, at which a user's requests are due: users take turns."""
+        if self._due is None:
+            self._due = instants(self._arrivals, rate_hz=self.rate_hz, seconds=self.seconds, seed=self.seed)
+        return self._due[self._share.first + user :: self._share.of]
 
     def document(self) -> dict[str, Any]:
         """What only this kind of stage tells; all 0 in a closed loop."""
@@ -64,8 +99,24 @@ class LiveConnection:
         self._tally = Tally()
         self._broken = True
 
+    @property
+    def sound(self) -> bool:
+        """Whether everything so far was right."""
+        return not self._broken
+
     def open(self) -> None:
         """Connect and do one exchange that leaves no row; then wait for the window."""
+        self.connect()
+        self._stage.ready()
+        self._stage.window.wait()
+        self.watch()
+
+    def watch(self) -> None:
+        """From now on an answer is noticed."""
+        self._socket.watch()
+
+    def connect(self) -> None:
+        """Connect and do the exchange; what goes wrong is counted."""
         stage = self._stage
         try:
             stage.opened += 1
@@ -78,9 +129,6 @@ class LiveConnection:
             stage.verification.errors[exc.kind] += 1
         finally:
             self._socket.unwatch()
-        stage.ready()
-        stage.window.wait()
-        self._socket.watch()
 
     def turns(self) -> Iterator[int]:
         """The intended times of this user's requests, each when it has come; ends with the window.
@@ -96,20 +144,18 @@ class LiveConnection:
                 yield now
 
     def _schedule(self) -> Iterator[int]:
-        """Users take turns: user u of n has every n-th instant from the u-th on."""
+        """The requests that are due, each in its turn; one that is late starts as soon as it can."""
         stage = self._stage
-        step_ns = stage.users * NS_PER_S / stage.rate_hz
-        first_ns = stage.started_ns + self._user * NS_PER_S / stage.rate_hz
-        count = max(0, -int((first_ns - stage.ended_ns) // step_ns))
-        stage.scheduled += count
+        due = stage.due(self._user)
+        stage.scheduled += len(due)
         hub: Any = gevent.get_hub()
         timer = Timer()
         watcher = hub.loop.io(timer.fd, READ)
         watcher.start(gevent.getcurrent().switch)
         sent = 0
         try:
-            for turn in range(count):
-                intended_ns = int(first_ns + turn * step_ns)
+            for instant_ns in due:
+                intended_ns = stage.started_ns + instant_ns
                 if monotonic_ns() < intended_ns:
                     timer.arm(intended_ns)
                     while monotonic_ns() < intended_ns:
@@ -122,7 +168,7 @@ class LiveConnection:
                 sent += 1
                 yield intended_ns
         finally:
-            stage.unsent += count - sent
+            stage.unsent += len(due) - sent
             watcher.stop()
             watcher.close()
             timer.close()
@@ -154,6 +200,7 @@ class LiveConnection:
                 size,
                 self._socket.port,
                 not self._broken,
+                *stage.more,
             )
             recorder.position += recorder.size
             if self._broken:
@@ -163,18 +210,10 @@ class LiveConnection:
                 self._tally.bytes += size
 
     def close(self) -> None:
-        """In order (FIN both ways, TIME_WAIT here) where the connection is sound; else by RST."""
+        """In order where the connection is sound; else by RST."""
         try:
-            if self._broken:
-                self._socket.reset()
-            else:
-                with gevent.Timeout(CLOSE_TIMEOUT_S, TimeoutError):
-                    if not self._socket.finish():
-                        self._stage.verification.errors["late-bytes"] += 1
-        except OSError as exc:
-            self._stage.verification.errors[f"close-{wire.error_kind(exc)}"] += 1
+            self._socket.leave(self._stage.verification, broken=self._broken)
         finally:
-            self._socket.close()
             self._exchange.end()
             self._stage.tally.add(self._tally)
             self._stage.leave()

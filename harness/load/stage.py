@@ -78,6 +78,12 @@ class Recorder:
         used = memoryview(self.buffer)[: self.position].cast("q")
         return used[index :: self.size // 8].tolist()
 
+    def fill(self, index: int, first: int, value: int) -> None:
+        """Set one field of all rows from `first` on."""
+        used, width = memoryview(self.buffer)[: self.position].cast("q"), self.size // 8
+        for at in range(first * width + index, len(used), width):
+            used[at] = value
+
     def payload(self) -> bytes:
         """All rows."""
         return bytes(memoryview(self.buffer)[: self.position])
@@ -89,6 +95,10 @@ class Stage:
     fields: tuple[str, ...]
     settle_s = 0.0
     """Pause between the last user's readiness and the window, seconds."""
+    ready_s = READY_S
+    """How long all users together may take to connect and warm up."""
+    grace_s = GRACE_S
+    """How long after the window's end the last user is waited for."""
 
     def __init__(self, recorder: Recorder, *, target: Target, users: int, seconds: float, rows: int) -> None:
         self.target = target
@@ -101,7 +111,7 @@ class Stage:
         self.verification = Verification()
         self.tally = Tally()
         self.recorder = recorder
-        self._seconds = seconds
+        self.seconds = seconds
         self._joined = 0
         self._ready = 0
         self._left = 0
@@ -110,6 +120,10 @@ class Stage:
         self.window = Event()
         """Set when the window opens."""
         recorder.begin(self.fields, rows)
+
+    def wait(self) -> None:
+        """Until the last user has left, or patience ends."""
+        self._all_left.wait(self.seconds + self.grace_s)
 
     def document(self) -> dict[str, Any]:
         """What only this kind of stage tells."""
@@ -132,31 +146,37 @@ class Stage:
         if self._left == self.users:
             self._all_left.set()
 
-    def run(self, start_users: Callable[[], None]) -> dict[str, Any]:
-        """Start users, hold the window, wait for the last of them.
-
-        Returns:
-            What goes into the answer: `started_ns`, `ended_ns`, `cpu_ns` (process, from the window's
-            opening to the last user's end), `lag_p99_ns`.
+    def gather(self, start_users: Callable[[], None]) -> None:
+        """Start users and wait until all are ready.
 
         Raises:
             Refused: Not all users got ready.
         """
         start_users()
-        if not self._all_ready.wait(READY_S):
+        if not self._all_ready.wait(self.ready_s):
             raise Refused(
-                f"{self._ready} of {self.users} users got ready within {READY_S} s", kind="not-ready"
+                f"{self._ready} of {self.users} users got ready within {self.ready_s} s", kind="not-ready"
             )
         if self.settle_s:
             gevent.sleep(self.settle_s)
+
+    def hold(self, at_ns: int = 0) -> dict[str, Any]:
+        """Open the window, at an instant or now, and wait for the last user.
+
+        Returns:
+            What goes into the answer: `started_ns`, `ended_ns`, `cpu_ns` (process, from the window's
+            opening to the last user's end), `lag_p99_ns`.
+        """
         lag = Lag()
         gc.disable()
+        if at_ns:
+            gevent.sleep(max(0.0, (at_ns - monotonic_ns()) / NS_PER_S))
         cpu_ns = time.process_time_ns()
         self.started_ns = monotonic_ns()
-        self.ended_ns = self.started_ns + int(self._seconds * NS_PER_S)
+        self.ended_ns = self.started_ns + int(self.seconds * NS_PER_S)
         watching = gevent.spawn(lag.watch, self.started_ns, self.ended_ns)
         self.window.set()
-        self._all_left.wait(self._seconds + GRACE_S)
+        self.wait()
         cpu_ns = time.process_time_ns() - cpu_ns
         gc.enable()
         watching.kill()

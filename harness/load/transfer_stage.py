@@ -42,6 +42,16 @@ class TransferStage(Stage):
         target = wire.Target(**request["target"])
         super().__init__(recorder, target=target, users=users, seconds=seconds, rows=rows)
 
+    def record(self, user: int, start_ns: int, end_ns: int, size: int, port: int, *, ok: bool) -> None:
+        """One interval of one stream."""
+        recorder, tally = self.recorder, self.tally
+        recorder.pack(recorder.buffer, recorder.position, user, start_ns, end_ns, size, port, ok)
+        recorder.position += recorder.size
+        tally.requests += 1
+        tally.failures += not ok
+        tally.total_ns += end_ns - start_ns
+        tally.bytes += size
+
 
 class BulkStream:
     """One download without end."""
@@ -73,8 +83,7 @@ class BulkStream:
 
     def download(self) -> None:
         """Read until the window's end; one row per interval within it."""
-        stage, tally, recorder = self._stage, self._stage.tally, self._stage.recorder
-        received = 0
+        stage, received = self._stage, 0
         try:
             while not (self._broken or stage.started_ns):
                 received = self._read()  # the window opens in its wait: the last one's bytes are inside
@@ -93,22 +102,8 @@ class BulkStream:
                 received += self._read()
                 now = monotonic_ns()
                 if now - start_ns >= INTERVAL_NS or now >= stage.ended_ns or self._broken:
-                    ok = not self._broken
-                    recorder.pack(
-                        recorder.buffer,
-                        recorder.position,
-                        self._user,
-                        start_ns,
-                        now,
-                        received,
-                        self._socket.port,
-                        ok,
-                    )
-                    recorder.position += recorder.size
-                    tally.requests += 1
-                    tally.failures += not ok
-                    tally.total_ns += now - start_ns
-                    tally.bytes += received
+                    port, ok = self._socket.port, not self._broken
+                    stage.record(self._user, start_ns, now, received, port, ok=ok)
                     start_ns, received = now, 0
         finally:
             ending.stop()

@@ -12,7 +12,7 @@ import errno
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +39,8 @@ class Target:
     port: int
     pod: str
     node: str
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    """Pod -> node of all who may answer, where the address is a service's; else `pod` alone may."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,19 +103,28 @@ class Exchange:
     def __init__(self, target: Target, source: str, response_bytes: int, verification: Verification) -> None:
         self._verification = verification
         self._source = source = host(source)
-        self._target = target
+        self._endpoints = target.endpoints or {target.pod: target.node}
+        self.pod = target.pod
+        """Who answered last, as known; of a service, learned from a connection's first answer."""
         self._padding = b"x" * response_bytes
         self.head = f"GET /{response_bytes}?n=".encode()
         self.tail = f" HTTP/1.1\r\nHost: {host(target.address)}:{target.port}\r\n\r\n".encode()
-        self._suffix = f" pod={target.pod} node={target.node} source={source}:".encode()
-        self._answer = f"{target.pod}/{target.node}/{source}"
-        self.buffer = bytearray(HEAD_MAX_BYTES + NONCE_BYTES + len(self._suffix) + 256 + response_bytes)
+        self._expect(target.pod, target.node)
+        self.buffer = bytearray(HEAD_MAX_BYTES + NONCE_BYTES + 512 + response_bytes)
         self._view = memoryview(self.buffer)
         self.total: int | None = None
         """Length of an answer on this connection; None until the first right one was judged."""
+        self.seen_port = 0
+        """The port that the backend said it was called from, once an answer was read in full."""
         self._right = 0
         self._fixed = b""
         self._fixed_at = 0
+
+    def _expect(self, pod: str, node: str) -> None:
+        """From now on, answers of that pod are told by their shape."""
+        self.pod = pod
+        self._suffix = f" pod={pod} node={node} source={self._source}:".encode()
+        self._answer = f"{pod}/{node}/{self._source}"
 
     def request(self, nonce: bytes) -> bytes:
         """The bytes of one request."""
@@ -182,12 +193,13 @@ class Exchange:
         if not newline or set(words) != {b"nonce", b"pod", b"node", b"source"}:
             raise BadAnswer("bad-answer")
         pod, node = words[b"pod"].decode(), words[b"node"].decode()
-        source = words[b"source"].rpartition(b":")[0].decode()
+        source, _, port = words[b"source"].decode().rpartition(":")
+        self.seen_port = int(port) if port.isdigit() else 0
         counted = self._verification
         wrong = {
             "wrong_nonce": words[b"nonce"] != nonce,
-            "wrong_pod": pod != self._target.pod,
-            "wrong_node": node != self._target.node,
+            "wrong_pod": pod not in self._endpoints,
+            "wrong_node": node not in self._endpoints.values() or self._endpoints.get(pod, node) != node,
             "wrong_source": source != self._source,
             "wrong_bytes": padding != self._padding,
         }
@@ -197,6 +209,8 @@ class Exchange:
             setattr(counted, name, getattr(counted, name) + wrong[name])
         if any(wrong.values()):
             return False
+        self.end()
+        self._expect(pod, node)
         # From the length's header on, all is fixed but the nonce; the date comes before it.
         self._fixed_at = head.lower().index(b"content-length")
         self._fixed = head[self._fixed_at :] + ended + b"nonce="

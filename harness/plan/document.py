@@ -6,8 +6,22 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from harness.plan.model import Cell, Configuration, Interception, Load, Path, Plan, Reuse, SameNode
+from harness.plan.model import (
+    STREAMS_PER_TUNNEL,
+    WINDOW_KIB,
+    Arrivals,
+    Cell,
+    Configuration,
+    Interception,
+    Load,
+    Path,
+    Plan,
+    Reuse,
+    SameNode,
+)
 from harness.topology.model import IpFamily
+
+_USUAL = {"streams_per_tunnel": STREAMS_PER_TUNNEL, "window_kib": WINDOW_KIB, "policies": 0}
 
 
 def configuration_to_document(configuration: Configuration) -> dict[str, Any]:
@@ -26,6 +40,12 @@ def configuration_to_document(configuration: Configuration) -> dict[str, Any]:
             if configuration.ip_family is not IpFamily.IPV4
             else {}
         ),
+        # likewise: as ztunnel has it
+        **{
+            factor: getattr(configuration, factor)
+            for factor, usual in _USUAL.items()
+            if getattr(configuration, factor) != usual
+        },
     }
 
 
@@ -44,7 +64,25 @@ def configuration_from_document(document: Mapping[str, Any]) -> Configuration:
         same_node=SameNode(document["same_node"]),
         filler_rules=int(document["filler_rules"]),
         ip_family=IpFamily(document.get("ip_family", IpFamily.IPV4)),
+        **{factor: int(document.get(factor, usual)) for factor, usual in _USUAL.items()},
     )
+
+
+def load_to_document(load: Load) -> dict[str, Any]:
+    """A load as JSON types; what came later is said where it means something, so that an old one stays."""
+    usual = {"rate_arrivals": Arrivals.CONSTANT, "workers": 1, "scenarios": {}}
+    return {key: value for key, value in asdict(load).items() if key not in usual or value != usual[key]}
+
+
+def load_from_document(document: Mapping[str, Any]) -> Load:
+    """The load that a document describes.
+
+    Raises:
+        TypeError: It has other fields than this version knows.
+        ValueError: A field has no such value.
+    """
+    arrivals = Arrivals(document.get("rate_arrivals", Arrivals.CONSTANT))
+    return Load(**{**document, "rate_arrivals": arrivals})
 
 
 def to_document(plan: Plan) -> dict[str, Any]:
@@ -55,7 +93,7 @@ def to_document(plan: Plan) -> dict[str, Any]:
         "seed": plan.seed,
         "rounds": plan.rounds,
         "predicted_s": plan.predicted_s,
-        "load": asdict(plan.load),
+        "load": load_to_document(plan.load),
         "configurations": [configuration_to_document(each) for each in configurations.values()],
         "cells": [
             {
@@ -82,7 +120,7 @@ def from_document(document: Mapping[str, Any]) -> Plan:
         suite=str(document["suite"]),
         seed=int(document["seed"]),
         rounds=int(document["rounds"]),
-        load=Load(**document["load"]),
+        load=load_from_document(document["load"]),
         cells=tuple(
             Cell(
                 index=int(cell["index"]),

@@ -6,10 +6,18 @@ measured once, in one round; a `Plan` is all cells in the order in which they wi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from harness.topology.model import IpFamily
+
+
+class Arrivals(StrEnum):
+    """How the instants of an open loop's requests lie: evenly, or with gaps drawn as chance draws them."""
+
+    CONSTANT = "constant"
+    POISSON = "poisson"
 
 
 class Path(StrEnum):
@@ -19,6 +27,8 @@ class Path(StrEnum):
     CROSS_NODE = "cross-node"
     OUT_OF_MESH = "out-of-mesh"
     INTO_MESH = "into-mesh"
+    SERVICE = "service"
+    """To a virtual address that stands for several pods, on any node."""
 
 
 class Interception(StrEnum):
@@ -51,6 +61,14 @@ class SameNode(StrEnum):
     PLAINTEXT = "plaintext"
 
 
+STREAMS_PER_TUNNEL = 100
+"""What a tunnel carries at once before the pool opens another. Source: istio/ztunnel config,
+POOL_MAX_STREAMS_PER_CONNECTION."""
+WINDOW_KIB = 4096
+"""Flow-control window of a tunnel's stream; the tunnel's own is four times as large. Source: likewise,
+HTTP2_STREAM_WINDOW_SIZE and HTTP2_CONNECTION_WINDOW_SIZE."""
+
+
 class State(StrEnum):
     """What a sample met: see the words in the architecture document. The order is the wire code."""
 
@@ -71,6 +89,26 @@ class Configuration:
     same_node: SameNode = SameNode.HBONE
     filler_rules: int = 0
     ip_family: IpFamily = IpFamily.IPV4
+    streams_per_tunnel: int = STREAMS_PER_TUNNEL
+    window_kib: int = WINDOW_KIB
+    policies: int = 0
+    """Authorization policies of which none matches, beside those of the topology."""
+
+    @property
+    def tuning(self) -> tuple[str, ...]:
+        """What is tuned away from the default, as parts of the key: rules, streams, windows, policies."""
+        tuned = (
+            ("filler", self.filler_rules, 0),
+            ("streams", self.streams_per_tunnel, STREAMS_PER_TUNNEL),
+            ("window", self.window_kib, WINDOW_KIB),
+            ("policies", self.policies, 0),
+        )
+        return tuple(f"{name}-{value}" for name, value, usual in tuned if value != usual)
+
+    @property
+    def policies_made(self) -> int:
+        """How many policies that takes: one more, which lets through what no other allows."""
+        return self.policies + 1 if self.policies else 0
 
     @property
     def tunnelled(self) -> bool:
@@ -79,14 +117,15 @@ class Configuration:
             return False
         if self.path is Path.SAME_NODE:
             return self.same_node is SameNode.HBONE
-        return self.path is Path.CROSS_NODE
+        return self.path in {Path.CROSS_NODE, Path.SERVICE}
 
     @property
     def states(self) -> tuple[State, ...]:
         """The states that exist for this configuration, in order; all others do not exist."""
         if not self.tunnelled:
             return (State.NEW, State.STEADY)
-        if self.reuse is not Reuse.ON:
+        if self.reuse is not Reuse.ON or self.path is Path.SERVICE:
+            # of a service, a new connection may meet an endpoint to which there is no tunnel yet
             return (State.COLD, State.STEADY)
         return (State.COLD, State.WARM, State.STEADY)
 
@@ -98,11 +137,18 @@ class Configuration:
             parts += [self.interception.value, f"reuse-{self.reuse.value}"]
         if self.same_node is not SameNode.HBONE:
             parts.append(f"same-node-{self.same_node.value}")
-        if self.filler_rules:
-            parts.append(f"filler-{self.filler_rules}")
+        parts += self.tuning
         if self.ip_family is not IpFamily.IPV4:
             parts.append(self.ip_family.value)
         return ".".join(parts)
+
+
+_TUNING = ("filler-", "streams-", "window-", "policies-")
+
+
+def tuned(key: str) -> bool:
+    """Whether a configuration's key says that something is tuned away from the default."""
+    return any(part.startswith(_TUNING) for part in key.split("."))
 
 
 RTT_BYTES = 128
@@ -140,6 +186,16 @@ class Load:
     connects_at_once: int = 8
     connects_s: float = 0.0
     """New connections back to back, so many at once, one request on each; 0 leaves the stage out."""
+    rate_arrivals: Arrivals = Arrivals.CONSTANT
+    workers: int = 1
+    """Locust processes per client pod, which share the load of each of their stages."""
+    scenarios: Mapping[str, Mapping[str, float | int | str]] = field(default_factory=dict)
+    """Name in `harness.plan.scenarios` -> its keys; those that the suite left out are absent."""
+
+    def scenario(self, name: str) -> Mapping[str, float | int | str]:
+        """A scenario's keys, empty where it is left out or has no length."""
+        asked = self.scenarios.get(name, {})
+        return asked if asked.get("seconds") else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.plan import scenarios
 from harness.plan.model import Configuration, Load, State
 
 
@@ -28,6 +29,11 @@ class Costs:
     """Per probe through a tunnel that exists."""
     probe_new_s: float = 0.0027
     """Per probe where there are no tunnels."""
+    policies_s: float = 0.45
+    """Per cell with synthetic policies: the mesh document replaced before it and put back after it, and
+    awaited at the proxies, which look at it every 0.25 s."""
+    policy_s: float = 0.0001
+    """Per synthetic policy, likewise: written, read, compiled."""
     filler_rule_s: float = 0.00002
     """Per filler rule and cell: building, committing and reading it back."""
 
@@ -41,11 +47,11 @@ def predict(configuration: Configuration, load: Load, costs: Costs) -> float:
         for state in configuration.states
         if state is not State.STEADY
     )
-    stages = [probes_s, load.rate_s if load.rate_hz else 0.0, load.requests_s, load.transfer_s]
-    stages += [load.rtt_s, load.alone_s, load.alone_s, load.connects_s]
+    stages = [probes_s, *(stage.seconds for stage in scenarios.stages(load))]
     return (
         costs.switch_s
         + configuration.filler_rules * costs.filler_rule_s
+        + (costs.policies_s + configuration.policies * costs.policy_s if configuration.policies else 0.0)
         + sum(stage + costs.stage_s for stage in stages if stage)
         + costs.evidence_s
     )

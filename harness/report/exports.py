@@ -24,6 +24,30 @@ BUCKETS = 60
 """Of a Fortio histogram, evenly spaced in the logarithm; its page reads well with some dozens."""
 
 
+FAMILIES = {
+    "s": ("latency_seconds", "seconds", "Time to the first byte of an answer"),
+    "requests/s": ("throughput_requests_per_second", "", "Answers per second"),
+    "connections/s": ("throughput_connections_per_second", "", "New connections per second"),
+    "bit/s": ("throughput_bits_per_second", "", "Payload bits per second"),
+    "bytes": ("resident_memory_bytes", "bytes", "Resident memory of the proxies"),
+    "share": ("share_ratio", "ratio", "Part of a whole"),
+    "CPU s": ("cpu_seconds", "seconds", "CPU time per request or first packet"),
+    "CPU s/GB": ("cpu_per_gigabyte_seconds", "seconds", "CPU time per gigabyte"),
+    "switches": ("context_switches", "", "Context switches per request or first packet"),
+}
+"""Unit in findings -> name, OpenMetrics unit, help."""
+MEASURES = {
+    "s": (1e9, "latency"),
+    "bytes": (1.0, "memory"),
+    "share": (1.0, "share"),
+    "CPU s": (1e9, "cpu-time"),
+    "CPU s/GB": (1e9, "cpu-time-per-gigabyte"),
+    "switches": (1.0, "context-switches"),
+}
+"""Unit in findings -> factor and Bencher's measure, a slug of lower-case letters and hyphens; all others are
+throughput."""
+
+
 def as_csv(findings: Findings) -> str:
     """Configuration, metric, unit, round, value."""
     out = io.StringIO()
@@ -42,12 +66,7 @@ def as_openmetrics(findings: Findings) -> str:
 
     Source: OpenMetrics 1.0, section 4.2: TYPE and UNIT before the samples, `# EOF` at the end.
     """
-    families: dict[tuple[str, str, str], list[str]] = {
-        ("latency_seconds", "seconds", "Time to the first byte of an answer"): [],
-        ("throughput_requests_per_second", "", "Answers per second"): [],
-        ("throughput_bits_per_second", "", "Payload bits per second"): [],
-    }
-    latency, requests, bits = families.values()
+    samples: dict[str, list[str]] = {unit: [] for unit in FAMILIES}
     for each in _shown(findings):
         labels = {
             "suite": str(findings.run.manifest.suite["name"]),
@@ -59,19 +78,18 @@ def as_openmetrics(findings: Findings) -> str:
             for name, found in each.percentiles.items():
                 if found:
                     at = _labels(labels | {"quantile": str(QUANTILES[name])})
-                    latency.append(f"ambientbench_latency_seconds{at} {found.value!r}")
+                    samples["s"].append(f"ambientbench_latency_seconds{at} {found.value!r}")
         elif each.estimate:
-            name, family = (
-                ("throughput_requests_per_second", requests)
-                if METRICS[each.metric].unit == "requests/s"
-                else ("throughput_bits_per_second", bits)
-            )
-            family.append(f"ambientbench_{name}{_labels(labels)} {each.estimate.median!r}")
+            unit = METRICS[each.metric].unit
+            value = each.estimate.median
+            samples[unit].append(f"ambientbench_{FAMILIES[unit][0]}{_labels(labels)} {value!r}")
     lines = []
-    for (name, unit, help_text), samples in families.items():
+    for unit, (name, suffix, help_text) in FAMILIES.items():
+        if not samples[unit]:
+            continue
         lines += [f"# TYPE ambientbench_{name} gauge"]
-        lines += [f"# UNIT ambientbench_{name} {unit}"] if unit else []
-        lines += [f"# HELP ambientbench_{name} {help_text}", *samples]
+        lines += [f"# UNIT ambientbench_{name} {suffix}"] if suffix else []
+        lines += [f"# HELP ambientbench_{name} {help_text}", *samples[unit]]
     return "\n".join([*lines, "# EOF"]) + "\n"
 
 
@@ -85,7 +103,7 @@ def as_bmf(findings: Findings) -> str:
         found, metric = each.shown, METRICS[each.metric]
         if found is None:
             continue
-        scale, measure = (1e9, "latency") if metric.unit == "s" else (1.0, "throughput")
+        scale, measure = MEASURES.get(metric.unit, (1.0, "throughput"))
         values = {"value": found.median, "lower_value": found.low, "upper_value": found.high}
         document[f"{each.configuration.key}/{each.metric}"] = {
             measure: {name: value * scale for name, value in values.items() if value is not None}

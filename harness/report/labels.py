@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode, State
+from harness.plan.model import (
+    STREAMS_PER_TUNNEL,
+    WINDOW_KIB,
+    Configuration,
+    Interception,
+    Path,
+    Reuse,
+    SameNode,
+    State,
+)
 from harness.topology.model import IpFamily
 
-PATH_ORDER = (Path.SAME_NODE, Path.CROSS_NODE, Path.OUT_OF_MESH, Path.INTO_MESH)
+PATH_ORDER = (Path.SAME_NODE, Path.CROSS_NODE, Path.OUT_OF_MESH, Path.INTO_MESH, Path.SERVICE)
 
 LEVELS = {
     Interception.NONE: "no mesh",
@@ -59,6 +68,12 @@ def configuration(found: Configuration) -> str:
         parts.append("same node in plaintext")
     if found.filler_rules:
         parts.append(f"{found.filler_rules:,} filler rules")
+    if found.streams_per_tunnel != STREAMS_PER_TUNNEL:
+        parts.append(f"{found.streams_per_tunnel} a tunnel")
+    if found.window_kib != WINDOW_KIB:
+        parts.append(f"window {found.window_kib:,} KiB")
+    if found.policies:
+        parts.append(f"{found.policies:,} policies")
     return ", ".join(parts) + _family(found)
 
 

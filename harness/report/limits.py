@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.analysis.findings import Findings
 from harness.dataplanes import known, named
+from harness.report import labels
 from harness.suite.model import ROUNDS_FOR_AN_INTERVAL
 
 
@@ -42,8 +43,23 @@ def limits(findings: Findings) -> list[str]:
         )
     if host.get("virtual"):
         found.append("The host is a virtual machine; what its neighbours take is recorded, not prevented.")
+    found += [
+        f"First packets are not cut into phases for {', '.join(names)}: {reason}."
+        for reason, names in _uncut(findings).items()
+    ]
     if findings.run.plan.rounds < ROUNDS_FOR_AN_INTERVAL:
         found.append(
             f"{findings.run.plan.rounds} round(s) give no interval, so this run claims no difference at all."
         )
+    return found
+
+
+def _uncut(findings: Findings) -> dict[str, list[str]]:
+    """Reason -> what it keeps from being shown phase by phase."""
+    found: dict[str, list[str]] = {}
+    for each in findings.waterfalls:
+        if each.why_not:
+            configuration = each.configuration
+            name = f"{configuration.path.value} {labels.configuration(configuration)} ({each.state.value})"
+            found.setdefault(each.why_not, []).append(name)
     return found

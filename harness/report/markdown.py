@@ -7,6 +7,7 @@ import shlex
 
 from harness.analysis.findings import Findings
 from harness.report import labels, tables
+from harness.report.loads import loads
 
 
 def markdown(findings: Findings) -> str:
@@ -42,6 +43,15 @@ def markdown(findings: Findings) -> str:
         "</details>",
         "",
     ]
+    if (scenarios := loads(findings)).rows:
+        written += [
+            "<details><summary>Scenarios of load</summary>",
+            "",
+            *lines(scenarios),
+            "",
+            "</details>",
+            "",
+        ]
     written += ["<details><summary>Claims</summary>", "", *lines(_claims(findings)), "", "</details>", ""]
     failed = [cell for cell in findings.cells if cell.last and cell.verdict.status.value != "valid"]
     written += [

@@ -14,12 +14,14 @@ from harness.report.figures import Figure, all_figures, plotly_javascript
 from harness.report.figures._figure import DARK
 from harness.report.html import asset, policy, script, template
 from harness.report.limits import limits
+from harness.report.loads import loads
 from harness.report.matrix import document, matrix
 
 SECTIONS = (
     ("first-packet", "First packet"),
     ("factors", "Factors"),
     ("throughput", "Throughput"),
+    ("cpu", "CPU and context switches"),
     ("distributions", "Distributions"),
     ("cells", "Cells"),
     ("evidence", "Evidence"),
@@ -49,13 +51,16 @@ def render(findings: Findings) -> str:
         cells_document=document(findings),
         headlines=tables.headlines(findings),
         overview=tables.overview(findings),
+        loads=loads(findings),
         gates=tables.gates(findings),
         cells=tables.cells(findings),
         counts=findings.counts(),
         ledger=_ledger(findings),
         checks=_checks(findings),
+        proofs=tables.proofs(findings, rounds=False),
+        proofs_by_round=tables.proofs(findings, rounds=True),
         not_valid=[cell for cell in findings.cells if cell.reasons],
-        comparisons=tables.comparisons((*findings.first_packet, *findings.factors)),
+        comparisons=tables.comparisons((*findings.first_packet, *findings.factors, *findings.costs)),
         environment=_environment(findings),
         command=shlex.join(manifest.command),
         limits=limits(findings),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness.analysis.compare import Comparison
 from harness.analysis.findings import Findings
 from harness.analysis.measures import METRICS, metrics_of
+from harness.analysis.proofs import ClockFigures
 from harness.analysis.rounds import Measure
 from harness.analysis.statistics import samples_needed
 from harness.analysis.text import interval, quantity, times
@@ -140,7 +141,7 @@ def _usual(configuration: Configuration, default: Configuration) -> bool:
         and configuration.interception is default.interception
         and configuration.reuse is default.reuse
         and configuration.same_node is default.same_node
-        and not configuration.filler_rules
+        and not configuration.tuning
         and configuration.ip_family is default.ip_family
     )
 
@@ -199,6 +200,56 @@ def gates(findings: Findings) -> Table:
             for each in findings.gates
         ),
     )
+
+
+def proofs(findings: Findings, *, rounds: bool) -> Table:
+    """What the rounds proved beside their cells' counters: each of them, or all together per data plane."""
+    return Table(
+        columns=(
+            "data plane",
+            "round" if rounds else "rounds",
+            "forbidden connection refused",
+            "canary answered",
+            "nonces in clear: control",
+            "in tunnels",
+            "in plaintext",
+            "clocks apart, p50",
+            "p90",
+            "connect to SYN, p50",
+            "SYN-ACK to connected, p50",
+            "packet to first byte, p50",
+            "stamps known within",
+            "n",
+        ),
+        rows=tuple(
+            (
+                each.dataplane,
+                str(each.round if rounds else each.rounds),
+                "–" if each.refused is None else f"{each.refused} of {each.rounds}",
+                "–" if each.answered is None else f"{each.answered} of {each.rounds}",
+                str(each.nonces.control_hits),
+                _part(each.nonces.tunnel_hits, each.nonces.tunnel_frames),
+                _part(each.nonces.plain_hits, each.nonces.plain_frames),
+                *_clock(each.clock),
+            )
+            for each in findings.proofs
+            if bool(each.round) is rounds
+        ),
+    )
+
+
+def _part(hits: int, frames: int) -> str:
+    return f"{hits} of {frames} frames" if frames else "–"
+
+
+def _clock(found: ClockFigures | None) -> tuple[str, ...]:
+    if found is None:
+        return ("–",) * 7
+    times = (
+        *(found.apart_p50, found.apart_p90, found.sent_p50, found.told_p50, found.answered_p50),
+        found.mapping_error,
+    )
+    return (*("–" if time is None else quantity(time / 1e9, "s") for time in times), str(found.n))
 
 
 def cells(findings: Findings) -> str:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from harness.analysis.findings import Findings
 from harness.report import labels, tables
+from harness.report.loads import loads
 
 STYLES = {
     "costs": "red",
@@ -52,6 +53,8 @@ def summary(findings: Findings, *, colour: bool | None = None, width: int | None
         console.print(Text(manifest.reason, style="red"))
     console.print(f"{tables.cells(findings)}; {findings.control.check.reason}")
     console.print(_overview(findings))
+    if (scenarios := loads(findings)).rows:
+        console.print(_scenarios(scenarios))
     for each in findings.answer:
         console.print(Text.assemble((each.question, "bold"), *_spaced(each.verdicts)))
         console.print(Text(f"  {each.sentence}"), soft_wrap=False)
@@ -76,6 +79,15 @@ def _overview(findings: Findings) -> Table:
     for row in found.rows:
         table.add_row(row[0] if row[0] != path else "", *(cell.replace(" req/s", "/s") for cell in row[1:]))
         path = row[0]
+    return table
+
+
+def _scenarios(found: tables.Table) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for index, column in enumerate(found.columns):
+        table.add_column(column, justify="left" if index < 3 else "right", overflow="fold")
+    for row in found.rows:
+        table.add_row(*row)
     return table
 
 

@@ -28,18 +28,6 @@ from harness.results.schema import CELL_SCHEMA, RUN_SCHEMA, CellRecord, Manifest
 
 T = TypeVar("T")
 
-ORDERED = {
-    "probe": (("start_ns", "first_byte_ns"), ("start_ns", "connected_ns"), ("first_byte_ns", "end_ns")),
-    "rate": (("start_ns", "first_byte_ns"), ("first_byte_ns", "end_ns")),
-    "requests": (("start_ns", "first_byte_ns"), ("first_byte_ns", "end_ns")),
-    "transfer": (("start_ns", "end_ns"),),
-    "rtt": (("start_ns", "end_ns"),),
-    "requests-alone": (("start_ns", "first_byte_ns"), ("first_byte_ns", "end_ns")),
-    "transfer-alone": (("start_ns", "end_ns"),),
-    "connects": (("start_ns", "first_byte_ns"), ("first_byte_ns", "end_ns")),
-}
-"""Stage -> times of a good sample that follow one another; otherwise a clock or the file is wrong."""
-
 
 class Unreadable(UsageError):
     """A run folder cannot be believed; the message names the file and what is wrong with it."""
@@ -80,7 +68,7 @@ class StoredCell:
         if len(frame) != self.rows[stage]:
             raise Damaged(f"{path.name} holds {len(frame)} rows, {self.rows[stage]} were saved")
         good = frame["ok"].to_numpy(dtype=bool)
-        for earlier, later in ORDERED[stage]:
+        for earlier, later in layout.ORDERED[stage]:
             wrong = int(np.count_nonzero((frame[later] < frame[earlier]).to_numpy() & good))
             if wrong:
                 raise Damaged(f"{path.name}: {later} is before {earlier} in {wrong} rows")

@@ -1,5 +1,6 @@
 """Doing a plan: the story of a run.
 
 story: from the suite to the saved findings. cell: one cell, from switching to its last piece of
-evidence. interrupts: what Ctrl-C does. progress: what the user sees meanwhile.
+evidence. proofs: what
+is proved once a round. interrupts: what Ctrl-C does. progress: what the user sees meanwhile.
 """

@@ -7,21 +7,26 @@ switches change; the collector then empties conntrack and reads the counters for
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness.control import Channel, Reply
 from harness.evidence.collector import Collector
-from harness.plan.model import RTT_BYTES, Cell, Load, State
+from harness.evidence.sources.cpu import Meter
+from harness.plan import scenarios
+from harness.plan.model import Cell, Load, State
+from harness.plan.scenarios import Stage
 from harness.results.schema import Instant
 from harness.results.write import now
+from harness.run.processes import Processes
+from harness.run.proofs import Proofs
 from harness.suite.model import Suite
 from harness.testbed.testbed import Testbed
-from harness.topology.model import APP_PORT, ECHO_PORT, SOURCE_PORT, Host, Pod
+from harness.topology.model import APP_PORT, Host, Pod, Service
 
-PROBES = frozenset({"probe", "rtt"})
+PROBES = frozenset({"probe", "rtt", "paced"})
 """Operations of the probe process; Locust's answers all others."""
 
 
@@ -32,7 +37,7 @@ class Measured:
     started: Instant
     ended: Instant
     timing: dict[str, float]
-    """Seconds: `switch_s`, one per stage, `evidence_s`."""
+    """Seconds: `switch_s`, `proofs_s`, one per stage, `evidence_s`."""
     payloads: dict[str, bytes]
     """Stage -> rows of samples."""
     evidence: dict[str, dict[str, Any]]
@@ -46,6 +51,8 @@ class Ask:
     stage: str
     op: str
     arguments: dict[str, Any]
+    beside: Ask | None = None
+    """What the probe process does while Locust's window is open."""
 
 
 @dataclass(slots=True)
@@ -65,10 +72,14 @@ class _Clock:
 class Bench:
     """A testbed as the cells use it: what it is switched to, and the channels that switch it."""
 
-    def __init__(self, bed: Testbed, suite: Suite) -> None:
+    def __init__(self, bed: Testbed, suite: Suite, seed: int = 0) -> None:
+        """Take the testbed, what to measure, and the plan's seed."""
         self.bed = bed
         self.suite = suite
+        self.seed = seed
+        self.proofs = Proofs(bed, self._prove)
         self._bench_channels: dict[str, Channel] = {}
+        self._processes = Processes(bed)
 
     def close(self) -> None:
         """Close the channels of its own."""
@@ -85,23 +96,42 @@ class Bench:
         clock = _Clock()
         started = now()
         payloads: dict[str, bytes] = {}
-        collector = Collector(self.bed.agents(), self.bed.proxies())
+        source, target = self._ends(cell)
+        meter = Meter(self._processes.of(source, target, cell.configuration))
         with clock.time("switch"):
             self._switch(cell)
+        with clock.time("proofs"):
+            proved = self.proved(cell)
+        collector = Collector(self.bed.agents(), self.bed.proxies(), meter, proved)
+        with clock.time("switch"):
             collector.start()
-        source, target = self._ends(cell)
         bench_sockets = [str(path) for path in self._bench_paths().values()]
-        for ask in asks(cell, self.suite.load, source, target, bench_sockets=bench_sockets):
-            with clock.time(ask.stage):
-                reply = self.put(ask, source.name)
-            payloads[ask.stage] = reply.payload
-            with clock.time("evidence"):
-                collector.stage(ask.stage, ask.arguments, reply.document)
+        asked = asks(cell, self.suite.load, source, target, bench_sockets=bench_sockets, seed=self.seed)
+        for ask in asked:
+            if ask.op == "probe":
+                collector.listen()
+            with collector.metering(ask.stage), clock.time(ask.stage):
+                replies = self._put(ask, source.name, through=cell.configuration.dataplane != "none")
+            for each, reply in replies:
+                payloads[each.stage] = reply.payload
+                with clock.time("evidence"):
+                    collector.stage(each.stage, each.arguments, reply.document)
         with clock.time("evidence"):
             evidence = collector.finish()
         return Measured(
             started=started, ended=now(), timing=clock.spent, payloads=payloads, evidence=evidence
         )
+
+    def proved(self, cell: Cell) -> dict[str, dict[str, Any]]:
+        """What is proved of the cell's round, source -> document; proved now where it is the round's first.
+
+        Raises:
+            ControlError: A member refused or is gone.
+        """
+        found, fresh = self.proofs.of(cell)
+        if fresh:
+            self._drop_tunnels()
+        return found
 
     def put(self, ask: Ask, client: str) -> Reply:
         """Ask the load process of a client pod for one stage.
@@ -112,19 +142,56 @@ class Bench:
         process = self.bed.probe(client) if ask.op in PROBES else self.bed.locust(client)
         return process.call(ask.op, timeout_s=None, **ask.arguments)
 
+    def _prove(self, what: str, arguments: dict[str, Any], client: str) -> Reply:
+        return self.put(Ask(stage=what, op="probe", arguments=arguments), client)
+
+    def _put(self, ask: Ask, client: str, *, through: bool) -> list[tuple[Ask, Reply]]:
+        if ask.beside is None:
+            return [(ask, self.put(ask, client))]
+        return self._put_together(ask, ask.beside, client, through=through)
+
+    def _put_together(self, ask: Ask, beside: Ask, client: str, *, through: bool) -> list[tuple[Ask, Reply]]:
+        """Locust gets ready; then its window and the probe process's stage begin."""
+        locust = self.bed.locust(client)
+        before = self._memory() if through else {}
+        locust.call("hold", timeout_s=None, what=ask.op, **ask.arguments)
+        held = self._memory() if through else {}
+        locust.send("window")
+        try:
+            quiet = self.put(beside, client)
+        finally:  # or the next question would get this one's answer
+            reply = locust.receive(timeout_s=None)
+        weight = {node: {"before": before[node], "held": held[node]} for node in before}
+        told = Reply(document={**reply.document, "memory": weight}, payload=reply.payload)
+        return [(ask, told), (beside, quiet)]
+
+    def _memory(self) -> dict[str, int]:
+        """Node -> resident bytes of its proxy, of those that say so."""
+        replies = self.bed.ask_proxies("stats")
+        found = {node: reply.document.get("rss_bytes") for node, reply in replies.items()}
+        return {node: int(size) for node, size in found.items() if size}
+
     def _switch(self, cell: Cell) -> None:
         """Leave nothing of the cell before and put this one's factors in force."""
         configuration = cell.configuration
+        self._drop_tunnels()
+        level = (configuration.interception, configuration.filler_rules)
+        if level != (self.bed.interception, self.bed.filler_rules):
+            self.bed.capture(*level)
+        self.bed.apply_policies(configuration.policies)
+        self.bed.ask_proxies(
+            "configure",
+            reuse=configuration.reuse.value,
+            same_node=configuration.same_node.value,
+            streams_per_tunnel=configuration.streams_per_tunnel,
+            window_kib=configuration.window_kib,
+        )
+
+    def _drop_tunnels(self) -> None:
         for channel in self._bench():
             channel.send("drop-tunnels")
         for channel in self._bench():
             channel.receive()
-        level = (configuration.interception, configuration.filler_rules)
-        if level != (self.bed.interception, self.bed.filler_rules):
-            self.bed.capture(*level)
-        self.bed.ask_proxies(
-            "configure", reuse=configuration.reuse.value, same_node=configuration.same_node.value
-        )
 
     def _bench_paths(self) -> dict[str, Any]:
         """The proxies' bench-only sockets, by node; none where no data plane runs."""
@@ -137,26 +204,37 @@ class Bench:
                 self._bench_channels[node] = Channel(path)
         return list(self._bench_channels.values())
 
-    def _ends(self, cell: Cell) -> tuple[Pod, Pod | Host]:
+    def _ends(self, cell: Cell) -> tuple[Pod, Pod | Host | Service]:
         ends = self.suite.paths[cell.configuration.path]
         source = self.bed.topology.member(ends.source)
         if not isinstance(source, Pod):
             raise TypeError(f"{ends.source} is not a pod, so no load process runs there")
-        return source, self.bed.topology.member(ends.destination)
+        return source, self.bed.topology.target(ends.destination)
 
 
 def asks(
-    cell: Cell, load: Load, source: Pod, target: Pod | Host, *, bench_sockets: list[str]
+    cell: Cell,
+    load: Load,
+    source: Pod,
+    target: Pod | Host | Service,
+    *,
+    bench_sockets: list[str],
+    seed: int = 0,
 ) -> Iterator[Ask]:
-    """What a cell asks of the load processes, in order; a stage of no length is left out."""
+    """What a cell asks of the load processes, in order; a stage of no length is left out.
+
+    What a stage draws by chance follows from the plan's seed, the cell and the stage, and is asked with it.
+    """
     family = cell.configuration.ip_family
     common = {"cell": cell.name, "source": str(source.address_of(family))}
-    backend = {
+    backend: dict[str, Any] = {
         "address": str(target.address_of(family)),
         "port": APP_PORT,
         "pod": target.name,
         "node": target.node if isinstance(target, Pod) else "",
     }
+    if isinstance(target, Service):
+        backend["endpoints"] = {pod.name: pod.node for pod in target.endpoints}
     request = {**common, "target": backend, "response_bytes": load.response_bytes}
     first = [state for state in cell.configuration.states if state is not State.STEADY]
     yield Ask(
@@ -178,24 +256,17 @@ def asks(
             "bench_sockets": bench_sockets,
         },
     )
-    if load.rate_hz and load.rate_s:
-        rate = {"connections": load.rate_connections, "seconds": load.rate_s, "rate_hz": load.rate_hz}
-        yield Ask(stage="rate", op="requests", arguments={**request, **rate})
-    if load.requests_s:
-        closed = {"connections": load.requests_connections, "seconds": load.requests_s, "rate_hz": 0}
-        yield Ask(stage="requests", op="requests", arguments={**request, **closed})
-    source_port = {**common, "target": {**backend, "port": SOURCE_PORT}}
-    if load.transfer_s:
-        bulk = {"streams": load.transfer_streams, "seconds": load.transfer_s}
-        yield Ask(stage="transfer", op="transfer", arguments={**source_port, **bulk})
-    if load.rtt_s:
-        echo = {"target": {**backend, "port": ECHO_PORT}, "message_bytes": RTT_BYTES, "seconds": load.rtt_s}
-        yield Ask(stage="rtt", op="rtt", arguments={**common, **echo})
-    if load.alone_s:
-        one = {"connections": 1, "seconds": load.alone_s, "rate_hz": 0}
-        yield Ask(stage="requests-alone", op="requests", arguments={**request, **one})
-        single = {"streams": 1, "seconds": load.alone_s}
-        yield Ask(stage="transfer-alone", op="transfer", arguments={**source_port, **single})
-    if load.connects_s:
-        new = {"connections": load.connects_at_once, "seconds": load.connects_s, "rate_hz": 0}
-        yield Ask(stage="connects", op="connects", arguments={**request, **new})
+    for stage in scenarios.stages(load):
+        yield _ask(stage, request, load.workers, f"{seed}/{cell.name}")
+
+
+def _ask(stage: Stage, request: Mapping[str, Any], workers: int, seed: str) -> Ask:
+    arguments = {**request, "target": {**request["target"], "port": stage.port}, **stage.arguments}
+    if not stage.sized:
+        del arguments["response_bytes"]
+    if stage.seeded:
+        arguments["seed"] = f"{seed}/{stage.name}"
+    if workers > 1 and stage.op not in PROBES:
+        arguments["workers"] = workers
+    beside = _ask(stage.beside, request, workers, seed) if stage.beside else None
+    return Ask(stage=stage.name, op=stage.op, arguments=arguments, beside=beside)

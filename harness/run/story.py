@@ -20,7 +20,13 @@ from harness.control import ControlError
 from harness.engines.choice import Choice
 from harness.errors import RunFailed
 from harness.evidence.case import Case
-from harness.evidence.model import CellVerdict, CheckStatus, SampleCounts
+from harness.evidence.model import (
+    FIRST_PACKET_TIMES,
+    CellVerdict,
+    CheckStatus,
+    FirstPacket,
+    SampleCounts,
+)
 from harness.evidence.verdict import evaluate
 from harness.plan.model import Cell, Plan, State
 from harness.results import environment, layout
@@ -162,6 +168,7 @@ def _note_beds(beds: Mapping[str, Testbed], writer: RunWriter) -> None:
         described["members"] |= {prefix + name: each for name, each in bed.describe().items()}
         described["agents"] |= {prefix + node: each for node, each in agents.items()}
     writer.update(status=RunStatus.RUNNING, timing=timing)
+    described["cpu_sets"] = next(iter(beds.values())).cpu_sets.because
     writer.members(described)
 
 
@@ -179,7 +186,9 @@ class _Cells:
         self._request = request
         self._writer = writer
         self._display = display
-        self._benches = {dataplane: Bench(bed, request.suite) for dataplane, bed in beds.items()}
+        self._benches = {
+            dataplane: Bench(bed, request.suite, request.plan.seed) for dataplane, bed in beds.items()
+        }
         self._spent: list[Mapping[str, float]] = []
 
     def measure(self) -> None:
@@ -244,9 +253,10 @@ def judge(suite: Suite, topology: Topology, cell: Cell, measured: Measured) -> C
             configuration=cell.configuration,
             topology=topology,
             client=topology.member(ends.source),
-            target=topology.member(ends.destination),
+            target=topology.target(ends.destination),
             documents=measured.evidence,
             samples=sample_counts(measured.payloads),
+            first_packets=first_packets(measured.payloads),
         )
     )
 
@@ -267,6 +277,22 @@ def sample_counts(payloads: Mapping[str, bytes]) -> SampleCounts:
         first={state: count for state, count in first.items() if count},
         rows={stage: len(table) for stage, table in tables.items()},
         failed={stage: int((table[:, columns[stage]["ok"]] == 0).sum()) for stage, table in tables.items()},
+    )
+
+
+def first_packets(payloads: Mapping[str, bytes]) -> tuple[FirstPacket, ...]:
+    """The probe stage's first packets as they came, those that were answered."""
+    fields = layout.SAMPLES["probe"][1]
+    table = np.frombuffer(payloads.get("probe", b""), dtype="<i8").reshape(-1, len(fields))
+    column = {name: table[:, i] for i, name in enumerate(fields)}
+    states = list(State)
+    return tuple(
+        FirstPacket(
+            state=states[column["state"][row]].value,
+            port=int(column["local_port"][row]),
+            **{name: int(column[name][row]) for name in FIRST_PACKET_TIMES},
+        )
+        for row in np.flatnonzero((column["sequence"] == 0) & (column["ok"] != 0))
     )
 
 

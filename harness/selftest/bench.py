@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from harness.control import Reply
 from harness.engines.api import Member, Role
+from harness.plan.model import Cell
 from harness.run.cell import Ask, Bench
 from harness.selftest.harm import Harm
 from harness.testbed.testbed import Testbed
 
 
 class HarmedBench(Bench):
-    """Measures as `run` does, with a harm around each stage of load."""
+    """Measures as `run` does, with a harm around the round's proofs and each stage of load."""
 
     harm: Harm
 
@@ -28,6 +30,14 @@ class HarmedBench(Bench):
             self.harm = Harm(self.bed)
         if restore:
             self.bed.capture(self.bed.interception, self.bed.filler_rules)
+
+    def proved(self, cell: Cell) -> dict[str, dict[str, Any]]:
+        """Prove everything again for each cell, as if it were its round's first, and let the harm be done."""
+        self.proofs.forget()
+        with self.harm.proving():
+            found = super().proved(cell)
+        self._drop_tunnels()
+        return found
 
     def put(self, ask: Ask, client: str) -> Reply:
         """Ask a load process for one stage, and let the harm do what it does."""

@@ -6,10 +6,13 @@ node's agent, which may enter it; no part of the product has a switch for any of
 
 from __future__ import annotations
 
+import json
+import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 from harness.control import Reply
 from harness.errors import RunFailed
@@ -20,6 +23,12 @@ from harness.topology.model import Pod
 CLIENT = "client"
 SERVER = "server-remote"
 """Pods of the smoke suite's path `cross-node`, which every sabotage is done to."""
+DENIED = "denied"
+"""The pod that its policies refuse at the servers."""
+
+TAKEN_S = 5.0
+"""How long proxies may take to see another mesh document; they look four times a second."""
+LOOK_S = 0.02
 
 
 class HarmFailed(RunFailed):
@@ -33,8 +42,12 @@ class Harm:
         self.bed = bed
 
     def asked(self, ask: Ask) -> Ask:
-        """What the load is asked instead; the books say what the plan wanted."""
+        """What the load is asked instead, of a stage or a proof; the books say what the plan wanted."""
         return ask
+
+    def proving(self) -> AbstractContextManager[None]:
+        """Surrounds what is proved once a round; no counter of the cell has been read yet."""
+        return nullcontext()
 
     def during(self, ask: Ask) -> AbstractContextManager[None]:
         """Surrounds one stage. The cell's first counters have been read before the first one."""
@@ -67,6 +80,40 @@ class Harm:
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip()
             raise HarmFailed(f"sabotage in pod {pod}: {command[0]} ended with {done.returncode}: {said}")
+
+    @contextmanager
+    def other_mesh(self, document: Mapping[str, Any], attempt: Mapping[str, Any]) -> Iterator[None]:
+        """While the block runs the proxies have another mesh document.
+
+        Args:
+            document: The document.
+            attempt: What the agent's `attempt` is asked (pod, address, port) whose answer depends on it.
+
+        Raises:
+            HarmFailed: The proxies did not take it, or the one before again.
+        """
+        usual = self._answered(attempt)
+        kept = self.bed.layout.mesh.read_text()
+        self._put_in_force(json.dumps(document), lambda: self._answered(attempt) != usual)
+        try:
+            yield
+        finally:
+            self._put_in_force(kept, lambda: self._answered(attempt) == usual)
+
+    def _put_in_force(self, text: str, taken: Callable[[], bool]) -> None:
+        path = self.bed.layout.mesh
+        beside_it = path.with_suffix(".new")
+        beside_it.write_text(text)
+        beside_it.replace(path)
+        deadline = time.monotonic() + TAKEN_S
+        while not taken():
+            if time.monotonic() > deadline:
+                raise HarmFailed(f"sabotage: the proxies did not take another {path} within {TAKEN_S:g} s")
+            time.sleep(LOOK_S)
+
+    def _answered(self, attempt: Mapping[str, Any]) -> bool:
+        agent = self.bed.agent(self.pod(attempt["pod"]).node)
+        return bool(agent.call("attempt", nonce=secrets.token_hex(12), **attempt).document["answer_bytes"])
 
 
 @contextmanager

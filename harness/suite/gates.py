@@ -4,7 +4,7 @@
     target   = metric | "ratio(" factor "=" level "," level ")" ["." metric]
 
 A metric is that of the suite's default configuration. A ratio is the first level over the second, of later
-packets unless it names a metric. Latencies have p50, p90, p99, p999; throughput and ratios have p50 alone.
+packets unless it names a metric. Latencies have p50, p90, p99, p999; all others and ratios have p50 alone.
 """
 
 from __future__ import annotations
@@ -12,34 +12,37 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from harness.plan import costs, scenarios
+
 METRICS = {
     "first_packet.cold": "first.cold",
     "first_packet.warm": "first.warm",
     "first_packet.new": "first.new",
     "steady": "steady",
-    "rate": "rate",
-    "requests": "requests",
-    "transfer": "transfer",
-    "rtt": "rtt",
-    "requests.alone": "requests.alone",
-    "transfer.alone": "transfer.alone",
-    "connects": "connects",
+    **{metric.name.replace("-", "_"): metric.name for metric in scenarios.metrics()},
+    **{metric.name.replace(".first.", ".first_packet."): metric.name for metric in costs.METRICS},
 }
 """As written -> as the analysis names it."""
 FACTORS = ("conntrack", "reuse", "mesh")
 """Factors with two levels, on and off."""
 PERCENTILES = ("p50", "p90", "p99", "p999")
 LATENCY = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
-REQUESTS = {"req/s": 1.0, "/s": 1.0}
-BITS = {"kb/s": 1e3, "Mb/s": 1e6, "Gb/s": 1e9}
-THROUGHPUT = {
-    "requests": REQUESTS,
-    "requests.alone": REQUESTS,
-    "transfer": BITS,
-    "transfer.alone": BITS,
-    "connects": {"conn/s": 1.0, "/s": 1.0},
+UNITS = {
+    "s": LATENCY,
+    "requests/s": {"req/s": 1.0, "/s": 1.0},
+    "connections/s": {"conn/s": 1.0, "/s": 1.0},
+    "bit/s": {"kb/s": 1e3, "Mb/s": 1e6, "Gb/s": 1e9},
+    "bytes": {"B": 1.0, "kB": 1e3, "KiB": 1024.0, "MB": 1e6, "MiB": 1048576.0, "GB": 1e9},
+    "share": {"%": 0.01},
+    "CPU s": LATENCY,
+    "CPU s/GB": LATENCY,
+    "switches": {"": 1.0},
 }
-"""Metrics of which more is better, with their units; all others are latencies."""
+"""Unit in findings -> how it may be written -> the factor."""
+SINGLE = {
+    metric.name: UNITS[metric.unit] for metric in (*scenarios.metrics(), *costs.METRICS) if metric.unit != "s"
+}
+"""Metrics of one value a cell, with their units; all others are latencies."""
 
 _GATE = re.compile(
     r"(?P<target>.+)\.(?P<statistic>\w+)\s*(?P<sign>[<>])\s*(?P<number>\d+(\.\d+)?)\s*(?P<unit>\S*)"
@@ -90,7 +93,7 @@ def gate(text: str) -> Gate:
     if word not in METRICS:
         raise Unknown(f"unknown metric {word!r}", ", ".join(METRICS), word)
     metric = METRICS[word]
-    allowed = ("p50",) if ratio or metric in THROUGHPUT else PERCENTILES
+    allowed = ("p50",) if ratio or metric in SINGLE else PERCENTILES
     if statistic not in allowed:
         raise Unknown(f"unknown statistic {statistic!r} of {target}", ", ".join(allowed), statistic)
     return Gate(
@@ -118,7 +121,8 @@ def _unit(unit: str, metric: str, *, plain: bool) -> float:
         if unit:
             raise Unknown(f"found the unit {unit!r}", "none: a ratio has no unit")
         return 1.0
-    units = THROUGHPUT.get(metric, LATENCY)
+    units = SINGLE.get(metric, LATENCY)
     if unit not in units:
-        raise Unknown(f"found the unit {unit!r}" if unit else "found no unit", ", ".join(units), unit)
+        allowed = ", ".join(filter(None, units)) or "none"
+        raise Unknown(f"found the unit {unit!r}" if unit else "found no unit", allowed, unit)
     return units[unit]

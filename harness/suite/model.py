@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from harness.plan.document import configuration_to_document
+from harness.plan.document import configuration_to_document, load_to_document
 from harness.plan.model import Configuration, Load, Path
 from harness.topology.model import TopologySpec
 
@@ -92,13 +92,18 @@ class Suite:
                     for pod in spec.pods
                 },
                 "policies": {policy.name: policy.document for policy in spec.policies},
+                **(
+                    {"services": {service.name: list(service.endpoints) for service in spec.services}}
+                    if spec.services
+                    else {}
+                ),
             },
             "paths": {
                 path.value: {"from": ends.source, "to": ends.destination} for path, ends in self.paths.items()
             },
             "default": configuration_to_document(self.default),
             "configurations": [configuration_to_document(each) for each in self.configurations],
-            "load": asdict(self.load),
+            "load": load_to_document(self.load),
             "thresholds": asdict(self.thresholds),
         }
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
 
-from harness.plan.model import Interception, Path, Reuse, SameNode
+from harness.plan import scenarios
+from harness.plan.model import (
+    STREAMS_PER_TUNNEL,
+    WINDOW_KIB,
+    Arrivals,
+    Interception,
+    Path,
+    Reuse,
+    SameNode,
+)
 from harness.topology.model import IpFamily
 
 Name = Annotated[
@@ -107,6 +117,12 @@ class RawPolicy(Strict):
 IpFamilies = Annotated[list[IpFamily], Field(min_length=1, max_length=2)]
 
 
+class RawService(Strict):
+    """A virtual address that stands for several pods; only a data plane resolves it."""
+
+    endpoints: Annotated[list[str], Field(min_length=1, description="Captured pods with a backend.")]
+
+
 class RawTopology(Strict):
     """What should exist."""
 
@@ -124,6 +140,7 @@ class RawTopology(Strict):
     nodes: Annotated[list[Name], Field(min_length=1, max_length=64)]
     hosts: Annotated[list[Name], Field(max_length=64, description="Hosts outside the mesh.")] = []
     pods: Annotated[dict[Name, RawPod], Field(min_length=1, max_length=256)]
+    services: dict[Name, RawService] = {}
     policies: dict[Name, RawPolicy] = {}
 
 
@@ -131,7 +148,22 @@ class RawEndpoints(Strict):
     """Who talks to whom."""
 
     source: str = Field(alias="from", description="A pod with client = true.")
-    destination: str = Field(alias="to", description="A pod without client = true, or a host.")
+    destination: str = Field(alias="to", description="A pod without client = true, a host or a service.")
+
+
+FillerRules = Annotated[int, Field(ge=0, le=10_000)]
+Streams = Annotated[
+    int, Field(ge=1, le=STREAMS_PER_TUNNEL, description="Most connections that a tunnel carries at once.")
+]
+WindowKib = Annotated[
+    int,
+    Field(
+        ge=64, le=65_536, description="A stream's flow-control window, KiB; a tunnel's is four times that."
+    ),
+]
+Policies = Annotated[
+    int, Field(ge=0, le=20_000, description="Authorization policies that match nothing, half of each action.")
+]
 
 
 class RawBlock(Strict):
@@ -142,8 +174,11 @@ class RawBlock(Strict):
     interception: Annotated[list[Interception], Field(min_length=1)] = [Interception.NONE]
     reuse: Annotated[list[Reuse], Field(min_length=1)] = [Reuse.ON]
     same_node: Annotated[list[SameNode], Field(min_length=1)] = [SameNode.HBONE]
-    filler_rules: Annotated[list[Annotated[int, Field(ge=0, le=50_000)]], Field(min_length=1)] = [0]
+    filler_rules: Annotated[list[FillerRules], Field(min_length=1)] = [0]
     ip_family: Annotated[list[IpFamily], Field(min_length=1)] = [IpFamily.IPV4]
+    streams_per_tunnel: Annotated[list[Streams], Field(min_length=1)] = [STREAMS_PER_TUNNEL]
+    window_kib: Annotated[list[WindowKib], Field(min_length=1)] = [WINDOW_KIB]
+    policies: Annotated[list[Policies], Field(min_length=1)] = [0]
     exclude: list[RawPart] = Field(
         default=[], description="Combinations left out: those that agree with every key given."
     )
@@ -157,8 +192,11 @@ class RawPart(Strict):
     interception: Interception | None = None
     reuse: Reuse | None = None
     same_node: SameNode | None = None
-    filler_rules: Annotated[int, Field(ge=0, le=50_000)] | None = None
+    filler_rules: FillerRules | None = None
     ip_family: IpFamily | None = None
+    streams_per_tunnel: Streams | None = None
+    window_kib: WindowKib | None = None
+    policies: Policies | None = None
 
 
 class RawDefault(Strict):
@@ -169,14 +207,28 @@ class RawDefault(Strict):
     interception: Interception
     reuse: Reuse = Reuse.ON
     same_node: SameNode = SameNode.HBONE
-    filler_rules: Annotated[int, Field(ge=0, le=50_000)] = 0
+    filler_rules: FillerRules = 0
     ip_family: IpFamily = IpFamily.IPV4
+    streams_per_tunnel: Streams = STREAMS_PER_TUNNEL
+    window_kib: WindowKib = WINDOW_KIB
+    policies: Policies = 0
 
 
 class RawVary(Strict):
     """One factor away from the default, everything else kept."""
 
-    factor: Literal["path", "dataplane", "interception", "reuse", "same_node", "filler_rules", "ip_family"]
+    factor: Literal[
+        "path",
+        "dataplane",
+        "interception",
+        "reuse",
+        "same_node",
+        "filler_rules",
+        "ip_family",
+        "streams_per_tunnel",
+        "window_kib",
+        "policies",
+    ]
     values: Annotated[list[str | int], Field(min_length=1)]
     at: RawAt | None = Field(
         default=None, description="Where: other factors' values instead of the default's."
@@ -203,11 +255,14 @@ class RawFirstPacket(Strict):
 
 
 class RawRate(Strict):
-    """Requests at a fixed rate on live connections, for latency below saturation."""
+    """An open loop on live connections, for latency below saturation."""
 
     hz: Annotated[float, Field(ge=0, le=1_000_000, description="0 leaves the stage out.")]
     seconds: Seconds
     connections: Annotated[int, Field(ge=1, le=10_000)]
+    arrivals: Arrivals = Field(
+        default=Arrivals.CONSTANT, description="Evenly, or with gaps as chance draws them, seeded."
+    )
 
 
 class RawRequests(Strict):
@@ -236,8 +291,8 @@ class RawConnects(RawStage):
     connections: Annotated[int, Field(ge=1, le=1_000, description="So many at once.")] = 8
 
 
-class RawLoad(Strict):
-    """What is asked of each cell."""
+class RawCoreLoad(Strict):
+    """What is asked of each cell, but for the scenarios that are found by name."""
 
     response_bytes: Literal[0, 128, 1024, 16384, 65536] = 128
     first_packet: RawFirstPacket
@@ -249,6 +304,36 @@ class RawLoad(Strict):
         default=RawStage(), description="Requests and transfer once more, on one connection each."
     )
     connects: RawConnects = RawConnects()
+    workers: Annotated[
+        int, Field(ge=1, le=64, description="Locust processes per client pod, which share its load.")
+    ] = 1
+
+
+def _scenario(name: str, keys: Mapping[str, scenarios.Key]) -> type[Strict]:
+    """The model of what `[load.<name>]` may hold."""
+    fields: dict[str, Any] = {}
+    for key, each in keys.items():
+        bounds = Field(default=each.default, ge=each.low, le=each.high, description=each.about)
+        fields[key.replace("-", "_")] = (type(each.default), bounds)
+    about = (scenarios.known()[name].__doc__ or "").partition("\n")[0]
+    return create_model(f"Raw{name.title().replace('-', '')}", __base__=Strict, __doc__=about, **fields)
+
+
+if TYPE_CHECKING:
+    RawLoad = RawCoreLoad
+else:  # one key per scenario that is found, so that adding one is one file
+    RawLoad = create_model(
+        "RawLoad",
+        __base__=RawCoreLoad,
+        __doc__="What is asked of each cell.",
+        **{
+            name.replace("-", "_"): (
+                _scenario(name, keys) | None,
+                Field(default=None, description="Left out where it is absent."),
+            )
+            for name, keys in scenarios.keyed().items()
+        },
+    )
 
 
 class RawThresholds(Strict):

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from harness import dataplanes as slots
+from harness.plan import scenarios
 from harness.plan.model import Configuration, Interception, Load, Path, Reuse, SameNode
 from harness.suite import raw, sources
 from harness.suite.gates import Unknown, gate
@@ -20,7 +21,18 @@ from harness.suite.model import Endpoints, Suite, Thresholds
 from harness.suite.problems import Key, Problem, SuiteError, from_validation, nearest, shown
 from harness.topology.allocator import TopologyError
 from harness.topology.allocator import resolve as allocate
-from harness.topology.model import HostSpec, IpFamily, NodeSpec, PodSpec, PolicySpec, TopologySpec
+from harness.topology.model import (
+    HostSpec,
+    IpFamily,
+    NodeSpec,
+    PodSpec,
+    PolicySpec,
+    ServiceSpec,
+    TopologySpec,
+)
+
+WITHOUT_SERVICES = {"none", "envoy"}
+"""Data planes that send a connection where it was dialled to: a virtual address is nobody's."""
 
 
 def load_suite(
@@ -128,6 +140,10 @@ class _Resolver:
             ),
             hosts=tuple(HostSpec(name=name) for name in written.hosts),
             policies=tuple(self._policy(name, policy, written) for name, policy in written.policies.items()),
+            services=tuple(
+                ServiceSpec(name=name, endpoints=tuple(service.endpoints))
+                for name, service in written.services.items()
+            ),
             underlay=written.underlay,
             pods_supernet=written.pods_supernet,
             underlay6=written.underlay6 if dual else None,
@@ -163,16 +179,21 @@ class _Resolver:
     def _paths(self, written: raw.RawSuite, spec: TopologySpec) -> dict[Path, Endpoints]:
         pods = {pod.name: pod for pod in spec.pods}
         hosts = {host.name for host in spec.hosts}
+        services = {service.name for service in spec.services}
         paths = {}
         for path, ends in written.paths.items():
             key: Key = ("paths", path.value)
             clients = [name for name, pod in pods.items() if pod.client]
             servers = [name for name, pod in pods.items() if not pod.client] + sorted(hosts)
+            if path is Path.SERVICE:
+                servers = sorted(services)
             if ends.source not in pods:
                 self._unknown((*key, "from"), "pod", ends.source, clients)
             elif ends.source not in clients:
                 self._note((*key, "from"), f"pod {ends.source!r} has no client = true", ", ".join(clients))
-            elif ends.destination not in {*pods, *hosts}:
+            elif path is Path.SERVICE and ends.destination not in services:
+                self._unknown((*key, "to"), "service", ends.destination, servers)
+            elif path is not Path.SERVICE and ends.destination not in {*pods, *hosts}:
                 self._unknown((*key, "to"), "pod or host", ends.destination, servers)
             elif ends.destination not in servers:
                 self._note(
@@ -211,11 +232,14 @@ class _Resolver:
                 yield found
 
     def _check_dataplane_knows(self, key: Key, found: Configuration) -> None:
+        if found.path is Path.SERVICE and found.dataplane in WITHOUT_SERVICES:
+            what = f"data plane {found.dataplane!r} resolves no service's address"
+            self._note((*key, "dataplane"), what, ", ".join(sorted(set(self._dataplanes) - WITHOUT_SERVICES)))
         only = slots.named(found.dataplane).ONLY if found.dataplane in slots.known() else {}
         for factor, value in only.items():
             if getattr(found, factor) != value:
-                what = f"data plane {found.dataplane!r} does not know {getattr(found, factor).value!r}"
-                self._note((*key, factor), what, value)
+                what = f"data plane {found.dataplane!r} does not know {str(getattr(found, factor))!r}"
+                self._note((*key, factor), what, str(value))
 
     def _problem_at(self, key: Key, found: str, allowed: str, word: str) -> None:
         self._note(key, found, allowed, nearest(word, allowed.split(", ")))
@@ -261,6 +285,9 @@ def _mismatch(path: Path, source: PodSpec, destination: PodSpec | None) -> str:
     meshed = destination is not None and destination.captured
     together = destination is not None and source.node == destination.node
     rules = {
+        Path.SERVICE: [
+            (not source.captured, f"only a proxy resolves a service's address, and {source.name} has none")
+        ],
         Path.INTO_MESH: [
             (source.captured, f"into the mesh means from outside, but {source.name} is captured"),
             (not meshed, "into the mesh needs a captured pod as destination"),
@@ -292,7 +319,7 @@ def _first_meshed(found: Sequence[Configuration]) -> Configuration:
             each.path is not Path.CROSS_NODE,
             each.reuse is not Reuse.ON,
             each.same_node is SameNode.PLAINTEXT,
-            each.filler_rules,
+            len(each.tuning),
             each.ip_family,
         ),
     )
@@ -318,7 +345,17 @@ def _load(written: raw.RawLoad) -> Load:
         alone_s=written.alone.seconds,
         connects_at_once=written.connects.connections,
         connects_s=written.connects.seconds,
+        rate_arrivals=rate.arrivals,
+        workers=written.workers,
+        scenarios=dict(_scenarios(written)),
     )
+
+
+def _scenarios(written: raw.RawLoad) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name in scenarios.keyed():
+        asked = getattr(written, name.replace("-", "_"))
+        if asked is not None:
+            yield name, asked.model_dump(mode="json")
 
 
 def document(suite: Suite) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,12 +22,14 @@ from typing import Any, Self
 from harness import dataplanes
 from harness.control import Channel, ControlError, Reply, Unreachable
 from harness.controlplane.document import document as mesh_document
+from harness.controlplane.synthetic import with_policies
 from harness.dataplanes import DataPlane
 from harness.engines.api import Engine, EngineError, Member
 from harness.engines.choice import Choice
 from harness.errors import RunFailed
 from harness.plan.model import Interception
 from harness.testbed import ready
+from harness.testbed.cpus import CpuSets, cpu_sets
 from harness.testbed.members import compose, wired
 from harness.testbed.rundir import RunDir, State
 from harness.topology.document import to_json
@@ -39,9 +42,16 @@ ANSWER_TIMEOUT_S = 10.0
 """For a member to open its control socket; the slowest (Locust's imports) takes 1.5 s on an idle core."""
 LOOK_S = 0.5
 """Between looks at members that have ended while one is awaited."""
+IN_FORCE_S = 20.0
+"""For a mesh document to be in force: 0.25 s until it is looked at, and 2 s to read 10,000 policies."""
+LOOK_AT_VERSION_S = 0.01
 EXIT_WAIT_S = 1.0
 EXIT_LOOK_S = 0.02
 LOG_TAIL_LINES = 8
+
+
+class NotInForce(RunFailed):
+    """A proxy does not follow the mesh document; the message says which."""
 
 
 class BringUpFailed(RunFailed):
@@ -61,6 +71,8 @@ class Testbed:
     interception: Interception
     suite: str = ""
     filler_rules: int = 0
+    policies: int = 0
+    """Synthetic ones in force at the proxies."""
     told: Callable[[str], None] = log.info
     standing: bool = False
     """Whether it outlives this process (`up`)."""
@@ -122,6 +134,11 @@ class Testbed:
         """Whether a proxy runs on every node."""
         return dataplanes.named(self.dataplane).CARRIES
 
+    @property
+    def lacks(self) -> Mapping[str, str]:
+        """What a round asks of a proxy -> why this data plane's cannot be asked."""
+        return dataplanes.named(self.dataplane).LACKS
+
     def describe(self) -> dict[str, Any]:
         """Every member: what it is for, what it runs, from which files, with which capabilities and why."""
         pids = self.engine.pids()
@@ -134,13 +151,20 @@ class Testbed:
                 "files": self.engine.files_of(member),
                 "capabilities": dict(member.capabilities),
                 "pid": pids.get(member.name),
+                "cpus": list(member.cpus),
             }
             for member in self.members
         }
 
     def wanted_members(self) -> tuple[Member, ...]:
         """The processes that make this testbed up."""
-        return compose(self.topology, dataplanes.named(self.dataplane), self.layout)
+        members = compose(self.topology, dataplanes.named(self.dataplane), self.layout)
+        return tuple(map(self.cpu_sets.bound, members))
+
+    @property
+    def cpu_sets(self) -> CpuSets:
+        """Which cores each role has to itself on this machine, if there are enough."""
+        return cpu_sets(sorted(os.sched_getaffinity(0)), [node.name for node in self.topology.nodes])
 
     # Handles
 
@@ -183,6 +207,37 @@ class Testbed:
         replies = self.ask_agents("capture", interception=interception.value, filler_rules=filler_rules)
         self.interception, self.filler_rules = interception, filler_rules
         return replies
+
+    def apply_policies(self, count: int) -> None:
+        """Have the proxies judge by so many synthetic policies more, and wait until they all do.
+
+        Raises:
+            NotInForce: A proxy did not take the document.
+        """
+        if not self.carries or count == self.policies:
+            return
+        before = self._mesh_versions()
+        document = with_policies(json.loads(self.layout.mesh.read_text()), count)
+        beside = self.layout.mesh.with_suffix(".new")
+        beside.write_text(json.dumps(document))
+        beside.replace(self.layout.mesh)
+        deadline = time.monotonic() + IN_FORCE_S
+        while True:
+            late = [node for node, version in self._mesh_versions().items() if version <= before[node]]
+            if not late:
+                break
+            if time.monotonic() > deadline:
+                raise NotInForce(
+                    f"{count} synthetic policies: {self.layout.mesh} was replaced, but the proxies of node "
+                    f"{', '.join(late)} did not take it within {IN_FORCE_S:g} s; their logs say why"
+                )
+            time.sleep(LOOK_AT_VERSION_S)
+        self.policies = count
+
+    def _mesh_versions(self) -> dict[str, int]:
+        return {
+            node: int(reply.document["mesh_version"]) for node, reply in self.ask_proxies("stats").items()
+        }
 
     def exited(self) -> Mapping[str, int]:
         """Members that have ended although nobody asked them to, with their exit codes."""

@@ -11,10 +11,11 @@ network that its IPv4 twin has: 10.244.1.2 and fd00:10:244:1::2, 172.30.0.254 an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import islice, repeat
 
+from harness.topology.canary import ADDRESS, ADDRESS6
 from harness.topology.model import (
     Host,
     HostSpec,
@@ -23,6 +24,8 @@ from harness.topology.model import (
     NodeSpec,
     Pod,
     PodSpec,
+    Service,
+    ServiceSpec,
     Topology,
     TopologySpec,
 )
@@ -32,6 +35,9 @@ POD_PREFIX = 24
 
 POD_PREFIX6 = 64
 """The same for IPv6; kube-controller-manager's `--node-cidr-mask-size-ipv6` default."""
+
+SERVICES = IPv4Network("203.0.113.0/24")
+"""Virtual addresses of services: RFC 5737, for documentation, so in no testbed's network and on no route."""
 
 NAME_MAX = 32
 """Longest name. Names become parts of unix socket paths, which end at 107 bytes (`sun_path`)."""
@@ -65,9 +71,11 @@ def resolve(spec: TopologySpec) -> Topology:
         )
     _check_ipv6(spec)
     nodes = tuple(_nodes(spec))
+    pods = tuple(_pods(spec, nodes))
     return Topology(
         nodes=nodes,
-        pods=tuple(_pods(spec, nodes)),
+        pods=pods,
+        services=tuple(_services(spec, pods)),
         hosts=tuple(_hosts(spec)),
         policies=spec.policies,
         underlay=spec.underlay,
@@ -152,11 +160,36 @@ def _hosts(spec: TopologySpec) -> Iterator[Host]:
         yield Host(name=host.name, address=address, address6=_twin(address, spec.underlay, spec.underlay6))
 
 
+def _services(spec: TopologySpec, pods: Sequence[Pod]) -> Iterator[Service]:
+    known = {pod.name: pod for pod in pods}
+    for service, address in zip(spec.services, SERVICES.hosts(), strict=False):
+        endpoints = []
+        for name in service.endpoints:
+            pod = known.get(name)
+            if pod is None or pod.client or not pod.captured:
+                able = ", ".join(sorted(each.name for each in pods if each.captured and not each.client))
+                raise TopologyError(
+                    f"service {service.name!r}: endpoint {name!r} is no captured pod with a backend; "
+                    f"there are {able or 'none'}"
+                )
+            endpoints.append(pod)
+        if len({pod.namespace for pod in endpoints}) != 1:
+            raise TopologyError(
+                f"service {service.name!r}: its endpoints have to be one or more pods of one namespace"
+            )
+        yield Service(name=service.name, address=address, endpoints=tuple(endpoints))
+
+
 def _room(network: IPv4Network) -> int:
     return network.num_addresses - 2 if network.prefixlen < 31 else network.num_addresses
 
 
 def _check_network(key: str, network: IPNetwork) -> None:
+    if any(address in network for address in (ADDRESS, ADDRESS6)):
+        raise TopologyError(
+            f"{key} {network} holds {ADDRESS6 if network.version == 6 else ADDRESS}, the canary's address, "
+            "which nothing may have: take another range"
+        )
     reserved = network.is_loopback or network.is_multicast or network.is_link_local or network.is_reserved
     if reserved or network.is_unspecified or network.network_address.packed[0] == 0:
         private = "10.0.0.0/8 or 172.16.0.0/12" if network.version == 4 else "fd00::/8"
@@ -200,7 +233,7 @@ def _check_ipv6(spec: TopologySpec) -> None:
 def _check_names(spec: TopologySpec) -> None:
     _unique("node", spec.nodes)
     # pods and hosts are both targets, found by name alone
-    _unique("pod or host", (*spec.pods, *spec.hosts))
+    _unique("pod, host or service", (*spec.pods, *spec.hosts, *spec.services))
     for pod in spec.pods:
         _fit(f"pod {pod.name!r}: namespace", pod.namespace)
         if pod.service_account:
@@ -212,7 +245,7 @@ def _check_names(spec: TopologySpec) -> None:
         seen.add(policy.name)
 
 
-def _unique(kind: str, entries: Iterable[NodeSpec | PodSpec | HostSpec]) -> None:
+def _unique(kind: str, entries: Iterable[NodeSpec | PodSpec | HostSpec | ServiceSpec]) -> None:
     seen: set[str] = set()
     for entry in entries:
         _fit(kind, entry.name)

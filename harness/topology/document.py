@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 from harness.topology.allocator import TopologyError
-from harness.topology.model import Host, Node, Pod, PolicySpec, Topology
+from harness.topology.model import Host, Node, Pod, PolicySpec, Service, Topology
 
 
 def to_json(topology: Topology) -> str:
@@ -46,6 +46,20 @@ def to_json(topology: Topology) -> str:
             {"name": host.name, "address": str(host.address), **_there(address6=host.address6)}
             for host in topology.hosts
         ],
+        **(
+            {
+                "services": [
+                    {
+                        "name": service.name,
+                        "address": str(service.address),
+                        "endpoints": [pod.name for pod in service.endpoints],
+                    }
+                    for service in topology.services
+                ]
+            }
+            if topology.services
+            else {}
+        ),
         "policies": [{"name": policy.name, "document": policy.document} for policy in topology.policies],
     }
     return json.dumps(document, indent=2) + "\n"
@@ -62,9 +76,11 @@ def from_json(text: str) -> Topology:
     except ValueError as exc:
         raise TopologyError(f"topology document: not JSON: {exc}") from exc
     try:
+        pods = tuple(_pod(entry) for entry in document["pods"])
         return Topology(
             nodes=tuple(_node(entry) for entry in document["nodes"]),
-            pods=tuple(_pod(entry) for entry in document["pods"]),
+            pods=pods,
+            services=tuple(_service(entry, pods) for entry in document.get("services", ())),
             hosts=tuple(
                 Host(
                     name=entry["name"],
@@ -108,6 +124,15 @@ def _pod(entry: dict[str, Any]) -> Pod:
         captured=bool(entry["captured"]),
         client=bool(entry["client"]),
         address6=_address6(entry, "address6"),
+    )
+
+
+def _service(entry: dict[str, Any], pods: tuple[Pod, ...]) -> Service:
+    known = {pod.name: pod for pod in pods}
+    return Service(
+        name=entry["name"],
+        address=IPv4Address(entry["address"]),
+        endpoints=tuple(known[name] for name in entry["endpoints"]),
     )
 
 

@@ -64,6 +64,15 @@ class HostSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSpec:
+    """A service as written: a virtual address that stands for pods."""
+
+    name: str
+    endpoints: tuple[str, ...]
+    """Names of pods that run the backend."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySpec:
     """An authorization policy in ztunnel's own shape (ztunnel's `policies[]`)."""
 
@@ -84,6 +93,7 @@ class TopologySpec:
     underlay6: IPv6Network | None = None
     """With `pods_supernet6` it makes the topology dual-stack; both or neither are there."""
     pods_supernet6: IPv6Network | None = None
+    services: tuple[ServiceSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +175,34 @@ class Host:
         return _of(family, self.name, self.address, self.address6)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A service with its virtual address, which nobody has and only a proxy resolves."""
+
+    name: str
+    address: IPv4Address
+    endpoints: tuple[Pod, ...]
+
+    @property
+    def namespace(self) -> str:
+        """That of its endpoints."""
+        return self.endpoints[0].namespace
+
+    @property
+    def hostname(self) -> str:
+        """Its name in the mesh."""
+        return f"{self.name}.{self.namespace}.svc.{TRUST_DOMAIN}"
+
+    @property
+    def key(self) -> str:
+        """Under which a workload says that it is an endpoint."""
+        return f"{self.namespace}/{self.hostname}"
+
+    def address_of(self, family: IpFamily) -> IPAddress:
+        """Its address of a family (LookupError when it has none)."""
+        return _of(family, self.name, self.address, None)
+
+
 def _families(address6: IPv6Address | None) -> tuple[IpFamily, ...]:
     return (IpFamily.IPV4,) if address6 is None else (IpFamily.IPV4, IpFamily.IPV6)
 
@@ -188,6 +226,7 @@ class Topology:
     underlay: IPv4Network
     underlay_prefix: int
     underlay6: IPv6Network | None = None
+    services: tuple[Service, ...] = ()
 
     @property
     def ipv6(self) -> bool:
@@ -203,6 +242,11 @@ class Topology:
         members: dict[str, Pod | Host] = {pod.name: pod for pod in self.pods}
         members.update({host.name: host for host in self.hosts})
         return members[name]
+
+    def target(self, name: str) -> Pod | Host | Service:
+        """Whoever a path may lead to: a pod, a host, or a service (KeyError when there is none)."""
+        services = {service.name: service for service in self.services}
+        return services[name] if name in services else self.member(name)
 
     def pods_on(self, node: str) -> tuple[Pod, ...]:
         """The node's pods, in the topology's order."""

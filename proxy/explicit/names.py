@@ -6,7 +6,7 @@ import asyncio
 import socket
 
 from proxy.listeners.dial import Unreachable
-from proxy.net.original import address
+from proxy.net.address import address
 from proxy.state.mesh import MeshState
 from proxy.state.model import IPAddress, Workload
 

@@ -62,7 +62,8 @@ class Negotiation:
         self.target: tuple[IPAddress | str, int] | None = None
         """Whom the client asks for: an address or a name, and the port."""
         self._held = bytearray()
-        self._step: Callable[[], bytes] = self._greeting
+        self._step: Callable[[Negotiation], bytes] = Negotiation._greeting
+        """Not bound to `self`: what refers to itself is freed by the collector alone."""
 
     def receive(self, data: bytes) -> bytes:
         """Take bytes, at most as many as `wants`; what is to be sent for them.
@@ -75,7 +76,7 @@ class Negotiation:
             raise ValueError(f"{len(data)} bytes for {self.wants} wanted")
         self._held += data
         self.wants -= len(data)
-        return b"" if self.wants else self._step()
+        return b"" if self.wants else self._step(self)
 
     def _greeting(self) -> bytes:
         """version, number of methods"""
@@ -84,7 +85,7 @@ class Negotiation:
             raise NotSocks(f"SOCKS version {version}, expected {VERSION}")
         if not methods:
             raise NotSocks("SOCKS greeting without methods", answer=bytes((VERSION, NO_ACCEPTABLE_METHOD)))
-        return self._next(methods, self._methods)
+        return self._next(methods, Negotiation._methods)
 
     def _methods(self) -> bytes:
         if NO_AUTHENTICATION not in self._held:
@@ -92,7 +93,7 @@ class Negotiation:
                 "SOCKS client insists on authentication, which there is none of here",
                 answer=bytes((VERSION, NO_ACCEPTABLE_METHOD)),
             )
-        self._next(5, self._request)
+        self._next(5, Negotiation._request)
         return bytes((VERSION, NO_AUTHENTICATION))
 
     def _request(self) -> bytes:
@@ -105,13 +106,13 @@ class Negotiation:
                 f"SOCKS command {command}, expected CONNECT", answer=reply(Reply.COMMAND_NOT_SUPPORTED)
             )
         if kind == _NAME:
-            return self._next(first + 2, self._name)
+            return self._next(first + 2, Negotiation._name)
         if kind not in _ADDRESS_BYTES:
             raise NotSocks(
                 f"SOCKS address type {kind}, expected 1, 3 or 4",
                 answer=reply(Reply.ADDRESS_TYPE_NOT_SUPPORTED),
             )
-        self._next(_ADDRESS_BYTES[kind] - 1 + 2, self._address)
+        self._next(_ADDRESS_BYTES[kind] - 1 + 2, Negotiation._address)
         self._held.append(first)
         return b""
 
@@ -133,7 +134,7 @@ class Negotiation:
         self.target = host, port
         return b""
 
-    def _next(self, wants: int, step: Callable[[], bytes]) -> bytes:
+    def _next(self, wants: int, step: Callable[[Negotiation], bytes]) -> bytes:
         self._held.clear()
         self.wants, self._step = wants, step
         return b""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from proxy.hbone.errors import BadAuthority
@@ -30,12 +31,15 @@ class Authority:
 
     def __str__(self) -> str:
         return (
-            f"[{self.host}]:{self.port}" if isinstance(self.host, IPv6Address) else f"{self.host}:{self.port}"
+            f"[{self.host!s}]:{self.port}"
+            if isinstance(self.host, IPv6Address)
+            else f"{self.host!s}:{self.port}"
         )
 
 
+@lru_cache(maxsize=1024)
 def parse_authority(raw: bytes | str) -> Authority:
-    """Read an authority.
+    """Read an authority. Remembered by content: peers ask for the same few again and again.
 
     IPv4-mapped IPv6 addresses come out as IPv4, so that they cannot name a pod in a second way.
 

@@ -66,14 +66,21 @@ class Connection:
     @property
     def capacity(self) -> int:
         """How many more streams we may open now."""
-        if self.closed or self.draining or self._streams.highest >= frames.MAX_STREAM_ID:
+        streams = self._streams
+        if streams.closed or streams.draining or streams.highest >= frames.MAX_STREAM_ID:
             return 0
-        return max(0, self.peer.max_streams - self.live)
+        return max(0, streams.peer.max_streams - len(streams.live))
 
     @property
     def closed(self) -> bool:
         """Nothing more may be received or sent, except what is in the output."""
         return self._streams.closed
+
+    @property
+    def accepting(self) -> bool:
+        """Neither closed nor draining: streams may be opened, now or when others end."""
+        streams = self._streams
+        return not (streams.closed or streams.draining)
 
     @property
     def draining(self) -> bool:
@@ -83,7 +90,8 @@ class Connection:
     @property
     def drained(self) -> bool:
         """Whether a GOAWAY has done its work: no stream lives, and none can come."""
-        return self.draining and not self.live and (self._streams.final or self.side is Side.CLIENT)
+        streams = self._streams
+        return streams.draining and not streams.live and (streams.final or self.side is Side.CLIENT)
 
     @property
     def acknowledged(self) -> bool:
@@ -254,7 +262,9 @@ class Connection:
 
     def close(self, code: int = ErrorCodes.NO_ERROR) -> None:
         """GOAWAY, and nothing after it; what lives is lost."""
-        self._streams.close(code)
+        if not self.closed:
+            self._streams.close(code)
+            self._receiver.close()
 
     def _answer_once(self, stream: Stream) -> None:
         if stream.answered:

@@ -33,8 +33,18 @@ class ConnectRequest:
 
     authority: Authority
     traceparent: str
-    forwarded_for: str | None
-    baggage: str | None
+    raw_forwarded: bytes | None
+    raw_baggage: bytes | None
+
+    @property
+    def forwarded_for(self) -> str | None:
+        """The app's own address, as the peer tells it."""
+        return _telemetry(self.raw_forwarded, _forwarded_for)
+
+    @property
+    def baggage(self) -> str | None:
+        """What the peer tells of the workload."""
+        return _telemetry(self.raw_baggage, lambda text: text)
 
 
 def request_headers(
@@ -53,7 +63,7 @@ def request_headers(
         service: The service's host name when it was addressed by one.
     """
     address, port = source
-    spelled = f"[{address}]:{port}" if isinstance(address, IPv6Address) else f"{address}:{port}"
+    spelled = f"[{address!s}]:{port}" if isinstance(address, IPv6Address) else f"{address!s}:{port}"
     forwarded = f'for="{spelled}"' + (f";host={service}" if service else "")
     headers: list[Header] = [
         (b":method", b"CONNECT"),
@@ -76,7 +86,8 @@ def response_headers(status: int, *, baggage: str | None = None) -> list[Header]
 
 def new_traceparent() -> str:
     """A trace id and span id of our own, sampled flag off."""
-    return f"00-{token_hex(16)}-{token_hex(8)}-00"
+    random = token_hex(24)
+    return f"00-{random[:32]}-{random[32:]}-00"
 
 
 def parse_request(headers: list[Header]) -> ConnectRequest:
@@ -104,8 +115,8 @@ def parse_request(headers: list[Header]) -> ConnectRequest:
     return ConnectRequest(
         authority=authority,
         traceparent=traceparent.decode("ascii") if _TRACEPARENT.match(traceparent) else new_traceparent(),
-        forwarded_for=_telemetry(fields.get(b"forwarded"), _forwarded_for),
-        baggage=_telemetry(fields.get(b"baggage"), lambda text: text),
+        raw_forwarded=fields.get(b"forwarded"),
+        raw_baggage=fields.get(b"baggage"),
     )
 
 

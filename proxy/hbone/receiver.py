@@ -74,6 +74,10 @@ class Receiver:
             return [e for e in self._events if getattr(e, "stream_id", 0) not in self._withdrawn]
         return self._events
 
+    def close(self) -> None:
+        """Take no more: let go of the splitter, as it refers back and only the collector could free both."""
+        del self._splitter
+
     def _feed_preface(self, view: memoryview) -> memoryview:
         part = bytes(view[: len(self._preface)])
         if not self._preface.startswith(part):

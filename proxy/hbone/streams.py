@@ -122,7 +122,6 @@ class Streams:
 
     def close(self, code: int = ErrorCodes.NO_ERROR) -> None:
         """GOAWAY, and nothing after it."""
-        if not self.closed:
-            self.closed = True
-            last = self.highest if self.side is Side.SERVER else 0
-            self.out += frames.goaway(last, code)
+        self.closed = True
+        last = self.highest if self.side is Side.SERVER else 0
+        self.out += frames.goaway(last, code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -12,7 +13,7 @@ from proxy.admission import Admission
 from proxy.config import Settings
 from proxy.listeners.dial import tune
 from proxy.net import options
-from proxy.net.original import address
+from proxy.net.address import address
 from proxy.state.model import SocketAddress
 
 log = logging.getLogger("proxy.listeners")
@@ -24,6 +25,9 @@ PAUSE_S = 0.1
 there at once either, and asking again and again would take the loop from those that live."""
 COMPLAINT_S = 1.0
 """How often a listener says that it turned connections away."""
+
+INHERITED = sys.platform == "linux"
+"""Whether accepted sockets have their listener's options (Linux copies the whole socket: sk_clone_lock)."""
 
 Handler = Callable[[socket.socket, SocketAddress], Awaitable[None]]
 
@@ -89,6 +93,8 @@ class Acceptor:
         """Turned away since the last line about it."""
         self._complaining: asyncio.TimerHandle | None = None
         self._resting: asyncio.TimerHandle | None = None
+        if INHERITED:
+            self._prepare(listener)
         self._loop.add_reader(listener.fileno(), self._accept)
 
     def close(self) -> None:
@@ -103,31 +109,49 @@ class Acceptor:
         self._listener.close()
 
     def _accept(self) -> None:
-        for _ in range(ACCEPTS_PER_TURN):
-            try:
-                sock, peer = self._listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as exc:
-                self._rest(exc)
-                return
-            self._start(sock, (address(peer[0]), int(peer[1])))
+        """Take one, and let it begin before the listener is asked whether there are more."""
+        if self._accept_one():
+            self._loop.call_soon(self._accept_rest)
 
-    def _start(self, sock: socket.socket, peer: SocketAddress) -> None:
+    def _accept_rest(self) -> None:
+        for _ in range(ACCEPTS_PER_TURN - 1):
+            if not self._accept_one():
+                return
+
+    def _accept_one(self) -> bool:
+        """Whether there was one."""
+        if self._listener.fileno() < 0:
+            return False
+        try:
+            sock, peer = self._listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return False
+        except OSError as exc:
+            self._rest(exc)
+            return False
+        self._start(sock, *peer[:2])
+        return True
+
+    def _prepare(self, sock: socket.socket) -> None:
+        # The app sees a reset if this process dies, until it was served to the end.
+        options.reset_on_close(sock, on=True)
+        tune(sock, self._settings)
+
+    def _start(self, sock: socket.socket, host: str, port: int) -> None:
         try:
             sock.setblocking(False)
-            # From here on the app sees a reset if this process dies, until it was served to the end.
-            options.reset_on_close(sock, on=True)
-            tune(sock, self._settings)
+            if not INHERITED:
+                self._prepare(sock)
         except OSError:
             sock.close()  # reset by the peer already
             return
+        peer = address(host), port
         forbidden = self._admission.take(peer[0])
         if forbidden is not None:
             sock.close()
             self._refuse(forbidden)
             return
-        self._tasks.start(self._serve(sock, peer), name=f"{self._name} {peer[0]}:{peer[1]}")
+        self._tasks.start(self._serve(sock, peer), name=f"{self._name} {host}:{port}")
 
     async def _serve(self, sock: socket.socket, peer: SocketAddress) -> None:
         try:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic_ns
+from types import TracebackType
 
 from proxy.context import Context
 from proxy.inpod.api import PodInfo
 from proxy.listeners.acceptor import Tasks
+from proxy.listeners.dial import Dialer
 from proxy.listeners.live import LiveConnections
 from proxy.listeners.verdict import EXPECTED, Denied, note
 from proxy.listeners.workload import OwnWorkload
@@ -26,7 +26,7 @@ class Pod:
     """One pod, as its listeners see it."""
 
     info: PodInfo
-    netns: Netns | Here
+    dialer: Dialer
     context: Context
     pool: Pool
     tasks: Tasks
@@ -43,7 +43,7 @@ def served_pod(
     settings = context.settings
     return Pod(
         info=info,
-        netns=netns,
+        dialer=Dialer(netns, settings),
         context=context,
         pool=Pool(max_streams=settings.max_streams, idle_s=settings.tunnel_idle_s, stats=context.stats),
         tasks=Tasks(context.tasks),
@@ -52,21 +52,32 @@ def served_pod(
     )
 
 
-@contextmanager
-def recorded(context: Context, record: ConnectionRecord) -> Iterator[None]:
+class recorded:  # noqa: N801  a verb, as contextlib's own
     """Complete the record at the end of the block, whatever ends it.
 
     What is expected to happen to connections ends here; everything else is a bug and goes on.
     """
-    try:
-        yield
-    except EXPECTED as exc:
-        note(record, exc)
-    except BaseException as exc:
-        record.error = record.error or ("closed by drain" if not isinstance(exc, Exception) else repr(exc))
-        raise
-    finally:
-        context.telemetry.complete(record)
+
+    __slots__ = ("_context", "_record")
+
+    def __init__(self, context: Context, record: ConnectionRecord) -> None:
+        self._context = context
+        self._record = record
+
+    def __enter__(self) -> None:
+        """Nothing is done before."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """Whether what was raised is now told by the record alone."""
+        record = self._record
+        if isinstance(exc, EXPECTED):
+            note(record, exc)
+        elif exc is not None:
+            record.error = record.error or (repr(exc) if isinstance(exc, Exception) else "closed by drain")
+        self._context.telemetry.complete(record)
+        return isinstance(exc, EXPECTED)
 
 
 def assert_allowed(

@@ -14,10 +14,10 @@ from proxy.hbone.headers import parse_request
 from proxy.identity.spiffe import SpiffeId
 from proxy.listeners.baggage import baggage
 from proxy.listeners.connection import Pod, assert_allowed, recorded, source_of
-from proxy.listeners.dial import dial
 from proxy.listeners.limits import server_limits, timing
 from proxy.listeners.verdict import EXPECTED, Refused, note, note_end, status
-from proxy.net.original import address
+from proxy.net import options
+from proxy.net.address import address
 from proxy.rbac import Facts
 from proxy.relay.stream import StreamRelay
 from proxy.routing import ILLEGAL_PORTS
@@ -34,7 +34,6 @@ class Inbound:
     def __init__(self, pod: Pod) -> None:
         self._pod = pod
         self._context = pod.context
-        self._limits = server_limits(pod.context.settings)
         self._timing = timing(pod.context.settings)
         self._tunnels: dict[ServerTunnel, None] = {}
         self._draining = False
@@ -51,7 +50,8 @@ class Inbound:
             return
         over = asyncio.Event()
         tunnel.on_closed = over.set
-        tunnel.requested = lambda stream, headers: self._requested(tunnel, stream, headers, peer, pod_address)
+        name = f"connect {peer[0]}:{peer[1]}"
+        tunnel.requested = lambda stream, headers: self._requested(stream, headers, peer, pod_address, name)
         self._tunnels[tunnel] = None
         self._context.stats.tunnels_inbound += 1
         try:
@@ -63,6 +63,7 @@ class Inbound:
             self._context.stats.tunnels_inbound -= 1
             del self._tunnels[tunnel]
             tunnel.abort("proxy is shutting down")
+            del tunnel.requested  # which refers to the tunnel
         if tunnel.fault is not None:
             self._context.stats.faults[tunnel.fault] += 1
             lost = TunnelLost(tunnel.close_reason)
@@ -94,26 +95,27 @@ class Inbound:
             sock,
             tls,
             trust_domain=own.trust_domain,
-            limits=self._limits,
+            limits=server_limits(self._context),
             timing=self._timing,
             stats=self._context.stats,
         )
 
     def _requested(
         self,
-        tunnel: ServerTunnel,
         stream: TunnelStream,
         headers: list[Header],
         peer: SocketAddress,
         pod_address: IPAddress,
+        name: str,
     ) -> None:
         self._context.stats.connects_received += 1
         record = ConnectionRecord(
-            direction=Direction.INBOUND, source_address=peer, source_identity=tunnel.peer
+            direction=Direction.INBOUND, source_address=peer, source_identity=stream.tunnel.peer
         )
+        record.stream_id, record.phases.tunnel_ns = stream.stream_id, stream.tunnel.shaken_ns
         self._pod.tasks.start(
             self._answer(stream, headers, record, pod_address),
-            name=f"connect {peer[0]}:{peer[1]}/{stream.stream_id}",
+            name=f"{name}/{stream.stream_id}",
         )
 
     async def _answer(
@@ -150,16 +152,24 @@ class Inbound:
         with self._pod.live.registered(facts, record) as live:
             assert_allowed(context, state, own, facts, record)
             seen_as = peer_address if context.settings.original_source else None
-            app = await dial(self._pod.netns.fd, target, context.settings, source=seen_as)
+            app = await self._pod.dialer.dial(target, source=seen_as)
             with app:
                 record.phases.app_connect_ns = monotonic_ns()
-                live.check()
-                stream.accept(baggage=baggage(own) if context.settings.response_baggage else None)
+                context.telemetry.note_own_end(record, app)
+                try:
+                    live.check()
+                    record.phases.answered_ns = monotonic_ns()
+                    stream.accept(baggage=baggage(own) if context.settings.response_baggage else None)
+                except EXPECTED:
+                    # Nothing was said on it; a FIN would leave a port in TIME_WAIT for every request that
+                    # is taken back while it is served.
+                    options.reset_on_close(app, on=True)
+                    raise
                 record.outcome = Outcome.HBONE
                 context.stats.connects_accepted += 1
                 context.telemetry.opened(record)
-                loop = asyncio.get_running_loop()
-                relay = StreamRelay(loop, app, stream, reset_code=ErrorCodes.CONNECT_ERROR)
+                loop, code = asyncio.get_running_loop(), ErrorCodes.CONNECT_ERROR
+                relay = StreamRelay(loop, app, stream, reset_code=code, app_waits=False)
                 try:
                     note_end(record, await live.run(relay))
                 finally:
@@ -182,4 +192,4 @@ def check_target(authority: Authority, pod_address: IPAddress) -> SocketAddress:
         raise Refused(f"ip mismatch: {host} != {pod_address}", status=400)
     if port in ILLEGAL_PORTS:
         raise Refused(f"self call: {authority} is a port of the proxy itself")
-    return host, port
+    return pod_address, port

@@ -5,25 +5,32 @@ from __future__ import annotations
 from dataclasses import replace
 
 from proxy.config import Settings
+from proxy.context import Context
 from proxy.hbone.limits import CLIENT_LIMITS, SERVER_LIMITS, Limits
 from proxy.tunnel.tunnel import Timing
 
-
-def client_limits(settings: Settings) -> Limits:
-    """Of tunnels that we open."""
-    return _sized(CLIENT_LIMITS, settings)
+STREAMS_IN_A_CONNECTION_WINDOW = 4
+"""A connection's window per stream's, where a switch sets the latter: as in ztunnel's defaults."""
 
 
-def server_limits(settings: Settings) -> Limits:
-    """Of tunnels that peers open."""
-    return _sized(SERVER_LIMITS, settings)
+def client_limits(context: Context) -> Limits:
+    """Of a tunnel that we open now."""
+    return _sized(CLIENT_LIMITS, context)
 
 
-def _sized(limits: Limits, settings: Settings) -> Limits:
+def server_limits(context: Context) -> Limits:
+    """Of a tunnel that a peer opens now."""
+    return _sized(SERVER_LIMITS, context)
+
+
+def _sized(limits: Limits, context: Context) -> Limits:
+    settings, window = context.settings, context.switches.window_bytes
     return replace(
         limits,
-        stream_window=settings.stream_window_bytes,
-        connection_window=settings.connection_window_bytes,
+        stream_window=window or settings.stream_window_bytes,
+        connection_window=(
+            window * STREAMS_IN_A_CONNECTION_WINDOW if window else settings.connection_window_bytes
+        ),
         max_frame=settings.frame_bytes,
     )
 

@@ -11,7 +11,6 @@ import socket
 from time import monotonic_ns
 
 from proxy.listeners.connection import Pod, assert_allowed
-from proxy.listeners.dial import dial
 from proxy.listeners.verdict import note_end
 from proxy.rbac import Facts
 from proxy.relay.plain import plain_relay
@@ -53,8 +52,9 @@ class Local:
         with sibling.live.registered(facts, record) as live:
             assert_allowed(context, state, workload, facts, record)
             seen_as = address if context.settings.original_source else None
-            far = await dial(sibling.netns.fd, way.address, context.settings, source=seen_as)
+            far = await sibling.dialer.dial(way.address, source=seen_as)
             record.phases.app_connect_ns = monotonic_ns()
+            context.telemetry.note_own_end(record, far)
             record.outcome = Outcome.PASSTHROUGH
             context.telemetry.opened(record)
             relay = plain_relay(context.settings.relay, sock, far)

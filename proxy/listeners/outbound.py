@@ -11,10 +11,8 @@ from time import monotonic_ns
 from h2.errors import ErrorCodes
 
 from proxy.hbone.headers import new_traceparent, request_headers
-from proxy.hbone.limits import Limits
 from proxy.listeners.baggage import baggage
 from proxy.listeners.connection import Pod, recorded
-from proxy.listeners.dial import dial
 from proxy.listeners.limits import client_limits, timing
 from proxy.listeners.local import Local
 from proxy.listeners.verdict import Refused, note_end
@@ -38,7 +36,6 @@ class Outbound:
         self._pod = pod
         self._context = pod.context
         self._local = Local(pod)
-        self._limits: Limits = client_limits(pod.context.settings)
         self._timing: Timing = timing(pod.context.settings)
 
     async def serve(self, sock: socket.socket, peer: SocketAddress) -> None:
@@ -85,8 +82,9 @@ class Outbound:
     async def _plainly(
         self, sock: socket.socket, record: ConnectionRecord, way: Plaintext, reached: Callable[[], None]
     ) -> None:
-        far = await dial(self._pod.netns.fd, way.address, self._context.settings)
+        far = await self._pod.dialer.dial(way.address)
         record.phases.tcp_ns = monotonic_ns()
+        self._context.telemetry.note_own_end(record, far)
         record.outcome = Outcome.PASSTHROUGH
         self._context.telemetry.opened(record)
         reached()
@@ -108,11 +106,13 @@ class Outbound:
     ) -> None:
         record.destination_address = way.gateway
         stream = await self._connected(record, source, way)
+        reached()
+        loop = asyncio.get_running_loop()
+        relay = StreamRelay(loop, sock, stream, reset_code=ErrorCodes.CANCEL, app_waits=True)
+        relay.start()  # the app has waited long enough: what is counted here can wait for its bytes
         record.outcome = Outcome.HBONE
         self._context.stats.streams_opened += 1
         self._context.telemetry.opened(record)
-        reached()
-        relay = StreamRelay(asyncio.get_running_loop(), sock, stream, reset_code=ErrorCodes.CANCEL)
         try:
             note_end(record, await relay.run())
         finally:
@@ -136,13 +136,15 @@ class Outbound:
             stream, _ = await self._ask(record, source, way, opened_since=now)
             await stream.answered()
         record.phases.connect_ns = monotonic_ns()
+        if record.phases.tls_ns is not None:
+            record.phases.settings_ns = stream.tunnel.settings_ns
         record.destination_identity = stream.tunnel.peer
         return stream
 
     async def _ask(
         self, record: ConnectionRecord, source: Workload, way: Hbone, *, opened_since: float = -inf
     ) -> tuple[TunnelStream, bool]:
-        context, settings = self._context, self._context.settings
+        context = self._context
         traceparent = new_traceparent()
         record.hbone_address, record.trace_id = way.authority, traceparent[3:35]
         headers = request_headers(
@@ -155,26 +157,36 @@ class Outbound:
         tls = await context.identities.client_context(source.identity)
 
         async def opener() -> tuple[PoolTunnel, TunnelStream]:
-            sock = await dial(self._pod.netns.fd, way.gateway, settings)
+            begun_ns = monotonic_ns()
+            sock = await self._pod.dialer.dial(way.gateway)
             record.phases.tcp_ns = monotonic_ns()
-            opened = await ClientTunnel.open(
+            tunnel, stream = await ClientTunnel.open(
                 sock,
                 tls,
                 expected=way.expected_ids,
                 headers=headers,
-                limits=self._limits,
+                limits=client_limits(context),
                 timing=self._timing,
                 stats=context.stats,
             )
-            record.phases.tls_ns = monotonic_ns()
-            return opened
+            stream.taken_ns = begun_ns
+            record.phases.tls_ns = tunnel.shaken_ns
+            return tunnel, stream
 
         key = Key(source.identity, way.expected_ids, record.source_address[0], way.gateway)
-        answer = await self._pod.pool.stream(
-            key, tls, headers, opener, reuse=context.switches.reuse, opened_since=opened_since
+        stream, was_there = await self._pod.pool.stream(
+            key,
+            tls,
+            headers,
+            opener,
+            reuse=context.switches.reuse,
+            opened_since=opened_since,
+            per_tunnel=context.switches.streams_per_tunnel,
         )
-        record.phases.pool_ns = monotonic_ns()
-        return answer
+        phases, record.stream_id = record.phases, stream.stream_id
+        phases.pool_ns, phases.connect_sent_ns = stream.taken_ns, stream.asked_ns
+        phases.tunnel_ns = stream.tunnel.shaken_ns
+        return stream, was_there
 
 
 def _silently() -> None:

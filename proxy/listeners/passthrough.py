@@ -6,7 +6,6 @@ import socket
 from time import monotonic_ns
 
 from proxy.listeners.connection import Pod, assert_allowed, recorded, source_of
-from proxy.listeners.dial import dial
 from proxy.listeners.verdict import Refused, note_end
 from proxy.net import original_destination
 from proxy.rbac import Facts
@@ -44,8 +43,9 @@ class Passthrough:
         with self._pod.live.registered(facts, record) as live:
             assert_allowed(context, state, own, facts, record)
             seen_as = peer_address if context.settings.original_source else None
-            app = await dial(self._pod.netns.fd, target, context.settings, source=seen_as)
+            app = await self._pod.dialer.dial(target, source=seen_as)
             record.phases.app_connect_ns = monotonic_ns()
+            context.telemetry.note_own_end(record, app)
             record.outcome = Outcome.PASSTHROUGH
             context.telemetry.opened(record)
             relay = plain_relay(context.settings.relay, sock, app)

@@ -96,6 +96,7 @@ class Serving:
         self._unsubscribe()
         await self._pod.tasks.cancel()
         await self._pod.pool.close(CLOSE_S)
+        self._pod.dialer.close()
         self._pod.context.tunnels.remove(self._pod.pool)
         key = (self._pod.info.namespace, self._pod.info.name)
         if self._pod.siblings.get(key) is self._pod:  # not when a pod of that name has come since

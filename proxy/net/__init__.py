@@ -2,13 +2,14 @@
 
 namespace: a network namespace by descriptor, and sockets made inside it.
 options: marks, transparency, keep-alive, each constant with the header that defines it.
-sockets: the three kinds of socket that the proxy uses, with their options set.
+sockets: listeners and outgoing sockets, with their options set; connecting.
+address: addresses of sockets, which remember their hash and text.
 original: where an intercepted connection was going.
 """
 
 from proxy.net.namespace import Here, NamespaceError, Netns, inside
 from proxy.net.original import original_destination
-from proxy.net.sockets import connect, connect_socket, freebind, listen, socket_in
+from proxy.net.sockets import connect, connect_socket, connect_sockets, listen, socket_in
 
 __all__ = [
     "Here",
@@ -16,7 +17,7 @@ __all__ = [
     "Netns",
     "connect",
     "connect_socket",
-    "freebind",
+    "connect_sockets",
     "inside",
     "listen",
     "original_destination",

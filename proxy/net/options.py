@@ -53,6 +53,16 @@ def bind_without_port(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
 
 
+def disguise(sock: socket.socket) -> None:
+    """Allow the socket to bear another's address, on a port that is chosen at connect.
+
+    A socket that took a port when bound would use up 28,000 ports for all apps together.
+    """
+    transparent(sock)
+    free_bind(sock)
+    bind_without_port(sock)
+
+
 def no_delay(sock: socket.socket) -> None:
     """Send small segments at once: Nagle's delay adds up over four sockets."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import socket
 import struct
-from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
+
+from proxy.net.address import address
 
 SO_ORIGINAL_DST: Final = 80
 """linux/netfilter_ipv4.h, at level SOL_IP"""
@@ -38,21 +39,12 @@ def original_destination(sock: socket.socket, listener_port: int) -> tuple[IPv4A
 
 def _from_conntrack(sock: socket.socket, local: str) -> tuple[IPv4Address | IPv6Address, int] | None:
     try:
-        if sock.family == socket.AF_INET6 and not local.startswith("::ffff:"):
+        if ":" in local and not local.startswith("::ffff:"):
             raw = sock.getsockopt(SOL_IPV6, IP6T_SO_ORIGINAL_DST, _SOCKADDR_IN6.size)
             port, packed = _SOCKADDR_IN6.unpack(raw)
-            return IPv6Address(packed), port
+            return address(socket.inet_ntop(socket.AF_INET6, packed)), port
         raw = sock.getsockopt(socket.SOL_IP, SO_ORIGINAL_DST, _SOCKADDR_IN.size)
         port, packed = _SOCKADDR_IN.unpack(raw)
-        return IPv4Address(packed), port
+        return address(socket.inet_ntoa(packed)), port
     except OSError:
         return None  # not tracked: nothing was rewritten
-
-
-@lru_cache(maxsize=4096)
-def address(text: str) -> IPv4Address | IPv6Address:
-    """A socket's address as a value; a mapped one (::ffff:10.0.0.1) as the IPv4 address that it is."""
-    if ":" not in text:
-        return IPv4Address(text)
-    parsed = IPv6Address(text.partition("%")[0])
-    return parsed.ipv4_mapped or parsed

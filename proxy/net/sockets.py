@@ -6,23 +6,47 @@ import asyncio
 import errno
 import os
 import socket
-from ipaddress import IPv4Address, IPv6Address
+import sys
 
 from proxy.net import options
 from proxy.net.namespace import inside
 
 BACKLOG = 128
 """Connections that may wait for accept; ztunnel's value."""
+_NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)
+"""Not on macOS and Windows."""
+_UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EALREADY})
+_ANSWERS_TWICE = sys.platform == "linux"
+"""Linux answers a repeated connect with the outcome of the first (net/ipv4/af_inet.c, SS_CONNECTING);
+elsewhere it may be an error in itself."""
 
 
 def socket_in(netns_fd: int | None, family: socket.AddressFamily) -> socket.socket:
     """A non-blocking TCP socket that belongs to the namespace; None: to the process's own network."""
+    (sock,) = sockets_in(netns_fd, family, 1)
+    return sock
+
+
+def sockets_in(netns_fd: int | None, family: socket.AddressFamily, count: int) -> list[socket.socket]:
+    """As many of them, for one way into the namespace and back. All, or none and OSError."""
     if netns_fd is None:
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setblocking(False)
-        return sock
+        return _sockets(family, count)
     with inside(netns_fd):
-        return socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        return _sockets(family, count)
+
+
+def _sockets(family: socket.AddressFamily, count: int) -> list[socket.socket]:
+    made: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            made.append(socket.socket(family, socket.SOCK_STREAM | _NONBLOCK))
+            if not _NONBLOCK:
+                made[-1].setblocking(False)
+    except OSError:
+        for sock in made:
+            sock.close()
+        raise
+    return made
 
 
 def listen(
@@ -74,44 +98,46 @@ def listen(
 
 
 def connect_socket(netns_fd: int | None, family: socket.AddressFamily, *, mark: int) -> socket.socket:
-    """A non-blocking outgoing socket of the namespace, marked so that the pod's rules let it pass.
-
-    In the process's own network (None) no rules wait, and a mark would need a right.
-    """
-    sock = socket_in(netns_fd, family)
-    try:
-        if netns_fd is not None:
-            options.mark(sock, mark)
-        options.no_delay(sock)
-    except OSError:
-        sock.close()
-        raise
+    """A non-blocking outgoing socket of the namespace, marked so that the pod's rules let it pass."""
+    (sock,) = connect_sockets(netns_fd, family, 1, mark=mark)
     return sock
 
 
-def freebind(sock: socket.socket, client: IPv4Address | IPv6Address) -> None:
-    """Bind to the client's own address, so that the app sees who really calls.
+def connect_sockets(
+    netns_fd: int | None, family: socket.AddressFamily, count: int, *, mark: int
+) -> list[socket.socket]:
+    """As many of them; all, or none and OSError.
 
-    The port is chosen at connect: a socket that took one now would use up 28,000 ports for all apps together.
+    In the process's own network (None) no rules wait, and a mark would need a right.
     """
-    options.transparent(sock)
-    options.free_bind(sock)
-    options.bind_without_port(sock)
-    sock.bind((str(client), 0))
+    socks = sockets_in(netns_fd, family, count)
+    try:
+        for sock in socks:
+            if netns_fd is not None:
+                options.mark(sock, mark)
+            options.no_delay(sock)
+    except OSError:
+        for sock in socks:
+            sock.close()
+        raise
+    return socks
 
 
 async def connect(sock: socket.socket, address: tuple[str, int], *, timeout_s: float) -> None:
     """Connect a non-blocking socket to a numeric address.
 
-    Within one machine the handshake is mostly over when the system call returns, and then nothing is
-    waited for. The loop's own `sock_connect` always waits, with uvloop for a thread that resolves names.
+    Within one machine the handshake is over when the system call returns, though the call cannot say so
+    yet: it is asked a second time, and then nothing is waited for, nor any timer set. The loop's own
+    `sock_connect` always waits, with uvloop for a thread that resolves names.
 
     Raises:
         TimeoutError: No answer in time.
         OSError: Refused, no route, no port left.
     """
     error = sock.connect_ex(address)
-    if error == errno.EINPROGRESS:
+    if error == errno.EINPROGRESS and _ANSWERS_TWICE:
+        error = sock.connect_ex(address)
+    if error in _UNDER_WAY:
         loop, fd = asyncio.get_running_loop(), sock.fileno()
         answered = loop.create_future()
         loop.add_writer(fd, _settle, answered)

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from proxy.background import breathe
 from proxy.rbac.facts import Facts
 from proxy.rbac.policy import Match, Rule, StringKind, StringMatch
 from proxy.rbac.predicates import Predicate, compiled
@@ -46,6 +47,7 @@ class Index:
         """Index rules, given in the order of their policies' names; of equal ones the first is enough."""
         first: dict[Rule, str] = {}
         for name, rule in rules:
+            breathe()
             first.setdefault(rule, name)
         self._rules = [(name, rule) for rule, name in first.items()]
         self._predicates: list[Predicate | None] = [None] * len(self._rules)
@@ -129,6 +131,7 @@ Fields = list[list[Key]]
 
 def _rarest(clauses: list[list[Fields]], shared: Counter[Key]) -> list[Key]:
     """Keys of the clause, and in it of each match's field, that the fewest rules share."""
+    breathe()
 
     def cost(keys: list[Key]) -> int:
         return sum(shared[key] for key in keys)
@@ -140,6 +143,7 @@ def _rarest(clauses: list[list[Fields]], shared: Counter[Key]) -> list[Key]:
 
 def _findable(rule: Rule) -> list[list[Fields]]:
     """The clauses by which the rule can be found: of each match its fields."""
+    breathe()
     clauses = ([list(_fields(match)) for match in clause if match != _EMPTY] for clause in rule if clause)
     return [matches for matches in clauses if all(matches)]
 

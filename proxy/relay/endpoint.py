@@ -125,6 +125,7 @@ class Endpoint:
             options.reset_on_close(self._sock, on=False)
         self._sock.close()
         self._fd = -1
+        self._owner = _NOBODY  # who owns us: what refers to itself is freed by the collector alone
 
     def _on_writable(self) -> None:
         try:
@@ -164,3 +165,18 @@ class Endpoint:
         self.pause()
         self._stop_writing()
         self._owner.on_failed(self, error)
+
+
+class _Nobody:
+    """Owns what is closed; there is nothing left to tell."""
+
+    def on_readable(self, endpoint: Endpoint) -> None: ...
+
+    def on_gone(self, endpoint: Endpoint, length: int) -> None: ...
+
+    def on_finished(self, endpoint: Endpoint) -> None: ...
+
+    def on_failed(self, endpoint: Endpoint, error: OSError) -> None: ...
+
+
+_NOBODY = _Nobody()

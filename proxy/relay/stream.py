@@ -32,9 +32,15 @@ class StreamRelay:
         stream: TunnelStream,
         *,
         reset_code: ErrorCodes,
+        app_waits: bool,
     ) -> None:
-        """`reset_code` is what the peer is told when the app's socket resets: CANCEL where the app is
-        the one that asked for the tunnel, CONNECT_ERROR where it is the one asked for."""
+        """Prepare.
+
+        Args:
+            reset_code: What the peer is told when the app's socket resets: CANCEL where the app is the one
+                that asked for the tunnel, CONNECT_ERROR where it is the one asked for.
+            app_waits: Whether the app's first bytes have likely come by now.
+        """
         self.uploaded = 0
         """Bytes from the app to the stream."""
         self.downloaded = 0
@@ -44,20 +50,31 @@ class StreamRelay:
         self._app = Endpoint(loop, app, self)
         self._stream = stream
         self._reset_code = reset_code
+        self._app_waits = app_waits
+        self._started = False
         self._ended = False
         buffers = Buffers.of(loop)
         self._frame, self._payload = buffers.frame, buffers.payload
         self._over: asyncio.Future[Outcome] = loop.create_future()
 
+    def start(self) -> None:
+        """Begin: what has come from either side is passed on now."""
+        self._started = True
+        self._stream.attach(self)
+        if self._app_waits and not self._ended:
+            self.on_readable(self._app)  # before the loop is asked to watch it, which takes longer
+        self._app.resume()
+
     async def run(self) -> Outcome:
         """Relay until it is over; cancelled, both sides are reset."""
-        self._stream.attach(self)
-        self._app.resume()
+        if not self._started:
+            self.start()
         try:
             return await self._over
         finally:
             self._app.close(clean=False)
             self._stream.reset(ErrorCodes.CANCEL)
+            self._stream.detach()
 
     def cut(self, reason: str) -> None:
         """End it now, by reset on both sides."""

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from proxy.background import breathe
 from proxy.rbac import Action, Compiled, Policy, PolicySet, Scope
 
 Listed = tuple[str, ...]
@@ -47,6 +48,7 @@ class Applying:
         self._scoped: defaultdict[str | None, list[Policy]] = defaultdict(list)
         self._unreadable: defaultdict[str | None, set[str]] = defaultdict(set)
         for policy in policies.values():
+            breathe()
             if policy.scope is not Scope.WORKLOAD_SELECTOR:
                 self._scoped[None if policy.scope is Scope.GLOBAL else policy.namespace].append(policy)
         for lost in unloaded:

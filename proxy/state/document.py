@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from proxy.background import breathe
 from proxy.rbac import Action, Scope
 from proxy.state import addresses, fields, policies
 from proxy.state.applying import Unloaded
@@ -117,6 +118,7 @@ class _Twice(dict[str, Any]):
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    breathe()
     value: dict[str, Any] = dict(pairs)
     if len(value) == len(pairs):
         return value
@@ -166,6 +168,7 @@ class _Section(Generic[R]):
         found: dict[str, R] = {}
         rejected: list[tuple[object, str, str]] = []
         for index, value in enumerate(values):
+            breathe()
             where = f"{self.name}[{index}]"
             try:
                 resource = self._read_one(value, where)
@@ -174,8 +177,12 @@ class _Section(Generic[R]):
             except (Malformed, RecursionError) as exc:
                 rejected.append((value, where, str(exc)))
             else:
-                found[key(resource)] = resource
-                self.written[key(resource)] = value
+                own = key(resource)
+                found[own] = resource
+                # As it was before if it says the same: what is read here is let go of here, and not when
+                # the snapshot is replaced, beside the traffic.
+                same = self.previous.get(own) is resource
+                self.written[own] = self.written_before[own] if same else value
         for value, where, reason in rejected:
             name = self.key_of(value)
             kept = name is not None and (name in found or name in self.previous)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property, lru_cache
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from proxy.identity.spiffe import SpiffeId
@@ -16,11 +16,10 @@ SocketAddress = tuple[IPAddress, int]
 """An address and a port."""
 
 
-@lru_cache(maxsize=4096)
 def authority(target: SocketAddress) -> str:
     """An address and port as a CONNECT names them: IPv6 in brackets."""
     address, port = target
-    return f"{address}:{port}" if address.version == 4 else f"[{address}]:{port}"
+    return f"{address!s}:{port}" if address.version == 4 else f"[{address!s}]:{port}"
 
 
 class Protocol(StrEnum):

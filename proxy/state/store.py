@@ -14,6 +14,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
+from proxy.background import beside_traffic
 from proxy.state.document import MalformedDocument, parse
 from proxy.state.mesh import MeshState
 from proxy.state.model import Workload
@@ -155,7 +156,7 @@ class FileSource:
 
     def _read(self, document: bytes, previous: MeshState) -> MeshState:
         """In a thread of its own, beside the traffic."""
-        with _uncollected() if len(document) > LARGE_BYTES else nullcontext():
+        with beside_traffic(), _uncollected() if len(document) > LARGE_BYTES else nullcontext():
             state = parse(document, version=previous.version + 1, previous=previous)
             state.prepare(self.node)
         return state

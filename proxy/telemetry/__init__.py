@@ -2,6 +2,7 @@
 
 stats: counters as plain integers, for the control socket and the metrics.
 record: one connection from accept to its end, with the time of each phase.
+journal: the times of completed connections, kept while somebody asks for them.
 access: the access line, one per connection. traffic: the labels of its metrics.
 metrics: the same counters and per-traffic sums under ztunnel's names, for Prometheus.
 logs: how all other lines are written.

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import TextIO
 
 from proxy.config import LogFormat
-from proxy.telemetry.access import UNQUOTED
+from proxy.telemetry import access
+from proxy.telemetry.access import UNQUOTED, quoted
 
 OFF = logging.CRITICAL + 1
-_HARMLESS = re.compile(r"[ !#-\[\]-~]*", re.ASCII).fullmatch
-"""Matches texts that JSON writes as they are."""
 _WORDS = {"WARNING": "warn", "CRITICAL": "error"}
 
 
 def configure(form: LogFormat, levels: Iterable[tuple[str, int]]) -> None:
     """Write all lines to standard error, each as one write."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Lines(sys.stderr)
     handler.setFormatter(Json() if form is LogFormat.JSON else Plain())
     logging.getLogger().handlers = [handler]
     # Lines name no source file, thread or process, so nobody need look them up: half of a line's cost.
@@ -37,14 +36,27 @@ def set_levels(levels: Iterable[tuple[str, int]]) -> None:
         logging.getLogger(name).setLevel(level)
 
 
+class _Lines(logging.StreamHandler[TextIO]):
+    """Standard error ends its buffer with each line: there is nothing to flush."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.stream.write(self.format(record) + "\n")
+        except Exception:  # noqa: BLE001  as every handler of the library: a log that fails ends no connection
+            self.handleError(record)
+
+
 class Plain(logging.Formatter):
     """`2026-01-01T00:00:00.000000Z<TAB>info<TAB>access<TAB>connection complete<TAB>k=v ...`"""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and a traceback's lines after it."""
         parts = [_time(record), _level(record), _scope(record), record.getMessage()]
+        connection = getattr(record, "connection", None)
         given = getattr(record, "fields", None)
-        if given:
+        if connection is not None:
+            parts.append(access.plain(connection))
+        elif given:
             parts.append(" ".join(f"{name}={_plain(name, value)}" for name, value in given.items()))
         if record.exc_info:
             parts.append("\n" + self.formatException(record.exc_info))
@@ -62,6 +74,9 @@ class Json(logging.Formatter):
             "scope": _scope(record),
             "message": record.getMessage(),
         }
+        connection = getattr(record, "connection", None)
+        if connection is not None:
+            line.update(access.fields(connection))
         line.update(getattr(record, "fields", None) or {})
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
@@ -87,7 +102,4 @@ def _scope(record: logging.LogRecord) -> str:
 
 
 def _plain(name: str, value: str | int) -> str:
-    """Texts are quoted and escaped: some of them come from peers."""
-    if isinstance(value, int) or name in UNQUOTED:
-        return str(value)
-    return f'"{value}"' if _HARMLESS(value) else json.dumps(value)
+    return str(value) if isinstance(value, int) or name in UNQUOTED else quoted(value)

@@ -47,12 +47,22 @@ class Phases:
     route_ns: int | None = None
     policy_ns: int | None = None
     pool_ns: int | None = None
-    """A tunnel was at hand: taken from the pool or opened."""
+    """The pool had decided: a tunnel that is there, or one to be opened now."""
     tcp_ns: int | None = None
     tls_ns: int | None = None
+    """The tunnel that was opened for this connection had shaken hands; so `tcp_ns` and this are None where
+    one was there."""
+    tunnel_ns: int | None = None
+    """The tunnel that carries it had shaken hands, whenever that was; on both sides."""
+    settings_ns: int | None = None
+    """The peer's SETTINGS had come, of a tunnel opened for this connection: nothing waits for them."""
+    connect_sent_ns: int | None = None
+    """The CONNECT was about to leave."""
     connect_ns: int | None = None
     """The CONNECT was answered with 200."""
     app_connect_ns: int | None = None
+    answered_ns: int | None = None
+    """The 200 was about to leave."""
     first_sent_ns: int | None = None
     first_received_ns: int | None = None
 
@@ -86,6 +96,10 @@ class ConnectionRecord:
     """What would have been decided with the policies of a dry run in force, where that differs."""
     trace_id: str | None = None
     """32 hex digits of the CONNECT's traceparent: joins the records of two proxies."""
+    stream_id: int | None = None
+    """Of the tunnel that carries it: 1 is the tunnel's first."""
+    own_end: SocketAddress | None = None
+    """Our end of the connection to the app or the target; noted only for a journal."""
     bytes_sent: int = 0
     bytes_received: int = 0
     accepted_ns: int = field(default_factory=monotonic_ns)

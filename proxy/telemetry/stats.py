@@ -40,6 +40,8 @@ class Stats:
     connects_accepted: int = 0
     connects_denied: int = 0
     connects_failed: int = 0
+    flagged_deny: int = 0
+    """Access lines with the flag DENY."""
     tls_handshakes_client: int = 0
     tls_handshakes_server: int = 0
     tls_handshakes_client_ns: int = 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from time import monotonic_ns
 
+from proxy.net.address import address
 from proxy.telemetry import access
+from proxy.telemetry.journal import Journal
 from proxy.telemetry.record import ConnectionRecord, Direction, Flag, Outcome
 from proxy.telemetry.stats import Stats
 from proxy.telemetry.traffic import Labels, labels
@@ -34,6 +37,7 @@ class Telemetry:
 
     def __init__(self, stats: Stats) -> None:
         self.stats = stats
+        self.journal = Journal()
         self.traffic: dict[Key, Traffic] = {}
         self.live = {Direction.OUTBOUND: 0, Direction.INBOUND: 0}
         """Connections that are open now."""
@@ -43,6 +47,12 @@ class Telemetry:
         record.opened = True
         self.live[record.direction] += 1
         self._traffic(record, Flag.NONE).opened += 1
+
+    def note_own_end(self, record: ConnectionRecord, far: socket.socket) -> None:
+        """Note where our connection to the app comes from, which is what the app sees, for the journal."""
+        if self.journal.room:
+            host, port = far.getsockname()[:2]
+            record.own_end = (address(host), port)
 
     def complete(self, record: ConnectionRecord) -> None:
         """The connection has ended, however.
@@ -67,9 +77,12 @@ class Telemetry:
             traffic.closed += 1
         if record.flag is not Flag.NONE:
             traffic.failed += 1
+            stats.flagged_deny += record.flag is Flag.DENY
         traffic.bytes_sent += record.bytes_sent
         traffic.bytes_received += record.bytes_received
         access.write(record)
+        if self.journal.room:
+            self.journal.add(record)
 
     def _count_outcome(self, outcome: Outcome) -> None:
         match outcome:

@@ -1,4 +1,4 @@
-"""The proxy with something spoilt in it: `python3 -m proxy.tests.sabotaged tickets|flip`.
+"""The proxy with something spoilt in it: `python3 -m proxy.tests.sabotaged tickets|flip|cleartext`.
 
 For `ambientbench selftest`, whose checks have to find it. The settings are the proxy's own.
 """
@@ -51,7 +51,19 @@ def flip() -> None:
     ssl.SSLObject.write = spoilt  # type: ignore[method-assign]
 
 
-SPOIL: dict[str, Callable[[], None]] = {"tickets": tickets, "flip": flip}
+def cleartext() -> None:
+    """TLS 1.2 with NULL for a cipher: handshakes, certificates and MACs are in order, and all can be read."""
+    load = ssl.SSLContext.load_cert_chain
+
+    def weakened(self: ssl.SSLContext, *args: Any, **kwargs: Any) -> None:
+        self.minimum_version = self.maximum_version = ssl.TLSVersion.TLSv1_2
+        self.set_ciphers("ECDHE-ECDSA-NULL-SHA:@SECLEVEL=0")
+        load(self, *args, **kwargs)
+
+    ssl.SSLContext.load_cert_chain = weakened  # type: ignore[method-assign, assignment]
+
+
+SPOIL: dict[str, Callable[[], None]] = {"tickets": tickets, "flip": flip, "cleartext": cleartext}
 
 if __name__ == "__main__":
     SPOIL[sys.argv[1]]()

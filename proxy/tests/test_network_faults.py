@@ -39,6 +39,10 @@ def test_a_flow_on_which_the_client_speaks_survives_a_flush(tmp_path: Path) -> N
 
     async def tell(bed: Bed) -> None:
         with established(bed) as (caller, app):
+            # The client has the last word's acknowledgement to send. Were it the server's, up to 40 ms
+            # late, the kernel would take the flow up by it, and by the wrong end.
+            app.sendall(b"welcome")
+            assert caller.recv(100) == b"welcome"
             forget(bed.client)
             forget(bed.server)
             for _ in range(2):

@@ -182,9 +182,16 @@ class Bench:
         reuse: Reuse = Reuse.ON,
         context: ssl.SSLContext = CONTEXT,
         opened_since: float = -math.inf,
+        per_tunnel: int | None = None,
     ) -> tuple[TunnelStream, bool]:
         return await self.pool.stream(
-            key(number), context, HEADERS, self.open, reuse=reuse, opened_since=opened_since
+            key(number),
+            context,
+            HEADERS,
+            self.open,
+            reuse=reuse,
+            opened_since=opened_since,
+            per_tunnel=per_tunnel,
         )
 
     def tunnel_of(self, stream: TunnelStream) -> FakeTunnel:
@@ -206,6 +213,18 @@ def test_connections_reused() -> None:
         assert (was_there, was_there_again) == (False, True)
         assert first.tunnel is second.tunnel
         assert bench.attempts == 1
+
+    run(test())
+
+
+@pytest.mark.parametrize(("per_tunnel", "tunnels"), [(1, 7), (3, 3), (None, 1)])
+def test_a_caller_s_limit_of_streams_binds_while_it_asks_for_it(per_tunnel: int | None, tunnels: int) -> None:
+    async def test() -> None:
+        bench = Bench()
+        for _ in range(7):
+            await bench.stream(per_tunnel=per_tunnel)
+
+        assert len(bench.tunnels) == tunnels
 
     run(test())
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -21,8 +22,8 @@ CONGESTED_BYTES = 1024 * 1024
 """Unsent ciphertext above which streams may not add any. ztunnel: 4 MiB (client), 400 KiB (server)."""
 RELIEVED_BYTES = 256 * 1024
 """Unsent ciphertext below which they may again."""
-
-_NOTHING = memoryview(b"")
+CHUNK_BYTES = 256 * 1024
+"""Ciphertext at which it leaves TLS's buffer, which for ever keeps the size that it once had to have."""
 
 
 class Receiver(Protocol):
@@ -61,8 +62,10 @@ class Channel:
         self._socket_buffer, self._plaintext = buffers.socket, buffers.plaintext
         self._handshake: asyncio.Future[None] | None = None
         self._receiver: Receiver | None = None
-        self._unsent = _NOTHING
+        self._unsent: deque[bytes | memoryview] = deque()
+        """What the socket did not take, in order; behind it comes what TLS's buffer holds."""
         self._flush_due = False
+        self._watching = False
         self._writing = False
         self._closing = False
         self._fin_sent = False
@@ -81,8 +84,9 @@ class Channel:
             TlsFailed: Not in time, or refused; what TLS said.
         """
         self._handshake = self._loop.create_future()
-        self._loop.add_reader(self._fd, self._on_readable)
-        self._continue_handshake()
+        self._watch()
+        if not self._tls.server_side:
+            self._continue_handshake()  # a server has nothing to say before the client's first flight
         try:
             async with asyncio.timeout(timeout_s):
                 await self._handshake
@@ -120,12 +124,10 @@ class Channel:
             self._handshake_failed(_tls_reason(exc))
             return
         if self._handshake is not None and not self._handshake.done():
-            # Until somebody receives, what comes stays with the kernel.
-            self._loop.remove_reader(self._fd)
             self._handshake.set_result(None)
 
     def _handshake_failed(self, reason: str) -> None:
-        self._loop.remove_reader(self._fd)
+        self._unwatch()
         if self._handshake is not None and not self._handshake.done():
             self._handshake.set_exception(TlsFailed(f"TLS handshake: {reason}"))
 
@@ -141,10 +143,23 @@ class Channel:
     def start(self, receiver: Receiver) -> None:
         """Begin to receive, with what has already come."""
         self._receiver = receiver
-        self._loop.add_reader(self._fd, self._on_readable)
+        self._watch()
         self._decrypt()
 
+    def _watch(self) -> None:
+        if not self._watching:
+            self._watching = True
+            self._loop.add_reader(self._fd, self._on_readable)
+
+    def _unwatch(self) -> None:
+        if self._watching:
+            self._watching = False
+            self._loop.remove_reader(self._fd)
+
     def _on_readable(self) -> None:
+        if self._receiver is None and (self._handshake is None or self._handshake.done()):
+            self._unwatch()  # until somebody receives, what comes stays with the kernel
+            return
         try:
             length = self._sock.recv_into(self._socket_buffer, READ_BYTES)
         except (BlockingIOError, InterruptedError):
@@ -207,14 +222,22 @@ class Channel:
 
     # Sending.
 
+    @property
+    def _waiting(self) -> int:
+        """Bytes of ciphertext that wait to be sent."""
+        return self._outgoing.pending + sum(map(len, self._unsent))
+
     def write(self, data: bytes | memoryview, *, now: bool = False) -> None:
         """Encrypt now; send at the end of this turn, or now, with what is due, when nobody would share it."""
         if self._closing or self._fd < 0:
             return
         self._tls.write(data)
+        outgoing = self._outgoing
         if self._writing:
-            self.congested = self._outgoing.pending + len(self._unsent) > CONGESTED_BYTES
-        elif now:
+            if outgoing.pending >= CHUNK_BYTES:
+                self._unsent.append(outgoing.read())
+            self.congested = self._waiting > CONGESTED_BYTES
+        elif now or outgoing.pending >= CHUNK_BYTES:
             self._send()
         elif not self._flush_due:
             self._flush_due = True
@@ -233,8 +256,8 @@ class Channel:
     def _send(self) -> None:
         if self._fd < 0:
             return
-        data = self._outgoing.read() if not self._unsent else self._unsent
-        while data:
+        unsent = self._unsent
+        while data := unsent.popleft() if unsent else self._outgoing.read():
             try:
                 sent = self._sock.send(data)
             except (BlockingIOError, InterruptedError):
@@ -243,13 +266,11 @@ class Channel:
                 self._lost(exc.strerror or str(exc))
                 return
             if sent < len(data):
-                self._unsent = memoryview(data)[sent:]
+                unsent.appendleft(memoryview(data)[sent:])
                 self._wait_for_room()
                 return
-            self._unsent = _NOTHING
-            if not self._outgoing.pending:
+            if not (unsent or self._outgoing.pending):
                 break
-            data = self._outgoing.read()
         if self._writing or self._closing or self.congested:
             self._sent_all()
 
@@ -269,7 +290,7 @@ class Channel:
         self._relieve()
 
     def _relieve(self) -> None:
-        if self.congested and self._outgoing.pending + len(self._unsent) < RELIEVED_BYTES:
+        if self.congested and self._waiting < RELIEVED_BYTES:
             self.congested = False
             if self._receiver is not None:
                 self._receiver.on_relieved()
@@ -293,7 +314,7 @@ class Channel:
         if self._fd < 0:
             return
         self._receiver = None
-        self._loop.remove_reader(self._fd)
+        self._unwatch()
         if self._writing:
             self._writing = False
             self._loop.remove_writer(self._fd)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from time import monotonic_ns
 from typing import Self
 
 from proxy.hbone.connection import Side
@@ -58,6 +59,8 @@ class ClientTunnel(Tunnel):
 
     def connect(self, headers: list[Header]) -> TunnelStream:
         """Ask for a further stream; `TunnelStream.answered` waits for the answer."""
+        taken_ns = monotonic_ns()
         stream = self.add(self.connection.connect(headers))
-        self._write_output()
+        stream.taken_ns = taken_ns
+        self._write_head()
         return stream

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Protocol
 
 from h2.errors import ErrorCodes
@@ -45,9 +46,11 @@ class TunnelStream:
         "_ended",
         "_lost",
         "_status",
+        "asked_ns",
         "receiver",
         "state",
         "stream_id",
+        "taken_ns",
         "tunnel",
     )
 
@@ -56,6 +59,8 @@ class TunnelStream:
         self.state = state
         """The stream as the connection knows it."""
         self.stream_id = state.stream_id
+        self.asked_ns = self.taken_ns = monotonic_ns()
+        """When the CONNECT was about to leave, or had come; and when its tunnel was chosen from a pool."""
         self.receiver: Receiver | None = None
         self._channel = channel
         self._connection = tunnel.connection
@@ -63,7 +68,8 @@ class TunnelStream:
         self._status: int | None = None
         self._early = bytearray()
         self._ended = False
-        self._lost: StreamLost | None = None
+        self._lost: tuple[str, int] | None = None
+        """Why the stream is over without an end, and the code; an exception would keep its frames alive."""
 
     # The CONNECT.
 
@@ -86,7 +92,7 @@ class TunnelStream:
             finally:
                 limit.cancel()
         if self._status is None:
-            raise self._lost or StreamLost("tunnel closed", ErrorCodes.CANCEL)
+            raise StreamLost(*(self._lost or ("tunnel closed", ErrorCodes.CANCEL)))
         if self._status != 200:
             self.reset(ErrorCodes.CANCEL)
             raise ConnectRefused(self._status)
@@ -98,7 +104,7 @@ class TunnelStream:
             StreamLost: The peer has given up meanwhile.
         """
         if self._lost is not None:
-            raise self._lost
+            raise StreamLost(*self._lost)
         self.tunnel.answer(self, response_headers(200, baggage=baggage))
 
     def refuse(self, status: int) -> None:
@@ -119,9 +125,14 @@ class TunnelStream:
             early, self._early = self._early, bytearray()
             receiver.on_data(memoryview(early))
         if self._lost is not None:
-            receiver.on_reset(self._lost.code, str(self._lost))
+            reason, code = self._lost
+            receiver.on_reset(code, reason)
         elif self._ended:
             receiver.on_ended()
+
+    def detach(self) -> None:
+        """Deliver no more: the stream is over, and its receiver need not outlive it."""
+        self.receiver = None
 
     def sendable(self) -> int:
         """Payload bytes that the next frame may have; after a 0, `on_sendable` will come."""
@@ -177,7 +188,7 @@ class TunnelStream:
 
     def on_lost(self, code: int, reason: str) -> None:
         """The stream is over without an end."""
-        self._lost = StreamLost(reason, code)
+        self._lost = reason, code
         self._early.clear()
         self._wake()
         if self.receiver is not None:

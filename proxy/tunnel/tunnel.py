@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic_ns
 
 from h2.errors import ErrorCodes
 
@@ -63,6 +64,10 @@ class Tunnel:
         self.timing = timing
         self.peer = peer
         """Whom the peer's certificate proved it to be."""
+        self.shaken_ns = monotonic_ns()
+        """When the TLS handshake was over."""
+        self.settings_ns: int | None = None
+        """When the peer's SETTINGS came."""
         self.connection = Connection(side, limits)
         self.close_reason: str | None = None
         """Why the tunnel is over, once it is; None for an ordinary end."""
@@ -89,7 +94,7 @@ class Tunnel:
     def start(self) -> None:
         """Begin: our opening is written (what was put behind it leaves with it), theirs is awaited."""
         self._arm()
-        self._write_output()
+        self._channel.write(self.connection.output(), now=True)
         self._channel.start(self)
 
     @property
@@ -100,9 +105,7 @@ class Tunnel:
     @property
     def usable(self) -> bool:
         """Whether streams may be opened, now or when others end."""
-        return not (
-            self.over or self._closing or self._retired or self.connection.closed or self.connection.draining
-        )
+        return not (self.over or self._closing or self._retired) and self.connection.accepting
 
     @property
     def capacity(self) -> int:
@@ -125,7 +128,7 @@ class Tunnel:
     def answer(self, stream: TunnelStream, headers: list[Header]) -> None:
         """Accept."""
         self.connection.answer(stream.stream_id, headers)
-        self._write_output()
+        self._write_head()
 
     def refuse(self, stream: TunnelStream, headers: list[Header]) -> None:
         """Refuse; nothing is sent when the stream was lost meanwhile."""
@@ -222,6 +225,7 @@ class Tunnel:
                 if not self._closing:
                     self.on_requested(self.add(event.stream_id), event.headers)
             case SettingsReceived() | Draining():
+                self.settings_ns = self.settings_ns or monotonic_ns()
                 self._unblock()
                 self.on_change()
             case Pong():
@@ -255,6 +259,10 @@ class Tunnel:
         waiting, self._blocked = self._blocked, {}
         for stream in waiting.values():
             stream.on_sendable()
+
+    def _write_head(self) -> None:
+        """A head is waited for: with no other stream to share the system call, it leaves now."""
+        self._channel.write(self.connection.output(), now=self.connection.live == 1)
 
     def _write_output(self) -> None:
         if self.connection.has_output:
@@ -339,8 +347,11 @@ class Tunnel:
         self.close_reason = self.close_reason or reason
         self._stop_timer()
         self._lose_streams(reason or "tunnel closed")
+        self.connection.close()  # nobody is left to be told, but it shall know
         self.on_closed()
         self.on_change()
+        # Whoever is told knows us as well: only the collector could free what refers to itself.
+        self.on_closed = self.on_change = _nothing
 
     def _lose_streams(self, reason: str) -> None:
         streams, self._streams = self._streams, {}

@@ -4,7 +4,7 @@ A verdict comes from this run's own figures and evidence, from valid cells only.
 measure is said to be so; a claim that holds under a condition is given with the condition.
 
 model: the words, and what a claim is judged on. way: claims about what captures a packet and where it
-goes. cost: claims about what is dear and what saves.
+goes. cost: claims about what is dear and what saves. effort: what processes spend on a packet.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 
-from harness.analysis.claims import cost, way
+from harness.analysis.claims import cost, effort, way
 from harness.analysis.claims.model import Claim, Grounds, Ruling, Verdict, not_measured
 
 __all__ = ["CLAIMS", "Claim", "Grounds", "Ruling", "Verdict", "judge_claims"]
@@ -73,10 +73,7 @@ CLAIMS: tuple[tuple[str, Callable[[Grounds], Ruling]], ...] = (
     ),
     ("Plaintext traffic uses its existing connection, without encapsulation.", way.no_encapsulation),
     ("All this makes later packets cheaper and throughput higher.", cost.later_cheaper),
-    (
-        "Later packets need fewer context switches and copies.",
-        _unmeasured("context switches per request are not counted yet"),
-    ),
+    ("Later packets need fewer context switches and copies.", effort.later_lighter),
     (
         "Transparent capture needs Linux; elsewhere a local proxy does the same job.",
         _unmeasured("the explicit (SOCKS5) mode was not run"),

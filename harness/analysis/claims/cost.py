@@ -17,7 +17,9 @@ from harness.analysis.claims.model import (
 )
 from harness.analysis.compare import Comparison, Word
 from harness.analysis.measures import METRICS
-from harness.plan.model import Path, Reuse
+from harness.analysis.text import quantity
+from harness.analysis.waterfall import Owner, Waterfall
+from harness.plan.model import Path, Reuse, State
 
 
 def first_pays(grounds: Grounds) -> Ruling:
@@ -39,11 +41,14 @@ def first_pays(grounds: Grounds) -> Ruling:
         f"policy evaluations per connection into the mesh: {span(evaluated)}",
         *ratios(_extremes(settled)),
     ]
+    cut = [each for each in grounds.waterfalls if not each.why_not and each.configuration.tunnelled]
+    figures += [_phases(each) for each in _typical(cut)]
     if all(each.word is Word.COSTS for each in settled) and exactly(evaluated, 1):
         return Ruling(
             verdict=Verdict.HOLDS,
             because="policy is evaluated once, in user space, and the first packet costs more than without "
-            "the mesh; how much of it is policy and how much encryption takes phases, which this run lacks",
+            "the mesh; how much of it is policy and how much encryption "
+            + ("is in the figures" if cut else "takes phases, which this run lacks"),
             figures=tuple(figures),
         )
     return Ruling(
@@ -66,6 +71,7 @@ def reuse_saves(grounds: Grounds) -> Ruling:
         )
         if found is not None:
             figures.append(f"reuse {reuse.value}: {span(found)} handshakes per connection")
+    figures += _by_streams(grounds)
     if not all(each.word is Word.SAVES for each in settled):
         return Ruling(
             verdict=Verdict.DOES_NOT, because="reuse does not save on every path", figures=tuple(figures)
@@ -109,22 +115,93 @@ def later_cheaper(grounds: Grounds) -> Ruling:
     )
 
 
+def _by_streams(grounds: Grounds) -> list[str]:
+    """What a limit of streams does to the number of handshakes, where it was varied."""
+    pooled = [each for each in grounds.of(reuse=Reuse.ON) if each.configuration.tunnelled]
+    limits = sorted({each.configuration.streams_per_tunnel for each in pooled})
+    if len(limits) < 2:
+        return []
+    lines = []
+    for limit in limits:
+        found = extent(
+            [each for each in pooled if each.configuration.streams_per_tunnel == limit],
+            "handshakes_per_connection",
+        )
+        if found is not None:
+            lines.append(f"at most {limit} streams a tunnel: {span(found)} handshakes per connection")
+    return lines
+
+
+TUNING = {
+    "filler_rules": "number of rules",
+    "policies": "number of policies",
+    "streams_per_tunnel": "streams per tunnel",
+    "window_kib": "HTTP/2 windows",
+}
+"""Factor -> what is tuned by it."""
+
+
 def tunable(grounds: Grounds) -> Ruling:
-    filler = [
-        each for each in grounds.factors if each.factor == "filler_rules" and each.of.metric == "steady"
-    ]
-    if not filler:
-        return not_measured("no factor of tuning (filler rules, policies, streams) was varied")
-    figures = ratios(filler)
+    """Each factor of tuning that was varied, and what it changed."""
+    varied = {
+        factor: found
+        for factor in TUNING
+        if (found := [each for each in (*grounds.factors, *grounds.costs) if each.factor == factor])
+        and any(each.word is not Word.INCONCLUSIVE for each in found)
+    }
+    if not varied:
+        return not_measured("no factor of tuning (rules, policies, streams, windows) in rounds enough")
+    changed = {
+        factor: [each for each in found if each.word in {Word.COSTS, Word.SAVES}]
+        for factor, found in varied.items()
+    }
+    figures = []
+    for factor, found in varied.items():
+        moved = changed[factor]
+        what = ", ".join(dict.fromkeys(METRICS[each.of.metric].title for each in moved))
+        count = f"{len(moved)} of {len(found)} comparisons changed"
+        figures.append(f"{TUNING[factor]}: {count}{f', {what}' if what else ''}")
+        figures += ratios(_extremes(moved))
     if grounds.break_even is not None:
         figures.append(grounds.break_even.sentence)
-    settled = [each for each in filler if each.word in {Word.COSTS, Word.SAVES}]
+    with_effect = [TUNING[factor] for factor, moved in changed.items() if moved]
+    without = [TUNING[factor] for factor, moved in changed.items() if not moved]
+    if not without:
+        return Ruling(
+            verdict=Verdict.HOLDS,
+            because="everything that was tuned changed something, by the bench's own counts and times",
+            figures=tuple(figures),
+        )
+    if with_effect:
+        return Ruling(
+            verdict=Verdict.HOLDS_IF,
+            because=f"it is read as {', '.join(with_effect)}; no effect is shown of {', '.join(without)}",
+            figures=tuple(figures),
+        )
     return Ruling(
-        verdict=Verdict.HOLDS if settled else Verdict.HOLDS_IF,
-        because="the number of rules changed later packets' latency, by the counters' own account"
-        if settled
-        else "the effect is larger than this run could tell apart from none",
+        verdict=Verdict.DOES_NOT,
+        because="nothing that was tuned changed anything that this run could tell from none",
         figures=tuple(figures),
+    )
+
+
+def _typical(cut: Sequence[Waterfall]) -> list[Waterfall]:
+    """One cold and one warm, of the same configuration: the first that has both."""
+    for each in cut:
+        if each.state is State.COLD:
+            like = [other for other in cut if other.configuration == each.configuration]
+            if len(like) > 1:
+                return like
+    return list(cut[:1])
+
+
+def _phases(cut: Waterfall) -> str:
+    policy = sum(share.mean_s for share in cut.shares if share.phase.step == "policy_ns")
+    tunnel = cut.owned_s(Owner.TUNNEL)
+    return (
+        f"{cut.configuration.key}: {cut.state.value} first packet {quantity(cut.total_s, 's')}, of which "
+        f"policy {quantity(policy, 's')} ({policy / cut.total_s:.0%}), "
+        f"tunnel and handshake {quantity(tunnel, 's')} ({tunnel / cut.total_s:.0%})"
     )
 
 

@@ -13,7 +13,8 @@ from harness.analysis.ledger import Ledger
 from harness.analysis.measures import METRICS
 from harness.analysis.rounds import Measure
 from harness.analysis.text import significant, times
-from harness.plan.model import Configuration
+from harness.analysis.waterfall import Waterfall
+from harness.plan.model import Configuration, tuned
 
 
 class Verdict(StrEnum):
@@ -59,7 +60,10 @@ class Grounds:
     measures: Mapping[Side, Measure]
     first_packet: Sequence[Comparison]
     factors: Sequence[Comparison]
+    costs: Sequence[Comparison]
+    """What processes used: the same factors, and first packets against later ones."""
     break_even: BreakEven | None
+    waterfalls: Sequence[Waterfall] = ()
 
     def of(self, **factors: object) -> list[Ledger]:
         """Ledgers of captured configurations with those factors."""
@@ -71,11 +75,11 @@ class Grounds:
         ]
 
     def comparisons(self, factor: str, metric: str) -> list[Comparison]:
-        """Comparisons of a factor by a metric that came to a verdict, filler rules left out."""
+        """Comparisons of a factor by a metric that came to a verdict, tuned configurations left out."""
         return [
             each
             for each in self.factors
-            if each.factor == factor and each.of.metric == metric and "filler" not in each.of.configuration
+            if each.factor == factor and each.of.metric == metric and not tuned(each.of.configuration)
         ]
 
 

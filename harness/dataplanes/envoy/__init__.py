@@ -7,12 +7,27 @@ admin, files: how the two talk.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from harness.dataplanes.envoy.bootstrap import STREAM_WINDOW_BYTES, STREAMS_PER_TUNNEL
 from harness.engines.api import Member, Mount, Role
 from harness.topology.layout import Layout
 from harness.topology.model import Topology
 
 CARRIES = True
-ONLY = {"interception": "redirect", "ip_family": "ipv4", "reuse": "on", "same_node": "hbone"}
+ONLY: Mapping[str, str | int] = {
+    "interception": "redirect",
+    "ip_family": "ipv4",
+    "reuse": "on",
+    "same_node": "hbone",
+    "streams_per_tunnel": STREAMS_PER_TUNNEL,
+    "window_kib": STREAM_WINDOW_BYTES // 1024,
+    "policies": 0,
+}
+LACKS = {
+    "canary": "envoy has no service of the mesh in its configuration, so it cannot answer in one's place",
+    "refusal": "envoy enforces no authorization policy here",
+}
 REMARKS = (
     (
         "one process with one worker per pod, in the pod's own network namespace, as a sidecar runs: on the "

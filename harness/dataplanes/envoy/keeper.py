@@ -28,7 +28,7 @@ from harness.topology.model import Pod, Topology
 
 DROP_TIMEOUT_S = 2.0
 POLL_S = 0.002
-OFFERS = {switch: ONLY[switch] for switch in ("reuse", "same_node")}
+OFFERS = {switch: ONLY[switch] for switch in ("reuse", "same_node", "streams_per_tunnel", "window_kib")}
 """What other data planes can switch, and the only position that Envoy knows."""
 UPDATES = "cluster_manager.cds.update_success"
 

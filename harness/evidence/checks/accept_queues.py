@@ -12,7 +12,7 @@ FAST_OPEN = "TcpExt.TCPFastOpen"
 def check(case: Case) -> Outcome:
     """Listen drops, listen overflows and Fast Open counters did not move at client and target."""
     laws: list[Law] = []
-    for namespace in dict.fromkeys((case.client.netns, case.target.netns)):
+    for namespace in dict.fromkeys(end.netns for end in (case.client, *case.targets)):
         laws += [
             equal(
                 f"{namespace} {counter}",

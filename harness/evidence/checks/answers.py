@@ -9,9 +9,12 @@ from harness.topology.model import Pod
 
 def check(case: Case) -> Outcome:
     """No nonce, pod, node or source address was wrong; all answers name the target and the client."""
-    node = case.target.node if isinstance(case.target, Pod) else ""
     source = case.client.address_of(case.configuration.ip_family)
-    right = f"{case.target.name}/{node}/{source if source.version == 4 else f'[{source}]'}"
+    shown = source if source.version == 4 else f"[{source}]"
+    right = [
+        f"{target.name}/{target.node if isinstance(target, Pod) else ''}/{shown}" for target in case.targets
+    ]
+    dialled = " or ".join(right)
     laws: list[Law] = []
     for stage, answers in case.answers.items():
         laws.append(at_least(f"{stage} answers checked", answers.checked, 1, "no answer proves nothing"))
@@ -25,14 +28,15 @@ def check(case: Case) -> Outcome:
         ]
         if not answers.named:
             continue
-        elsewhere = {origin: count for origin, count in answers.origins.items() if origin != right}
-        laws.append(
-            equal(
-                f"{stage} answers of {right}", answers.origins.get(right, 0), answers.checked, "all of them"
-            )
-        )
+        elsewhere = {origin: count for origin, count in answers.origins.items() if origin not in right}
+        found = sum(answers.origins.get(origin, 0) for origin in right)
+        laws.append(equal(f"{stage} answers of {dialled}", found, answers.checked, "all of them"))
         laws += [
-            equal(f"{stage} answers of {origin}", count, 0, f"{right} was dialled")
+            equal(f"{stage} answers of {origin}", count, 0, f"{dialled} was dialled")
             for origin, count in sorted(elsewhere.items())
         ]
+    if len(right) > 1:
+        for origin in right:
+            found = sum(answers.origins.get(origin, 0) for answers in case.answers.values())
+            laws.append(at_least(f"answers of {origin}", found, 1, "every endpoint of the service serves"))
     return judge(laws)

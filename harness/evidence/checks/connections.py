@@ -23,6 +23,7 @@ COUNTERS = (
 def check(case: Case) -> Outcome:
     """Each proxy's counters are the connections opened where the path leads through it, and 0 elsewhere."""
     expected: dict[tuple[str, str], int] = {}
+    spread: tuple[str, ...] = ()
     if case.outbound_proxy is not None:
         kind = "hbone" if case.tunnelled else "passthrough"
         expected[case.outbound_proxy, "accepted_outbound"] = case.opened
@@ -33,7 +34,10 @@ def check(case: Case) -> Outcome:
         carried = (
             ("connects_received", "connects_accepted") if case.tunnelled else ("accepted_inbound_plaintext",)
         )
-        expected |= {(case.inbound_proxy, counter): case.opened for counter in carried}
+        if len(case.inbound_proxies) == 1:
+            expected |= {(case.inbound_proxy, counter): case.opened for counter in carried}
+        else:
+            spread = carried
     through = f"{case.opened} connections opened by the load"
     beside = "no connection of this cell passes there"
     laws = [
@@ -45,6 +49,16 @@ def check(case: Case) -> Outcome:
         )
         for node in sorted({*case.tunnels.nodes, *(node for node, _ in expected)})
         for counter in COUNTERS
+        if counter not in spread or node not in case.inbound_proxies
+    ]
+    laws += [
+        equal(
+            f"proxies {', '.join(case.inbound_proxies)} {counter}",
+            case.arrived(counter),
+            case.opened,
+            through,
+        )
+        for counter in spread
     ]
     laws.append(equal("failed attempts", _errors(case), 0, "every attempt of the load has to succeed"))
     return judge(laws)

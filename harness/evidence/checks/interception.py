@@ -66,16 +66,24 @@ def _client(case: Case) -> list[Law]:
 
 def _target(case: Case) -> list[Law]:
     """What came to the target's namespace, and how it was captured."""
-    namespace, opened = case.target.netns, case.opened
-    again = case.retransmitted_syns(case.client.netns, namespace)
-    arrived = case.rules.hits(namespace, "count-syn", ARRIVED)
+    namespaces = [target.netns for target in case.targets]
+    namespace, opened = ", ".join(namespaces), case.opened
+    again = case.retransmitted_syns(case.client.netns, *namespaces)
+
+    def hits_of(rule: str, chain: str = "") -> int:
+        return sum(
+            case.rules.hits(each, rule, chain) if chain else case.rules.hits(each, rule)
+            for each in namespaces
+        )
+
+    arrived = hits_of("count-syn", ARRIVED)
     if case.inbound_proxy is None:
         laws = [equal(f"{namespace} SYNs arrived", arrived, opened, "connections opened", slack=again)]
-        return laws + _untouched(case, namespace, REDIRECTING + DIVERTING)
+        return laws + _untouched(case, namespaces[0], REDIRECTING + DIVERTING)
     captured = 0 if case.tunnelled or case.handed_over else opened
-    from_outside = case.tunnels.growth(case.inbound_proxy, "accepted_inbound") if case.tunnelled else captured
+    from_outside = case.arrived("accepted_inbound") if case.tunnelled else captured
     carrier = "tunnels" if case.tunnelled else "connections"
-    legs = case.rules.hits(namespace, "count-syn", SENT)
+    legs = hits_of("count-syn", SENT)
     laws = [
         equal(f"{namespace} SYNs sent", legs, opened, "one leg to the app per connection", slack=again),
         equal(
@@ -87,13 +95,13 @@ def _target(case: Case) -> list[Law]:
         ),
     ]
     if case.configuration.interception is Interception.REDIRECT:
-        hits = case.rules.hits(namespace, "redirect-inbound")
+        hits = hits_of("redirect-inbound")
         because = "one hit per plaintext connection from outside"
         laws.append(
             equal(f"{namespace} redirect-inbound", hits, captured, because, slack=again if captured else 0)
         )
     elif captured:
-        hits = case.rules.hits(namespace, "tproxy-inbound")
+        hits = hits_of("tproxy-inbound")
         laws.append(
             at_least(f"{namespace} tproxy-inbound", hits, captured, "each plaintext connection's SYN")
         )

@@ -18,10 +18,11 @@ def check(case: Case) -> Outcome:
     family = case.configuration.ip_family
     other = next(each for each in IpFamily if each is not family)
     laws: list[Law] = []
-    for namespace, chain in ((case.client.netns, SENT), (case.target.netns, ARRIVED)):
+    arrived = ((target.netns, ARRIVED) for target in case.targets)
+    for namespace, chain in ((case.client.netns, SENT), *arrived):
         found = case.rules.hits(namespace, COUNT, chain, family=family)
         laws.append(at_least(f"{namespace} {family.value} in {chain}", found, 1, "the cell's family"))
-    for namespace in dict.fromkeys((case.client.netns, case.target.netns)):
+    for namespace in dict.fromkeys(end.netns for end in (case.client, *case.targets)):
         for chain in (SENT, ARRIVED):
             beside = case.rules.hits(namespace, COUNT, chain, family=other)
             laws.append(

@@ -7,9 +7,9 @@ from harness.evidence.laws import Law, Outcome, equal, judge, not_applicable
 from harness.evidence.sources.answers import PROBE
 from harness.plan.model import Reuse
 
-STREAMS_PER_TUNNEL = 100
-"""What a tunnel carries at once before the pool opens another. Source: istio/ztunnel config,
-POOL_MAX_STREAMS_PER_CONNECTION."""
+CHURNING = frozenset({"connects"})
+"""Stages whose connections come while others go, so that a tunnel may be opened for one whose place was just
+about to be free."""
 
 
 def check(case: Case) -> Outcome:
@@ -21,8 +21,8 @@ def check(case: Case) -> Outcome:
         for node in sorted(case.tunnels.nodes)
         for gauge in ("tunnels_outbound", "tunnels_inbound")
     ]
-    opener, accepter = case.outbound_proxy, case.inbound_proxy
-    if not case.tunnelled or opener is None or accepter is None:
+    opener, accepters = case.outbound_proxy, case.inbound_proxies
+    if not case.tunnelled or opener is None or not accepters:
         laws += [
             _opened(case, node, 0, 0, "nothing of this cell is tunnelled") for node in case.tunnels.nodes
         ]
@@ -31,13 +31,14 @@ def check(case: Case) -> Outcome:
         laws.append(_opened(case, opener, case.opened, case.opened, "one per connection without reuse"))
     else:
         fewest, most = _pooled(case)
-        because = f"one per cold probe, one for warm ones, a pool of {STREAMS_PER_TUNNEL} streams per tunnel"
+        streams = case.configuration.streams_per_tunnel
+        because = f"one per cold probe, one for warm ones, a pool of {streams} streams per tunnel"
         laws.append(_opened(case, opener, fewest, most, because))
-    accepted = case.tunnels.growth(accepter, "accepted_inbound")
+    named = f"proxies {', '.join(accepters)}" if len(accepters) > 1 else f"proxy {accepters[0]}"
     laws.append(
         equal(
-            f"proxy {accepter} accepted_inbound",
-            accepted,
+            f"{named} accepted_inbound",
+            case.arrived("accepted_inbound"),
             case.tunnels.growth(opener, "tunnels_opened"),
             "every tunnel opened is a tunnel accepted",
         )
@@ -51,11 +52,21 @@ def _opened(case: Case, node: str, low: int, high: int, because: str) -> Law:
 
 
 def _pooled(case: Case) -> tuple[int, int]:
-    """Fewest and most tunnels with reuse: one a cold probe, one before warm ones, the pool's in a load."""
+    """Fewest and most tunnels with reuse: one a cold probe, one before warm ones, the pool's in a load.
+
+    The probes leave one tunnel behind. A stage that holds its connections to its end needs as many as carry
+    them all; what a stage has opened is there for the next one.
+    """
     states = (
         {batch.state: batch.count for batch in case.answers[PROBE].batches} if PROBE in case.answers else {}
     )
     probed = states.get("cold", 0) + ("warm" in states)
-    loads = [stage.connections for name, stage in case.answers.items() if name != PROBE]
-    pooled = sum(-(-connections // STREAMS_PER_TUNNEL) for connections in loads)
-    return max(probed, 1 if case.opened else 0), probed + pooled
+    streams = case.configuration.streams_per_tunnel
+    # of a service, each endpoint has a pool of its own
+    pools = len(case.targets)
+    needed = {name: -(-stage.connections // streams) for name, stage in case.answers.items() if name != PROBE}
+    if pools > 1:
+        return max(probed, 1 if case.opened else 0), probed + pools * sum(needed.values())
+    held = max((count for name, count in needed.items() if name not in CHURNING), default=0)
+    fewest = probed + max(0, held - min(probed, 1))
+    return fewest, fewest + sum(count for name, count in needed.items() if name in CHURNING)

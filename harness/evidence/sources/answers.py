@@ -66,8 +66,7 @@ def _select(asked: Mapping[str, Any], reply: Mapping[str, Any]) -> dict[str, Any
     """What both sides said, without the bulk that is a sample's or the generator's."""
     selected = {key: reply[key] for key in ("rows", "opened", "verification", "answers", "errors")}
     selected["asked"] = dict(asked)
-    if "residual_tunnels" in reply:
-        selected["residual_tunnels"] = list(reply["residual_tunnels"])
+    selected |= {key: reply[key] for key in ("residual_tunnels", "memory", "steps") if key in reply}
     return selected
 
 
@@ -87,7 +86,7 @@ def _answers(fields: Fields) -> Answers:
         opened=fields.integer("opened"),
         checked=verification.pop("checked", 0),
         wrong=verification,
-        named=not (asked.has("streams") or asked.has("message_bytes")),
+        named=not any(asked.has(key) for key in ("streams", "message_bytes", "write_bytes")),
         origins=fields.child("answers").counts(),
         errors=fields.child("errors").counts(),
         residual_tunnels=len(fields.children("residual_tunnels")) if batches else 0,

@@ -84,6 +84,10 @@ class Fields:
             raise Unreadable(self._source, f"{self._at(key)} is {value!r}, expected a number")
         return value
 
+    def flag(self, key: str) -> bool:
+        """True or false under `key`."""
+        return bool(self._value(key, bool, "true or false"))
+
     def text(self, key: str) -> str:
         """The string under `key`."""
         return str(self._value(key, str, "a string"))

@@ -10,7 +10,26 @@ from harness.evidence.sources.document import Fields, new
 
 NAME = "generator"
 
-_REPLIED = ("rows", "scheduled", "late", "unsent", "started_ns", "ended_ns", "cpu_ns", "lag_p99_ns")
+_REPLIED = (
+    "rows",
+    "opened",
+    "scheduled",
+    "late",
+    "unsent",
+    "started_ns",
+    "ended_ns",
+    "cpu_ns",
+    "lag_p99_ns",
+    "workers",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workers:
+    """How many Locust processes were to share a stage, and how many did."""
+
+    asked: int
+    reported: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +43,13 @@ class Health:
     cpu_ns: int
     lag_p99_ns: int | None
     """How late the process's own timer fired, 99th percentile; None where it never did."""
+    late: int = 0
+    """Requests that started over 1 ms after they were due."""
+    unsent: int = 0
+    """Requests that were due and never started."""
+    connections: int = 0
+    workers: Workers | None = None
+    """None where one process made the load."""
 
     @property
     def cpu_share(self) -> float:
@@ -57,7 +83,14 @@ def read(documents: Mapping[str, Any]) -> dict[str, Health]:
 
 
 def _health(fields: Fields) -> Health:
+    workers = fields.child("workers") if fields.has("workers") else None
     return Health(
+        workers=Workers(asked=workers.integer("asked"), reported=workers.integer("reported"))
+        if workers
+        else None,
+        late=fields.integer("late") if fields.has("late") else 0,
+        unsent=fields.integer("unsent") if fields.has("unsent") else 0,
+        connections=fields.integer("opened") if fields.has("opened") else 0,
         rows=fields.integer("rows"),
         scheduled=fields.integer("scheduled") if fields.has("scheduled") else 0,
         elapsed_ns=max(1, fields.integer("ended_ns") - fields.integer("started_ns")),

@@ -41,6 +41,9 @@ class Moment:
     """Periods in which our cgroup was throttled; None without such a controller."""
     cpu_pressure_us: int | None
     """Time in which some task waited for a CPU; None where the kernel does not account pressure."""
+    memory_pressure_us: int | None
+    io_pressure_us: int | None
+    """Likewise for memory, and for a disk."""
     reference_ns: int
     """The fastest of a few runs of a fixed computation."""
 
@@ -80,10 +83,10 @@ def sample() -> dict[str, Any]:
     return {
         "monotonic_ns": time.clock_gettime_ns(time.CLOCK_MONOTONIC),
         "boottime_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME),
-        "ticks": _ticks(),
+        "ticks": ticks(),
         "load_1": os.getloadavg()[0],
         "throttled": _throttled(),
-        "cpu_pressure_us": _pressure(),
+        **{f"{kind}_pressure_us": _pressure(kind) for kind in ("cpu", "memory", "io")},
         "reference_ns": min(_reference() for _ in range(_REFERENCE_LOOPS)),
     }
 
@@ -111,11 +114,14 @@ def _moment(fields: Fields) -> Moment:
         load_1=fields.number("load_1"),
         throttled=fields.integer("throttled") if fields.has("throttled") else None,
         cpu_pressure_us=fields.integer("cpu_pressure_us") if fields.has("cpu_pressure_us") else None,
+        memory_pressure_us=fields.integer("memory_pressure_us") if fields.has("memory_pressure_us") else None,
+        io_pressure_us=fields.integer("io_pressure_us") if fields.has("io_pressure_us") else None,
         reference_ns=fields.integer("reference_ns"),
     )
 
 
-def _ticks() -> dict[str, int]:
+def ticks() -> dict[str, int]:
+    """What all CPUs together did so far, by kind, in clock ticks."""
     with Path("/proc/stat").open() as stat:
         columns = stat.readline().split()[1:]
     return {name: int(value) for name, value in zip(_CPU_FIELDS, columns, strict=False)}
@@ -140,9 +146,9 @@ def _throttled() -> int | None:
     return None
 
 
-def _pressure() -> int | None:
+def _pressure(kind: str) -> int | None:
     try:
-        text = Path("/proc/pressure/cpu").read_text()
+        text = (Path("/proc/pressure") / kind).read_text()
     except OSError:
         return None
     found = re.search(r"^some .*total=(\d+)$", text, re.MULTILINE)

@@ -38,6 +38,10 @@ class Tunnels:
         """A gauge's value when the cell started."""
         return self._value(self.before, node, gauge)
 
+    def at_end(self, node: str, gauge: str) -> int:
+        """A gauge's value when the cell had ended."""
+        return self._value(self.after, node, gauge)
+
     @staticmethod
     def _value(reading: Mapping[str, Mapping[str, int]], node: str, counter: str) -> int:
         try:

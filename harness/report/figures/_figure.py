@@ -43,6 +43,7 @@ PATHS: dict[Path, tuple[str, str, str]] = {
     Path.CROSS_NODE: (ORANGE, "diamond", "dash"),
     Path.OUT_OF_MESH: (GREEN, "square", "dot"),
     Path.INTO_MESH: (PURPLE, "triangle-up", "dashdot"),
+    Path.SERVICE: (RED, "cross", "longdash"),
 }
 ROW_PX = 27
 """Height of a row of a dot plot: room for one line of a label."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.analysis.findings import Findings
+from harness.plan.model import tuned
 from harness.report.figures._figure import Figure
 from harness.report.figures._forest import forest
 
@@ -12,9 +13,7 @@ ORDER = 40
 def figures(findings: Findings) -> list[Figure]:
     """The way of capture; what carries traffic on the same node; plaintext into the mesh; the IP family."""
     found = {
-        name: [
-            each for each in findings.factors if each.factor == name and "filler" not in each.of.configuration
-        ]
+        name: [each for each in findings.factors if each.factor == name and not tuned(each.of.configuration)]
         for name in ("interception", "same_node", "path", "ip_family")
     }
     return [

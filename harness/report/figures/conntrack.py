@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.analysis.findings import Findings
+from harness.plan.model import tuned
 from harness.report.figures._figure import Figure
 from harness.report.figures._forest import forest
 
@@ -16,7 +17,7 @@ def figures(findings: Findings) -> list[Figure]:
         [
             each
             for each in findings.factors
-            if each.factor == "conntrack" and "filler" not in each.of.configuration
+            if each.factor == "conntrack" and not tuned(each.of.configuration)
         ],
         name="conntrack",
         section="factors",

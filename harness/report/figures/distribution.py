@@ -38,7 +38,7 @@ def _path(findings: Findings, path: Path) -> list[Figure]:
                 each.interception is default.interception
                 and each.reuse is default.reuse
                 and each.same_node is default.same_node
-                and not each.filler_rules
+                and not each.tuning
             )
         )
     ]

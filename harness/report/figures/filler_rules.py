@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import plotly.graph_objects as go
 
 from harness.analysis.findings import Findings
@@ -18,18 +20,13 @@ def figures(findings: Findings) -> list[Figure]:
     crossing = findings.break_even
     if crossing is None:
         return []
-    varied = {
-        (each.path, each.reuse, each.same_node, each.ip_family, each.interception)
-        for each in findings.configurations
-        if each.filler_rules
-    }
+    varied = {replace(each, filler_rules=0) for each in findings.configurations if each.filler_rules}
     table = []
     figure = plot(height=360)
     for level in (each for each in Interception if each is not Interception.NONE):
         points = []
         for each in sorted(findings.configurations, key=lambda each: each.filler_rules):
-            like = (each.path, each.reuse, each.same_node, each.ip_family, level)
-            if like not in varied or each.interception is not level:
+            if replace(each, filler_rules=0) not in varied or each.interception is not level:
                 continue
             measure = findings.measure(each, "steady")
             if measure is not None and measure.shown is not None:

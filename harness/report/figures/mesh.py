@@ -20,7 +20,7 @@ def figures(findings: Findings) -> list[Figure]:
         and each.interception is not Interception.NONE
         and each.reuse is default.reuse
         and each.same_node is default.same_node
-        and not each.filler_rules
+        and not each.tuning
         and each.ip_family is default.ip_family
     }
     return forest(

@@ -23,7 +23,7 @@ def figures(findings: Findings) -> list[Figure]:
         group = [
             each
             for each in findings.configurations
-            if each.path is path and each.dataplane != "none" and not each.filler_rules
+            if each.path is path and each.dataplane != "none" and not each.tuning
         ]
         found = [(each, findings.ledgers[each.key]) for each in group if each.key in findings.ledgers]
         if found:

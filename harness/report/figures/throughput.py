@@ -9,6 +9,10 @@ from harness.report.figures._dots import Dot, Rows, dot_plot, series
 from harness.report.figures._figure import LEVELS, Figure
 
 ORDER = 50
+BULK = {
+    "upload": "How fast is a bulk upload?",
+    "both-ways": "How fast is bulk both ways at once, each way?",
+}
 
 
 def figures(findings: Findings) -> list[Figure]:
@@ -31,6 +35,19 @@ def figures(findings: Findings) -> list[Figure]:
             unit="Gb/s",
             question="How fast is a bulk download?",
             what=f"{load.transfer_streams} streams for {load.transfer_s:g} s a cell",
+        ),
+        *(
+            figure
+            for metric, question in BULK.items()
+            if (asked := load.scenario(metric))
+            for figure in _throughput(
+                findings,
+                metric,
+                scale=1e9,
+                unit="Gb/s",
+                question=question,
+                what=f"{asked['streams']} streams for {float(asked['seconds']):g} s a cell",
+            )
         ),
     ]
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from harness.run.cell import Ask
 from harness.selftest.harm import CLIENT, Harm, beside
 
-FIRES = "limited"
-BECAUSE = "the generator"
+FIRES = "generator"
+BECAUSE = "rate lag p99"
 STALL_S = 0.2
 
 

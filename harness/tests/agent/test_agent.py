@@ -437,7 +437,7 @@ def test_enrolment_hands_over_the_pods_namespace_after_its_rules(bed: Bed) -> No
         ("capture", {"level": "none"}, "capture: missing a required argument: 'interception'"),
         ("enrol", {"pod": "nobody"}, "no pod 'nobody' on node a; known: client, refused, server-a"),
         ("enrol", {"pod": "plain"}, "no pod 'plain' on node a"),
-        ("dance", {}, "unknown op 'dance'; known: capture, conntrack-dump"),
+        ("dance", {}, "unknown op 'dance'; known: attempt, capture, conntrack-dump"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_words(

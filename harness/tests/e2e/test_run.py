@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from harness import cli
 from harness.analysis.findings import Findings, analyse
 from harness.errors import ExitCode
 from harness.evidence import sources
-from harness.evidence.model import CellStatus
+from harness.evidence.model import CellStatus, CheckStatus
 from harness.plan.model import Cell, Interception
 from harness.results import layout
 from harness.results.read import read
@@ -26,7 +27,7 @@ from harness.run import story
 from harness.run.cell import Bench
 from harness.tests.e2e.conftest import ENGINES
 from harness.tests.waiting import until
-from harness.topology.model import Host, Pod
+from harness.topology.model import Host, Pod, Service
 
 PREDICTION_SHARE = 0.15
 """How far the predicted time may be from the real one."""
@@ -61,6 +62,19 @@ def test_every_cell_is_valid(finished: Finished) -> None:
     )
     assert finished.printed["cells"]["valid"] == finished.printed["cells"]["planned"] > 0
     assert finished.code == ExitCode.OK
+
+
+def test_every_first_packet_is_followed_through_every_hop_and_adds_up(finished: Finished) -> None:
+    """Client, source proxy, destination proxy and backend, on one clock: each label is proven by them."""
+    found = analyse(read(finished.folder))
+
+    checks = [check for cell in found.cells for check in cell.verdict.checks if check.name == "first-packets"]
+    assert {CheckStatus.VALID} == {check.status for check in checks}
+    cut = [each for each in found.waterfalls if each.n]  # a cell that was disturbed is in none
+    assert cut
+    assert all(each.joined == each.n == found.run.plan.load.probes for each in cut)
+    assert all(each.rest_share <= 0.10 for each in cut)
+    assert all(share.mean_s > 0 for each in cut for share in each.shares if share.phase.name != "captured")
 
 
 def test_the_command_that_reproduces_it_comes_first(finished: Finished) -> None:
@@ -109,7 +123,7 @@ class Sabotaged(Bench):
 
     done: list[str]
 
-    def _ends(self, cell: Cell) -> tuple[Pod, Pod | Host]:
+    def _ends(self, cell: Cell) -> tuple[Pod, Pod | Host | Service]:
         source, target = super()._ends(cell)
         if cell.configuration.interception is Interception.REDIRECT and not self.done:
             self.done.append(cell.name)
@@ -214,7 +228,7 @@ def _members_vanish(run: subprocess.Popen[str]) -> None:
     os.kill(supervisor, signal.SIGKILL)
 
 
-ENDINGS = {
+ENDINGS: dict[str, tuple[Callable[[subprocess.Popen[str]], None], int, str]] = {
     "F60, Ctrl-C": (lambda run: run.send_signal(signal.SIGINT), 130, "aborted"),
     "F62, killed": (lambda run: run.send_signal(signal.SIGKILL), -signal.SIGKILL, "running"),
     "F65, its members gone": (_members_vanish, ExitCode.RUN_FAILED, "failed"),

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import re
 import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,11 +39,53 @@ def test_members_run_until_they_are_removed(engine: Engine) -> None:
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids.values()))
 
 
-def test_removing_twice_or_before_the_start_is_no_error(engine: Engine) -> None:
+def test_a_member_runs_on_its_own_cores_and_one_without_on_all(engine: Engine) -> None:
+    cores = os.sched_getaffinity(0)
+    mine = min(cores)
+    engine.start([replace(member("bound"), cpus=(mine,)), member("free")])
+
+    pids = engine.pids()
+    assert os.sched_getaffinity(pids["bound"]) == {mine}
+    assert os.sched_getaffinity(pids["free"]) == cores
+
+
+def test_removing_twice_or_before_the_start_is_no_error_and_nothing_starts_after_it(engine: Engine) -> None:
     engine.remove()
-    engine.start([member("one")])
     engine.remove()
+
+    with pytest.raises(EngineError, match="nothing more is started"):
+        engine.start([member("one")])
+    assert _running(engine) == set()
+
+
+def _running(engine: Engine) -> set[str]:
+    try:
+        return set(engine.pids())
+    except EngineError:  # nobody is left to be asked
+        return set()
+
+
+def test_a_start_whose_thread_nobody_waits_for_is_waited_for_by_the_removal(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C just when a thread has started, before its pool has noted it."""
+    threads: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        threads.append(thread)
+        start(thread)
+        raise KeyboardInterrupt
+
+    with ThreadPoolExecutor(1) as pool, monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pool.submit(engine.start, [member("one")])
     engine.remove()
+    for thread in threads:
+        thread.join()
+
+    assert _running(engine) == set()
 
 
 def test_members_can_be_added_to_a_run_that_has_some(engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,13 +12,30 @@ import pytest
 
 from harness.control import Channel, ControlError, Handler, Refused, Reply, serve
 from harness.evidence.collector import Collector
-from harness.evidence.sources import known
+from harness.evidence.sources import journal, known
+from harness.evidence.sources.cpu import Component, Meter
+from harness.evidence.sources.journal import FIELDS
 
+PROVED: dict[str, dict[str, Any]] = {
+    "canary": {"schema_version": 1, "source": "canary", "cell": "c", "not_made": "no proxy"},
+    "refusal": {"schema_version": 1, "source": "refusal", "cell": "c", "not_made": "no proxy"},
+    "clock": {"schema_version": 1, "source": "clock", "cell": "c", "link": "lo", "asked": 0}
+    | {key: {"before_ns": 1, "wall_ns": 9, "after_ns": 2} for key in ("before", "after")}
+    | {"connections": []},
+    "nonces": {"cell": "c", "node": "a", "nodes": {}},
+}
+"""The round's, as the first cell's start found it."""
+
+METER = Meter({Component.GENERATOR: [os.getpid()]})
 STATS = {
     **dict.fromkeys(("accepted_outbound", "completed_outbound_hbone", "connects_received"), 5),
     **dict.fromkeys(("completed_outbound_passthrough", "completed_outbound_denied"), 0),
     **dict.fromkeys(("completed_outbound_failed", "connects_denied", "connects_failed"), 0),
     "connects_accepted": 5,
+}
+JOURNAL: Mapping[str, Handler] = {
+    "journal": lambda request: Reply(document=request),
+    "take-journal": lambda _: Reply(document={"fields": FIELDS, "rows": [], "lost": 0, "open": 0}),
 }
 
 
@@ -58,6 +76,10 @@ def _agent(path: Path, node: str) -> Member:
             "conntrack-flush": lambda _: Reply(document={}),
             "counters": lambda _: Reply(document={"namespaces": {f"node-{node}": _namespace()}}),
             "conntrack-dump": lambda _: Reply(document={"namespaces": {f"node-{node}": []}}),
+            "listen": lambda _: Reply(document={}),
+            "heard": lambda asked: Reply(
+                document={"frames": 4, "hits": int(asked["nonce"] == "0f0f"), "unkept": 0}
+            ),
         },
     )
 
@@ -77,10 +99,13 @@ def test_documents_of_all_sources_are_readable(
     tmp_path: Path, agents: tuple[list[Member], dict[str, Channel]]
 ) -> None:
     members, channels = agents
-    proxy = Member(tmp_path / "proxy.sock", {"stats": lambda _: Reply(document=STATS)})
+    proxy = Member(tmp_path / "proxy.sock", {"stats": lambda _: Reply(document=STATS), **JOURNAL})
     with Channel(proxy.path, connect_timeout_s=5) as stats:
-        collector = Collector(channels, {"a": stats})
+        collector = Collector(channels, {"a": stats}, METER, PROVED)
         collector.start()
+        collector.listen()
+        with collector.metering("probe"):
+            pass
         collector.stage("probe", {"states": []}, _reply())
         collector.stage("requests", {"connections": 1, "rate_hz": 0}, {**_reply(), **_health()})
         documents = collector.finish()
@@ -91,22 +116,66 @@ def test_documents_of_all_sources_are_readable(
     assert sorted(documents["rules"]["after"]) == ["node-a", "node-b"]
     assert list(documents["generator"]["stages"]) == ["requests"]
     assert [member.asked for member in members] == [
-        ["conntrack-flush", "counters", "counters", "conntrack-dump"]
+        ["conntrack-flush", "counters", "listen", "heard", "counters", "conntrack-dump"]
     ] * 2
+    assert {"frames": 4, "hits": 1, "unkept": 0} == documents["nonces"]["cell"]["b"]
+    assert PROVED["nonces"] == documents["nonces"]["control"]
+    assert PROVED["clock"] == documents["clock"]
 
 
 def test_waits_until_the_proxy_has_finished_its_books(
     tmp_path: Path, agents: tuple[list[Member], dict[str, Channel]]
 ) -> None:
-    replies = iter([STATS, {**STATS, "completed_outbound_hbone": 4}, {**STATS, "connects_accepted": 4}])
-    proxy = Member(tmp_path / "p.sock", {"stats": lambda _: Reply(document=next(replies, STATS))})
+    behind = [{**STATS, "completed_outbound_hbone": 4}, {**STATS, "connects_accepted": 4}]
+    replies = iter([*behind, STATS, STATS, *behind])
+    proxy = Member(tmp_path / "p.sock", {"stats": lambda _: Reply(document=next(replies, STATS)), **JOURNAL})
     with Channel(proxy.path, connect_timeout_s=5) as stats:
-        collector = Collector(agents[1], {"a": stats})
+        collector = Collector(agents[1], {"a": stats}, METER, PROVED)
         collector.start()
         documents = collector.finish()
 
     assert documents["tunnels"]["after"]["a"] == STATS
-    assert len(proxy.asked) == 4
+    assert proxy.asked.count("stats") == 3 + 1 + 3
+
+
+def test_journals_are_taken_after_the_probes_until_every_connection_has_ended(
+    tmp_path: Path, agents: tuple[list[Member], dict[str, Channel]]
+) -> None:
+    line = ["outbound", "hbone", "10.0.0.1:4000", "10.0.0.2:80", "", "", None, 5, *[None] * (len(FIELDS) - 8)]
+    replies = iter([(1, 1), (0, 0)])
+
+    def take(_: dict[str, Any]) -> Reply:
+        rows, still_open = next(replies)
+        return Reply(document={"fields": FIELDS, "rows": [line] * rows, "lost": 0, "open": still_open})
+
+    handlers = {"stats": lambda _: Reply(document=STATS), **JOURNAL, "take-journal": take}
+    proxy = Member(tmp_path / "p.sock", handlers)
+    with Channel(proxy.path, connect_timeout_s=5) as stats:
+        collector = Collector(agents[1], {"a": stats}, METER, PROVED)
+        collector.start()
+        collector.stage("probe", {"states": []}, {**_reply(), "seen_ports": [[4000, 4000]]})
+        documents = collector.finish()
+
+    assert proxy.asked == [
+        *("stats", "stats", "journal", "stats", "take-journal", "take-journal", "journal", "stats")
+    ]
+    found = journal.read(documents)
+    assert [each.source for each in found.book("a").entries] == ["10.0.0.1:4000"]
+    assert found.seen == ((4000, 4000),)
+
+
+def test_a_proxy_without_a_journal_is_not_asked_for_one(
+    tmp_path: Path, agents: tuple[list[Member], dict[str, Channel]]
+) -> None:
+    proxy = Member(
+        tmp_path / "p.sock", {"stats": lambda _: Reply(document={**STATS, "unproven": ["journal"]})}
+    )
+    with Channel(proxy.path, connect_timeout_s=5) as stats:
+        collector = Collector(agents[1], {"a": stats}, METER, PROVED)
+        collector.start()
+        documents = collector.finish()
+
+    assert journal.read(documents).unproven == {"a"}
 
 
 def test_refusal_leaves_no_answer_behind(tmp_path: Path) -> None:
@@ -121,7 +190,7 @@ def test_refusal_leaves_no_answer_behind(tmp_path: Path) -> None:
         Channel(failing.path, connect_timeout_s=5) as first,
         Channel(working.path, connect_timeout_s=5) as second,
     ):
-        collector = Collector({"a": first, "b": second}, {})
+        collector = Collector({"a": first, "b": second}, {}, METER, PROVED)
         with pytest.raises(ControlError, match="pod-x is gone"):
             collector.start()
 
@@ -132,6 +201,7 @@ def _reply() -> dict[str, Any]:
     return {
         "rows": 1,
         "opened": 1,
+        "nonces": "0f0f",
         "verification": {"checked": 1},
         "answers": {},
         "errors": {},

@@ -11,9 +11,10 @@ import pytest
 
 from harness.evidence.case import Case
 from harness.evidence.model import CellStatus, CheckStatus
+from harness.evidence.sources.journal import FIELDS
 from harness.evidence.verdict import evaluate
 from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode
-from harness.tests.evidence.walk import honest
+from harness.tests.evidence.walk import RATE_ROWS, honest
 from harness.topology.model import IpFamily
 
 Documents = dict[str, Any]
@@ -31,6 +32,7 @@ def _configuration(
 
 MESH = _configuration()
 MESH_IPV6 = replace(MESH, ip_family=IpFamily.IPV6)
+ONE_STREAM = replace(MESH, streams_per_tunnel=1)
 NO_REUSE = _configuration(reuse=Reuse.OFF)
 TPROXY = _configuration(level=Interception.TPROXY)
 NOTRACK = _configuration(level=Interception.TPROXY_NOTRACK)
@@ -61,6 +63,15 @@ def stat(node: str, counter: str, more: int = 1, *readings: str) -> Doctor:
     def doctor(documents: Documents) -> None:
         for reading in readings or ("after",):
             documents["tunnels"][reading][node][counter] += more
+
+    return doctor
+
+
+def health(stage: str, **changes: Any) -> Doctor:
+    """The generator said something else of itself."""
+
+    def doctor(documents: Documents) -> None:
+        documents["generator"]["stages"][stage].update(changes)
 
     return doctor
 
@@ -119,6 +130,34 @@ def forget_entry(namespace: str) -> Doctor:
     return doctor
 
 
+def row(node: str, direction: str, number: int, **changes: object) -> Doctor:
+    """A proxy wrote something else into its journal of a connection of that direction."""
+
+    def doctor(documents: Documents) -> None:
+        rows = documents["journal"]["proxies"][node]["rows"]
+        at = [i for i, line in enumerate(rows) if line.startswith(direction)][number]
+        found = dict(zip(FIELDS, rows[at].split(" "), strict=True)) | changes
+        rows[at] = " ".join(str(found[name]) for name in FIELDS)
+
+    return doctor
+
+
+def forget_row(node: str, number: int) -> Doctor:
+    """A proxy never saw a connection."""
+
+    def doctor(documents: Documents) -> None:
+        documents["journal"]["proxies"][node]["rows"].pop(number)
+
+    return doctor
+
+
+def one_more_row(documents: Documents) -> None:
+    """The client opened a connection that no sample tells of."""
+    rows = documents["journal"]["proxies"]["a"]["rows"]
+    found = dict(zip(FIELDS, rows[-1].split(" "), strict=True)) | {"source": "10.244.0.2:39999"}
+    rows.append(" ".join(str(found[name]) for name in FIELDS))
+
+
 def opened(stage: str, more: int) -> Doctor:
     """The load opened other connections than it was asked to."""
 
@@ -145,6 +184,16 @@ def together(*doctors: Doctor) -> Doctor:
     def doctor(documents: Documents) -> None:
         for each in doctors:
             each(documents)
+
+    return doctor
+
+
+def load_times(name: str, more_ns: int) -> Doctor:
+    """The load read its clock later than it says (or earlier) at one moment of every connection."""
+
+    def doctor(documents: Documents) -> None:
+        for connection in documents["clock"]["connections"]:
+            connection[name] += more_ns
 
     return doctor
 
@@ -254,6 +303,33 @@ LIES = {
         stat("a", "tunnels_opened", 8),
         ["tunnel-reuse", "interception", "conntrack", "handshakes"],
     ),
+    "one stream per tunnel, yet a tunnel shared": (
+        ONE_STREAM,
+        stat("a", "tunnels_opened", -1),
+        ["tunnel-reuse", "interception", "conntrack", "handshakes"],
+    ),
+    "ten streams per tunnel asked, a hundred allowed": (
+        replace(MESH, streams_per_tunnel=10),
+        together(
+            *(put("tunnels", reading, "a", "streams_per_tunnel")(100) for reading in ("before", "after"))
+        ),
+        ["switches"],
+    ),
+    "a window changed during the cell": (
+        replace(MESH, window_kib=64),
+        put("tunnels", "after", "b", "window_kib")(4096),
+        ["switches"],
+    ),
+    "policies rejected by a proxy": (
+        replace(MESH, policies=100),
+        together(*(put("tunnels", reading, "b", "policies")(0) for reading in ("before", "after"))),
+        ["switches"],
+    ),
+    "policies of the last cell still there": (
+        MESH,
+        together(*(put("tunnels", reading, "a", "policies")(101) for reading in ("before", "after"))),
+        ["switches"],
+    ),
     "a tunnel nobody accepted": (
         MESH,
         stat("b", "accepted_inbound", -1),
@@ -281,6 +357,43 @@ LIES = {
         put(*STAGES, "probe", "residual_tunnels")([{"connection": 4, "socket": "s", "tunnels_outbound": 1}]),
         ["states"],
     ),
+    # of the walk's journal: row 0 opened the tunnel for warm probes, then a cold and a warm one take turns
+    "a warm label on a connection that opened its tunnel": (
+        MESH,
+        together(
+            row("a", "outbound", 2, stream=1, tunnel_ns=10),
+            row("b", "inbound", 2, stream=1, tunnel_ns=-10),
+        ),
+        ["first-packets"],
+    ),
+    "a cold label on a tunnel that was there": (
+        NO_REUSE,
+        together(
+            row("a", "outbound", 0, stream=9, tunnel_ns=-(10**9)),
+            row("b", "inbound", 0, stream=9, tunnel_ns=-(10**9)),
+        ),
+        ["first-packets"],
+    ),
+    "a tunnel that only one proxy calls new": (MESH, row("b", "inbound", 1, stream=5), ["first-packets"]),
+    "a tunnel on the way out of the mesh": (
+        OUT_OF_MESH,
+        row("a", "outbound", 0, stream=1, tunnel_ns=10),
+        ["first-packets"],
+    ),
+    "a first packet that the source proxy never saw": (MESH, forget_row("a", 1), ["first-packets"]),
+    "a first packet that the destination proxy never saw": (MESH, forget_row("b", 1), ["first-packets"]),
+    "a first packet on a connection from before": (
+        MESH,
+        row("a", "outbound", 1, accepted_ns=10**12 - 1),
+        ["first-packets"],
+    ),
+    "another connection at the backend": (
+        INTO_MESH,
+        row("a", "inbound", 0, own_end="10.244.1.3:9"),
+        ["first-packets"],
+    ),
+    "another connection past no proxy": (NONE, put("journal", "seen", 0)("40000 40001"), ["first-packets"]),
+    "a later request on a connection of its own": (MESH, one_more_row, ["first-packets"]),
     "a state that does not exist": (
         OUT_OF_MESH,
         put(*STAGES, "probe", "asked", "states", 0, "state")("warm"),
@@ -335,7 +448,58 @@ LIES = {
         put("conntrack", "entries", "pod-client", 0, "dst")("10.244.1.2"),
         ["ip-family"],
     ),
+    "canary unanswered": (MESH, put("canary", "right")(0), ["canary"]),
+    "canary answered without a tunnel": (OUT_OF_MESH, put("canary", "streams")(0), ["canary"]),
+    "canary never asked": (MESH, put("canary", "asked")(0), ["canary"]),
+    "policy let through whom it denies": (
+        MESH,
+        together(put("refusal", "answer_bytes")(310), put("refusal", "ended")("answered")),
+        ["refusal"],
+    ),
+    "refused by a wall and not by policy": (
+        TPROXY,
+        together(put("refusal", "connected")(False), put("refusal", "ended")("ETIMEDOUT")),
+        ["refusal"],
+    ),
+    "a denial that nobody counted": (MESH, put("refusal", "growth", "connects_denied")(0), ["refusal"]),
+    "a denial without its access line": (MESH, put("refusal", "growth", "flagged_deny")(0), ["refusal"]),
+    "nonce readable in a tunnel": (MESH, put("nonces", "cell", "b", "hits")(1), ["nonce-in-clear"]),
+    "nonce readable beside one node's path": (
+        SAME_NODE,
+        put("nonces", "cell", "a", "hits")(1),
+        ["nonce-in-clear"],
+    ),
+    "a deaf listener": (MESH, put("nonces", "control", "nodes", "a", "hits")(0), ["nonce-in-clear"]),
+    "a listener that fell asleep": (MESH, put("nonces", "cell", "b", "frames")(0), ["nonce-in-clear"]),
+    "plaintext that cannot be read": (
+        OUT_OF_MESH,
+        put("nonces", "cell", "a", "hits")(0),
+        ["nonce-in-clear"],
+    ),
+    "plaintext that cannot be read at none": (
+        NONE,
+        put("nonces", "cell", "b", "hits")(0),
+        ["nonce-in-clear"],
+    ),
+    "a clock that is off": (
+        MESH,
+        together(*(load_times(f"{name}_ns", 50_000) for name in ("start", "connected", "first_byte"))),
+        ["clock"],
+    ),
+    "a connect whose end is told late": (
+        MESH,
+        together(load_times("connected_ns", 60_000), load_times("first_byte_ns", 60_000)),
+        ["clock"],
+    ),
+    "packets that nobody saw": (NONE, put("clock", "asked")(31), ["clock"]),
     "routed twice": (OUT_OF_MESH, stat("a", "route_resolutions"), ["decisions"]),
+    "an open loop kept 85 % of its rate": (MESH, health("rate", scheduled=RATE_ROWS + 4), ["generator"]),
+    "the generator stood still": (MESH, health("rate", lag_p99_ns=200_000_000), ["generator"]),
+    "a worker did not report": (
+        MESH,
+        health("requests", workers={"asked": 2, "reported": 1, "cpu_ns": [1]}),
+        ["generator"],
+    ),
 }
 
 
@@ -373,6 +537,47 @@ def test_every_check_was_seen_failing() -> None:
     assert sorted({name for _, _, names in LIES.values() for name in names}) == list(checks.known())
 
 
+@pytest.mark.parametrize("key", ["lost", "open"])
+def test_a_journal_with_gaps_leaves_the_labels_open(key: str) -> None:
+    case = honest(MESH)
+    documents = copy.deepcopy(dict(case.documents))
+    documents["journal"]["proxies"]["a"][key] = 3
+
+    verdict = evaluate(replace(case, documents=documents))
+
+    assert [("first-packets", CheckStatus.UNKNOWN)] == [
+        (check.name, check.status) for check in verdict.checks if check.status is not CheckStatus.VALID
+    ]
+    assert verdict.status is CellStatus.UNKNOWN
+
+
+def test_without_a_journal_the_labels_are_not_applicable() -> None:
+    """Envoy: nothing is invented."""
+    case = honest(MESH)
+    documents = copy.deepcopy(dict(case.documents))
+    documents["journal"] |= {"proxies": {}, "unproven": ["a", "b"]}
+
+    (check,) = [
+        each for each in evaluate(replace(case, documents=documents)).checks if each.name == "first-packets"
+    ]
+
+    assert check.status is CheckStatus.NOT_APPLICABLE
+    assert "keeps no times of single connections" in check.reason
+
+
+def test_labels_swapped_in_the_samples_are_found() -> None:
+    """The saved samples say cold where the connection was warm, and the other way round: the counts agree."""
+    case = honest(MESH)
+    other = {"cold": "warm", "warm": "cold"}
+    swapped = tuple(replace(each, state=other[each.state]) for each in case.first_packets)
+
+    verdict = evaluate(replace(case, first_packets=swapped))
+
+    assert ["first-packets"] == [
+        check.name for check in verdict.checks if check.status is CheckStatus.INVALID
+    ]
+
+
 @pytest.mark.parametrize("field", ["rows", "failed", "first"])
 def test_samples_that_differ_from_what_was_recorded(field: str) -> None:
     case = honest(MESH)
@@ -406,6 +611,29 @@ def test_swapped_labels_are_found(level: str, said: str) -> None:
     verdict = evaluate(replace(measured, configuration=_configuration(level=Interception(said))))
 
     assert verdict.status is CellStatus.INVALID
+
+
+def test_a_wall_clock_that_was_set_proves_nothing_about_the_loads() -> None:
+    """Stamps are on it; the load's times are not, and may be right."""
+    case = honest(MESH)
+    documents = copy.deepcopy(dict(case.documents))
+    documents["clock"]["after"]["wall_ns"] += 1_000_000
+
+    verdict = evaluate(replace(case, documents=documents))
+
+    assert {check.name: check.status for check in verdict.checks}["clock"] is CheckStatus.UNKNOWN
+    assert verdict.status is CellStatus.UNKNOWN
+
+
+def test_a_slow_machine_does_not_set_its_clocks_apart() -> None:
+    """What each way takes is not between the clocks: 200 us more before the SYN, and after the SYN-ACK."""
+    case = honest(MESH)
+    documents = copy.deepcopy(dict(case.documents))
+    load_times("start_ns", -200_000)(documents)
+    load_times("connected_ns", 200_000)(documents)
+    load_times("first_byte_ns", 400_000)(documents)
+
+    assert evaluate(replace(case, documents=documents)).status is CellStatus.VALID
 
 
 def _case(case: Case, **documents: object) -> Case:

@@ -6,16 +6,32 @@ and one tunnel at a time, as they do in the kernel.
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import count
 from typing import Any
 
 from harness.evidence.case import Case
-from harness.evidence.model import SampleCounts
-from harness.evidence.sources import answers, conntrack, generator, host, rules, sockets, tunnels, wire
+from harness.evidence.model import FirstPacket, SampleCounts
+from harness.evidence.sources import (
+    answers,
+    canary,
+    clock,
+    conntrack,
+    cpu,
+    generator,
+    host,
+    nonces,
+    refusal,
+    rules,
+    sockets,
+    tunnels,
+    wire,
+)
 from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode, State
+from harness.tests.evidence.journals import made_up
 from harness.topology.model import APP_PORT, SOURCE_PORT, Host, IpFamily, Node, Pod, Topology
 
 
@@ -76,12 +92,20 @@ REQUESTS_CONNECTIONS, REQUESTS_ROWS = 4, 400
 STREAMS, TRANSFER_ROWS = 2, 8
 PACKETS = 6
 """What an app sends on a connection here."""
+PAYLOADS = 2
+"""Frames with payload that arrive at either node of it; the first holds the nonce."""
+
+TUNED: list[dict[str, Any]] = [
+    *({"streams_per_tunnel": most} for most in (1, 3, 10)),
+    *({"window_kib": size} for size in (64, 16_384)),
+    *({"policies": count} for count in (100, 10_000)),
+]
 
 CONFIGURATIONS = [
-    *(Configuration(path=path, dataplane="none", interception=Interception.NONE) for path in Path),
+    *(Configuration(path=path, dataplane="none", interception=Interception.NONE) for path in PATHS),
     *(
         Configuration(path=path, dataplane="pyztunnel", interception=level, reuse=reuse)
-        for path in Path
+        for path in PATHS
         for level in (Interception.REDIRECT, Interception.TPROXY, Interception.TPROXY_NOTRACK)
         for reuse in Reuse
     ),
@@ -93,11 +117,16 @@ CONFIGURATIONS = [
     ),
     *(
         Configuration(path=path, dataplane="pyztunnel", interception=level, ip_family=IpFamily.IPV6)
-        for path in Path
+        for path in PATHS
         for level in (Interception.REDIRECT, Interception.TPROXY, Interception.TPROXY_NOTRACK)
     ),
     Configuration(
         path=Path.CROSS_NODE, dataplane="none", interception=Interception.NONE, ip_family=IpFamily.IPV6
+    ),
+    *(
+        replace(Configuration(path=path, dataplane="pyztunnel", interception=Interception.REDIRECT), **tuning)
+        for path in (Path.SAME_NODE, Path.CROSS_NODE)
+        for tuning in TUNED
     ),
 ]
 
@@ -111,7 +140,14 @@ class Walk:
     """(namespace, chain, rule) -> packets."""
     stats: dict[str, Counter[str]] = field(default_factory=lambda: {"a": Counter(), "b": Counter()})
     entries: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    heard: dict[str, dict[str, int]] = field(
+        default_factory=lambda: {node: {"frames": 0, "hits": 0, "unkept": 0} for node in "ab"}
+    )
+    """Node -> what came over its link."""
     pool: int = 0
+    """Tunnels that may be used again."""
+    held: int = 0
+    """Streams on them, of connections that have not ended."""
     ports: Any = field(default_factory=lambda: count(40000))
 
     def __post_init__(self) -> None:
@@ -153,13 +189,19 @@ class Walk:
             self._arrive(own, port)
             proxy["completed_outbound_passthrough"] += 1
 
+    def end(self) -> None:
+        """All connections that live have ended."""
+        self.held = 0
+
     def drop_tunnels(self) -> None:
         """What a cold probe does first."""
         self.pool = 0
 
     def _stream(self, port: int) -> None:
-        if not self.pool or self.configuration.reuse is not Reuse.ON:
+        full = self.held >= self.pool * self.configuration.streams_per_tunnel
+        if full or self.configuration.reuse is not Reuse.ON:
             self._tunnel()
+        self.held += 1
         self.stats[str(self.source_node)]["streams_opened"] += 1
         inbound = self.stats[str(self.target_node)]
         inbound["connects_received"] += 1
@@ -208,6 +250,9 @@ class Walk:
     def _syn(self, namespace: str, chain: str) -> None:
         self.hits[namespace, chain, "count-syn"] += 1
         self.hits[namespace, chain, "count-tcp"] += PACKETS
+        if chain == rules.SENT and self.configuration.filler_rules:
+            walks = 1 if self.level is Interception.REDIRECT else PACKETS  # nat once, mangle always
+            self.hits[namespace, "OUTPUT", "jump-filler"] += walks
 
     def _hit(self, member: Pod | Host, rule: str, packets: int) -> None:
         self.hits[member.netns, "ISTIO", rule] += packets
@@ -217,6 +262,8 @@ class Walk:
             return
         for node in (self.source_node, self.target_node):
             if node is not None:
+                self.heard[node]["frames"] += PAYLOADS
+                self.heard[node]["hits"] += 1 if kind == "app" else 0
                 self.hits[f"node-{node}", "BENCH_WIRE", f"wire-{kind}-dport"] += PACKETS
                 self.hits[f"node-{node}", "BENCH_WIRE", f"wire-{kind}-sport"] += PACKETS
 
@@ -254,6 +301,7 @@ RULES = (
         for chain in (rules.SENT, rules.ARRIVED)
         for rule in ("count-syn", "count-tcp")
     ),
+    ("mangle", "OUTPUT", "jump-filler"),
 )
 WIRE_RULES = tuple(
     ("mangle", "BENCH_WIRE", f"wire-{kind}")
@@ -318,7 +366,7 @@ def _counters(hits: Counter[tuple[str, str, str]], family: IpFamily) -> dict[str
     return found
 
 
-def _stats(stats: dict[str, Counter[str]]) -> dict[str, Any]:
+def _stats(stats: dict[str, Counter[str]], configuration: Configuration) -> dict[str, Any]:
     gauges = ("tunnels_outbound", "tunnels_inbound")
     return {
         node: {
@@ -326,6 +374,10 @@ def _stats(stats: dict[str, Counter[str]]) -> dict[str, Any]:
             "loop": "asyncio",
             "reuse": "on",
             "same_node": "hbone",
+            "streams_per_tunnel": configuration.streams_per_tunnel,
+            "window_kib": configuration.window_kib,
+            "mesh_version": 3,
+            "policies": len(TOPOLOGY.policies) + (configuration.policies and configuration.policies + 1),
         }
         for node, counts in stats.items()
     }
@@ -340,7 +392,77 @@ def moment(monotonic_ns: int) -> dict[str, Any]:
         "load_1": 0.5,
         "throttled": None,
         "cpu_pressure_us": 12,
+        "memory_pressure_us": 0,
+        "io_pressure_us": 3,
         "reference_ns": 82_000,
+    }
+
+
+CPU_S = {"probe": 3.0e-3, "rate": 0.4e-3, "requests": 0.1e-3, "transfer": 20e-3}
+"""What a component uses for a row of a stage here, seconds."""
+FIRST_S = {State.COLD: 9e-3, State.WARM: 4e-3, State.NEW: 3e-3}
+"""What the proxies use for a first packet here, seconds, later requests not included."""
+CONTROL_S = 0.3e-3
+SWITCHES = 2
+"""A component's context switches for a row."""
+
+
+def metered(walk: Walk, rows: dict[str, int]) -> dict[str, Any]:
+    """What the components used: so much a row, and so much a first packet."""
+    proxies = {node for node in (walk.source_node, walk.target_node) if node is not None}
+    named = [cpu.Component.GENERATOR, cpu.Component.BACKEND]
+    if walk._captured(walk.client) or walk._captured(walk.target):
+        both = walk._captured(walk.client) and walk._captured(walk.target)
+        if both and len(proxies) == 1:
+            named.append(cpu.Component.PROXY_OF_BOTH)
+        else:
+            named += [
+                component
+                for component, end in (
+                    (cpu.Component.SOURCE_PROXY, walk.client),
+                    (cpu.Component.DESTINATION_PROXY, walk.target),
+                )
+                if walk._captured(end)
+            ]
+    count = sum(component.proxy for component in named)
+    later_s, later_switches = count * CPU_S["rate"], count * SWITCHES
+    first = {
+        state.value: {
+            "probes": PROBES,
+            "cpu_ns": round(PROBES * (FIRST_S[state] + CONTROL_S + LATER * later_s) * 1e9),
+            "switches": PROBES * (9 + 1 + LATER * later_switches),
+        }
+        for state in walk.configuration.states
+        if state in FIRST_S
+    }
+    control = {"control": {"probes": 4, "cpu_ns": round(4 * CONTROL_S * 1e9), "switches": 4}}
+    return cpu.collect(
+        {
+            stage: (_reading(named, 0, 0), _reading(named, count_, round(CPU_S[stage] * 1e9)))
+            for stage, count_ in rows.items()
+        },
+        {**first, **control} if walk.configuration.dataplane != "none" else control,
+    )
+
+
+def _reading(named: list[cpu.Component], rows: int, each_ns: int) -> dict[str, Any]:
+    """Everything at once after so many rows."""
+    used = EARLIER + rows * each_ns
+    return {
+        "ticks": {"user": 10 + rows * len(named), "idle": 1000, "softirq": 3},
+        "components": {
+            component.value: {
+                "cpu_ns": used,
+                "user_ticks": EARLIER + rows,
+                "system_ticks": EARLIER + rows,
+                "voluntary": EARLIER + rows * SWITCHES,
+                "involuntary": EARLIER,
+                "waited_ns": EARLIER + rows,
+                "rss_bytes": 60_000_000,
+                "peak_bytes": 70_000_000,
+            }
+            for component in named
+        },
     }
 
 
@@ -348,22 +470,26 @@ def honest(configuration: Configuration) -> Case:
     """A cell in which everything went as it should."""
     walk = Walk(configuration)
     family = configuration.ip_family
-    before, stats_before = _counters(walk.hits, family), _stats(walk.stats)
+    before, stats_before = _counters(walk.hits, family), _stats(walk.stats, configuration)
     wishes = [state for state in configuration.states if state is not State.STEADY]
     primed = State.WARM in wishes
     if primed:
         walk.connect()
+        walk.end()
     for _ in range(PROBES):
         for state in wishes:
             if state is State.COLD:
                 walk.drop_tunnels()
             walk.connect()
-    stats_probed = _stats(walk.stats)
-    for _ in range(RATE_CONNECTIONS + REQUESTS_CONNECTIONS):
-        walk.connect()
+    stats_probed, heard = _stats(walk.stats, configuration), copy.deepcopy(walk.heard)
+    for connections in (RATE_CONNECTIONS, REQUESTS_CONNECTIONS):
+        for _ in range(connections):
+            walk.connect()
+        walk.end()
     for _ in range(STREAMS):
         walk.connect(SOURCE_PORT)
-    after, stats_after = _counters(walk.hits, family), _stats(walk.stats)
+    walk.end()
+    after, stats_after = _counters(walk.hits, family), _stats(walk.stats, configuration)
 
     probes = PROBES * len(wishes)
     rows = {
@@ -403,6 +529,10 @@ def honest(configuration: Configuration) -> Case:
             {**_replied(walk, TRANSFER_ROWS, 300, STREAMS), "answers": {}, **health},
         ),
     }
+    packets = tuple(
+        _first_packet(state.value, number)
+        for number, state in enumerate(state for _ in range(PROBES) for state in wishes)
+    )
     dump = {name: walk.entries.get(name, []) for name in before}
     return Case(
         configuration=configuration,
@@ -411,8 +541,14 @@ def honest(configuration: Configuration) -> Case:
         target=walk.target,
         documents={
             "answers": answers.collect(stages),
+            "canary": _canary(configuration),
+            "clock": _clock(configuration),
             "conntrack": conntrack.collect(before, dump),
+            "cpu": metered(walk, rows),
             "generator": generator.collect({name: stages[name][1] for name in stages if name != "probe"}),
+            "journal": made_up(configuration, walk.client, walk.target, packets),
+            "nonces": nonces.collect(heard, nonces.control(ROUND, "a", CONTROL)),
+            "refusal": _refusal(configuration),
             "host": host.collect(moment(10**12), moment(10**12 + 2 * 10**9)),
             "rules": rules.collect(before, after),
             "sockets": sockets.collect(before, after),
@@ -422,6 +558,71 @@ def honest(configuration: Configuration) -> Case:
         samples=SampleCounts(
             first={state.value: PROBES for state in wishes}, rows=rows, failed=dict.fromkeys(rows, 0)
         ),
+        first_packets=packets,
+    )
+
+
+def _first_packet(state: str, number: int) -> FirstPacket:
+    start_ns = 10**12 + number * 10**7
+    times = {"start_ns": start_ns, "connected_ns": start_ns + 10**5, "sent_ns": start_ns + 11 * 10**4}
+    return FirstPacket(state=state, port=40_000 + number, first_byte_ns=start_ns + 10**6, **times)
+
+
+ROUND = "0000-r1-the-rounds-first-cell"
+CONTROL = {"a": {"frames": 30, "hits": 30, "unkept": 0}, "b": {"frames": 0, "hits": 0, "unkept": 0}}
+"""Plaintext from node a to the host: its answers come back there."""
+CLOCKED = 30
+WALL_NS = 1_700_000_000 * 10**9
+"""CLOCK_REALTIME when CLOCK_MONOTONIC is 0."""
+
+
+def _canary(configuration: Configuration) -> dict[str, Any]:
+    if configuration.dataplane == "none":
+        return canary.not_made(ROUND, "data plane none has no proxy")
+    right = {"verification": {"checked": 1, "wrong_pod": 0}, "errors": {}}
+    return canary.collect(ROUND, address="198.51.100.1", asked=1, reply=right, streams=1)
+
+
+def _refusal(configuration: Configuration) -> dict[str, Any]:
+    if configuration.dataplane == "none":
+        return refusal.not_made(ROUND, "data plane none has no proxy")
+    before = dict.fromkeys(refusal.COUNTERS, EARLIER)
+    return refusal.collect(
+        ROUND,
+        client="denied",
+        target="remote",
+        policy="refuse-denied",
+        seen={"connected": True, "answer_bytes": 0, "ended": "ECONNRESET"},
+        before=before,
+        after={**before, "connects_denied": EARLIER + 1, "flagged_deny": EARLIER + 1},
+    )
+
+
+def _clock(configuration: Configuration) -> dict[str, Any]:
+    """Connections whose every step takes 10 us, some a little longer on the way out."""
+    load, seen = [], {}
+    for number in range(CLOCKED):
+        start, slower = 10**12 + number * 10**6, 1000 * (number % 5)
+        load.append(
+            {
+                "local_port": 40000 + number,
+                "start_ns": start,
+                "connected_ns": start + 30_000 + slower,
+                "first_byte_ns": start + 60_000,
+            }
+        )
+        seen[str(40000 + number)] = {
+            "syn_ns": WALL_NS + start + 10_000 + slower,
+            "syn_ack_ns": WALL_NS + start + 20_000 + slower,
+            "answer_ns": WALL_NS + start + 50_000,
+        }
+    brackets = {
+        name: {"before_ns": at, "wall_ns": WALL_NS + at + 60, "after_ns": at + 120}
+        for name, at in (("before", 10**12 - 10**6), ("after", 10**12 + 10**9))
+    }
+    captured = configuration.interception is not Interception.NONE
+    return clock.collect(
+        ROUND, link="lo" if captured else "eth0", load=load, stamped={**brackets, "connections": seen}
     )
 
 

@@ -70,6 +70,8 @@ class Probed(Outcome):
 
     rows: Rows
     residual_tunnels: tuple[ResidualTunnels, ...]
+    seen_ports: tuple[tuple[int, int], ...]
+    """Per first packet: the client's own port, and the one that the backend saw."""
     control_p50_ns: int
     control_max_ns: int
 
@@ -153,6 +155,7 @@ def probe(
     return Probed(
         rows=_rows(channel, reply, PROBE_FIELDS),
         residual_tunnels=tuple(ResidualTunnels(**left) for left in document["residual_tunnels"]),
+        seen_ports=tuple((mine, theirs) for mine, theirs in document["seen_ports"]),
         control_p50_ns=control["p50"],
         control_max_ns=control["max"],
         **_outcome(document),

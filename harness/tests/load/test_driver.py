@@ -338,7 +338,7 @@ def test_impossible_requests_are_refused(channel: Channel, running: Backend, cha
 
 
 def test_an_unknown_op_names_the_known_ones(channel: Channel) -> None:
-    with pytest.raises(ControlError, match="unknown op 'swarm'; known: connects, requests, transfer"):
+    with pytest.raises(ControlError, match="unknown op 'swarm'; known: both-ways, chatty, connects"):
         channel.call("swarm")
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from harness.backends.nginx import Counters
 from harness.control import Channel, ControlError
+from harness.load.accounts import CONTROLS
 from harness.load.probe import CODES, Wish, order
 from harness.load.records import PROBE_FIELDS
 from harness.plan.model import State
@@ -131,6 +132,15 @@ def test_each_connection_has_a_port_of_its_own(channel: Channel, running: Backen
     assert len(set(ports[:, 0].tolist())) == 6
 
 
+def test_the_backend_s_word_for_each_connection_is_told(channel: Channel, running: Backend) -> None:
+    """With nothing in between it saw the client's own ports; the connection that primes is in no sample."""
+    result = run(channel, running, COLD, WARM)
+
+    first = result.rows[column(result, "sequence") == 0]
+    ports = first[:, PROBE_FIELDS.index("local_port")].tolist()
+    assert result.seen_ports == tuple(zip(ports, ports, strict=True))
+
+
 def test_every_probe_calls_every_bench_socket_once(
     channel: Channel, running: Backend, tmp_path: Path
 ) -> None:
@@ -141,7 +151,8 @@ def test_every_probe_calls_every_bench_socket_once(
     first = result.rows[column(result, "sequence") == 0]
     ops = {CODES[State.COLD]: "drop-tunnels", CODES[State.WARM]: "nothing"}
     expected = [ops[code] for code in first[:, PROBE_FIELDS.index("state")].tolist()]
-    assert [bench.calls for bench in sockets] == [expected, expected]
+    accounts = ["nothing"] * (1 + CONTROLS)
+    assert [bench.calls for bench in sockets] == [expected + accounts] * 2
     assert 0 < result.control_p50_ns <= result.control_max_ns
 
 

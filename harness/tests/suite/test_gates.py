@@ -25,6 +25,9 @@ WRITTEN = {
         "factor": "conntrack",
         "inverted": True,
     },
+    "cpu.first_packet.warm.p50 < 4ms": {"metric": "cpu.first.warm", "limit": 0.004},
+    "switches.later.p50 < 5": {"metric": "switches.later", "limit": 5.0},
+    "memory.peak.p50 < 150MB": {"metric": "memory.peak", "limit": 150e6},
     "ratio(reuse=on,off).first_packet.warm.p50 < 0.8": {
         "metric": "first.warm",
         "limit": 0.8,
@@ -49,6 +52,8 @@ def test_a_gate_is_understood(text: str) -> None:
         ("requests.p99 > 3/s", "unknown statistic 'p99'"),
         ("first_packet.warm.p99 < 3", "found no unit"),
         ("first_packet.warm.p99 < 3Gb/s", "found the unit 'Gb/s'"),
+        ("switches.later.p50 < 5ms", "found the unit 'ms'"),
+        ("cpu.later.p99 < 1ms", "unknown statistic 'p99'"),
         ("ratio(conntrack=off, on).p50 < 1.1ms", "a ratio has no unit"),
         ("ratio(colour=off, on).p50 < 1.1", "unknown factor 'colour'"),
         ("ratio(reuse=off, off).p50 < 1.1", "found levels 'off' and 'off'"),

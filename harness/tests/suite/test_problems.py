@@ -120,6 +120,21 @@ def test_file_is_nested_too_deeply(tmp_path: Path) -> None:
             "matrix[1].interception",
             "needs captured",
         ),
+        (
+            'interception = ["redirect"]',
+            "streams_per_tunnel = [0]",
+            "matrix[1].streams_per_tunnel[0]",
+            "integer, 1 to 100",
+        ),
+        (
+            'interception = ["redirect"]',
+            "streams_per_tunnel = ['many']",
+            "matrix[1].streams_per_tunnel[0]",
+            'found "many" (string)',
+        ),
+        ('interception = ["redirect"]', "window_kib = [63]", "matrix[1].window_kib[0]", "64 to 65536"),
+        ('interception = ["redirect"]', "policies = [20001]", "matrix[1].policies[0]", "0 to 20000"),
+        ('interception = ["redirect"]', "filler_rules = [10001]", "matrix[1].filler_rules[0]", "0 to 10000"),
         ('interception = ["redirect"]', 'interception = "redirect"', "matrix[1].interception", "list of"),
         ('dataplane = ["none"]', 'dataplane = ["nune"]', "matrix[0].dataplane", "did you mean 'none'"),
         ("practical_percent = 5.0", "practical_percent = 0", "thresholds.practical_percent", "more than 0"),
@@ -195,3 +210,48 @@ def test_wrong_overrides_name_the_option(option: str, expected: str) -> None:
 def test_any_value_is_taken_or_refused_without_a_traceback(key: str, value: object) -> None:
     with suppress(SuiteError):
         load_suite("smoke", [f"{key}={value!r}"], dataplanes=("none", "pyztunnel"))
+
+
+@pytest.mark.parametrize(
+    ("factor", "value", "expected"),
+    [
+        ("streams_per_tunnel", 101, "integer, 1 to 100"),
+        ("window_kib", 1, "integer, 64 to 65536"),
+        ("policies", -1, "integer, 0 to 20000"),
+        ("filler_rules", 10001, "integer, 0 to 10000"),
+    ],
+)
+def test_a_varied_factor_has_the_bounds_of_the_matrix(factor: str, value: int, expected: str) -> None:
+    message = complaint("smoke", f"vary=[{{factor='{factor}', values=[{value}]}}]")
+
+    assert "vary[0].values[0]" in message
+    assert expected in message
+
+
+@pytest.mark.parametrize(
+    ("factor", "path"),
+    [("streams_per_tunnel", "out-of-mesh"), ("window_kib", "out-of-mesh"), ("policies", "out-of-mesh")],
+)
+def test_a_factor_that_does_nothing_on_its_path_is_a_problem(factor: str, path: str) -> None:
+    """Out of the mesh there is no tunnel, and policies are those of a destination that is in it."""
+    message = complaint(
+        "smoke", f"vary=[{{factor='{factor}', values=[100, 64, 10], at={{path=['{path}']}}}}]"
+    )
+
+    assert f"does nothing on path '{path}'" in message
+
+
+def test_envoy_is_refused_what_it_does_not_know() -> None:
+    with pytest.raises(SuiteError) as caught:
+        load_suite(
+            "smoke",
+            [
+                (
+                    "matrix=[{path=['cross-node'], dataplane=['envoy'], interception=['redirect'], "
+                    "policies=[10], streams_per_tunnel=[1]}]"
+                )
+            ],
+        )
+
+    assert "data plane 'envoy' does not know '10'" in str(caught.value)
+    assert "data plane 'envoy' does not know '1'" in str(caught.value)

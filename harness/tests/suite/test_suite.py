@@ -42,7 +42,7 @@ def test_quick_is_the_fifteen_configurations_in_six_rounds() -> None:
 def test_full_is_the_core_factorial_and_one_factor_at_a_time() -> None:
     suite = load_suite("full", dataplanes=DATAPLANES)
     core = [each for each in suite.configurations if each.path is not Path.INTO_MESH]
-    core = [each for each in core if not each.filler_rules and each.same_node is SameNode.HBONE]
+    core = [each for each in core if not each.tuning and each.same_node is SameNode.HBONE]
 
     assert [each.key for each in core if each.reuse is Reuse.OFF_SERIALISED] == [
         "cross-node.pyztunnel.redirect.reuse-off-serialised"
@@ -51,6 +51,10 @@ def test_full_is_the_core_factorial_and_one_factor_at_a_time() -> None:
     assert len(core) == 21
     assert suite.rounds >= 10
     assert {each.filler_rules for each in suite.configurations} == {0, 1000, 10000}
+    assert {each.streams_per_tunnel for each in suite.configurations} == {1, 10, 100}
+    assert {each.window_kib for each in suite.configurations} == {64, 4096, 16384}
+    assert {each.policies for each in suite.configurations} == {0, 100, 10000}
+    assert sum(bool(each.tuning) for each in suite.configurations) == 12
     assert sum(each.same_node is SameNode.PLAINTEXT for each in suite.configurations) == 1
     assert any(each.path is Path.INTO_MESH and each.dataplane != "none" for each in suite.configurations)
 

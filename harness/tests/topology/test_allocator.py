@@ -83,7 +83,7 @@ def test_a_full_node_holds_253_pods() -> None:
     [
         ({"nodes": ()}, "at least one node"),
         ({"nodes": (NodeSpec(name="a"), NodeSpec(name="a"))}, "node 'a' is there twice"),
-        ({"hosts": (HostSpec(name="client"),)}, "pod or host 'client' is there twice"),
+        ({"hosts": (HostSpec(name="client"),)}, "pod, host or service 'client' is there twice"),
         ({"pods": (PodSpec(name="p", node="z"),)}, "unknown node 'z'; known: a, b"),
         ({"pods": (PodSpec(name="Bad_Name", node="a"),)}, "'Bad_Name': a name is 1 to 32"),
         ({"pods": (PodSpec(name="p" * 33, node="a"),)}, "a name is 1 to 32"),

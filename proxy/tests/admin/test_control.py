@@ -8,7 +8,9 @@ import socket
 import ssl
 import stat
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,8 +23,9 @@ from proxy.admin.control import Op, bench_ops, control_ops
 from proxy.config import Reuse, SameNode, Settings
 from proxy.context import Context, Switches
 from proxy.identity.spiffe import SpiffeId
+from proxy.listeners.limits import client_limits, server_limits
 from proxy.state.store import MeshStore
-from proxy.telemetry import Stats, Telemetry
+from proxy.telemetry import ConnectionRecord, Direction, Stats, Telemetry
 from proxy.tests.inpod.fakes import FakeIdentities
 
 
@@ -61,8 +64,31 @@ def test_stats_is_a_flat_document_with_every_counter() -> None:
     assert set(Stats().snapshot()) < set(document)
 
 
+def test_a_journal_is_off_until_asked_for_and_bounded() -> None:
+    shared = context()
+    record = ConnectionRecord(direction=Direction.OUTBOUND, source_address=(ip_address("10.0.1.2"), 40000))
+    shared.telemetry.complete(record)
+    ops = control_ops(shared, "asyncio")
+    before, opened = ask(ops, {"op": "take-journal"}, {"op": "journal", "room": 4})
+    shared.telemetry.complete(replace(record, completed=False))
+    taken, empty, *refused = ask(
+        ops,
+        {"op": "take-journal"},
+        {"op": "take-journal"},
+        {"op": "journal", "room": 10**9},
+        {"op": "journal"},
+    )
+
+    assert before["ok"]["rows"] == []
+    assert opened["ok"] == {"room": 4}
+    assert [len(each["ok"]["rows"]) for each in (taken, empty)] == [1, 0]
+    assert (taken["ok"]["lost"], taken["ok"]["open"]) == (0, 0)
+    assert all("expected connections to keep" in each["error"]["message"] for each in refused)
+
+
 def test_configure_turns_switches_and_says_what_is_in_force() -> None:
     shared = context()
+    usual = {"streams_per_tunnel": 100, "window_kib": 4096}
     answers = ask(
         control_ops(shared, "asyncio"),
         {"op": "configure", "reuse": "off"},
@@ -72,12 +98,40 @@ def test_configure_turns_switches_and_says_what_is_in_force() -> None:
         {"op": "configure"},
     )
 
-    assert answers[0]["ok"] == {"reuse": "off", "same_node": "hbone"}
-    assert answers[1]["ok"] == {"reuse": "off", "same_node": "plaintext"}
+    assert answers[0]["ok"] == {"reuse": "off", "same_node": "hbone", **usual}
+    assert answers[1]["ok"] == {"reuse": "off", "same_node": "plaintext", **usual}
     assert "'sometimes'" in answers[2]["error"]["message"]
     assert "unknown switch 'resue'; known: reuse, same_node" in answers[3]["error"]["message"]
-    assert answers[4]["ok"] == {"reuse": "off", "same_node": "plaintext"}
+    assert answers[4]["ok"] == {"reuse": "off", "same_node": "plaintext", **usual}
     assert shared.switches == Switches(Reuse.OFF, SameNode.PLAINTEXT)
+
+
+@pytest.mark.parametrize(
+    ("switch", "value"),
+    [
+        ("streams_per_tunnel", 0),
+        ("streams_per_tunnel", "ten"),
+        ("streams_per_tunnel", True),
+        ("window_kib", 63),
+        ("window_kib", 65_537),
+        ("window_kib", 64.5),
+    ],
+)
+def test_a_switch_out_of_bounds_is_refused_and_nothing_turned(switch: str, value: object) -> None:
+    shared = context()
+    (answer,) = ask(control_ops(shared, "asyncio"), {"op": "configure", "reuse": "off", switch: value})
+
+    assert f"{switch} = {value!r}; expected" in answer["error"]["message"]
+    assert shared.switches == Switches(Reuse.ON, SameNode.HBONE)
+
+
+def test_windows_and_streams_are_those_of_tunnels_opened_from_now_on() -> None:
+    shared = context()
+    ask(control_ops(shared, "asyncio"), {"op": "configure", "streams_per_tunnel": 10, "window_kib": 64})
+
+    assert shared.switches.streams_per_tunnel == 10
+    for limits in (client_limits(shared), server_limits(shared)):
+        assert (limits.stream_window, limits.connection_window) == (64 << 10, 256 << 10)
 
 
 @pytest.mark.parametrize(
@@ -115,14 +169,19 @@ class Pool:
         self.stats.tunnels_outbound = self.stats.tunnels_inbound = 0
 
 
+def tunnels(answer: dict[str, Any]) -> dict[str, int]:
+    """What an answer says of the tunnels."""
+    return {name: answer["ok"][name] for name in ("tunnels_outbound", "tunnels_inbound")}
+
+
 def test_drop_tunnels_answers_when_both_ends_have_none() -> None:
     shared = context(Stats(tunnels_outbound=2, tunnels_inbound=1))
     shared.tunnels.add(Pool(shared.stats))
 
     before, after = ask(bench_ops(shared), {"op": "nothing"}, {"op": "drop-tunnels"})
 
-    assert before["ok"] == {"tunnels_outbound": 2, "tunnels_inbound": 1}
-    assert after["ok"] == {"tunnels_outbound": 0, "tunnels_inbound": 0}
+    assert tunnels(before) == {"tunnels_outbound": 2, "tunnels_inbound": 1}
+    assert tunnels(after) == {"tunnels_outbound": 0, "tunnels_inbound": 0}
 
 
 def test_drop_tunnels_says_what_is_left_at_its_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +189,19 @@ def test_drop_tunnels_says_what_is_left_at_its_time_limit(monkeypatch: pytest.Mo
 
     (answer,) = ask(bench_ops(context(Stats(tunnels_inbound=1))), {"op": "drop-tunnels"})
 
-    assert answer["ok"] == {"tunnels_outbound": 0, "tunnels_inbound": 1}
+    assert tunnels(answer) == {"tunnels_outbound": 0, "tunnels_inbound": 1}
+
+
+def test_bench_operations_tell_what_the_proxy_used_before_and_after_them() -> None:
+    first, second = ask(bench_ops(context()), {"op": "drop-tunnels"}, {"op": "nothing"})
+
+    times = [
+        answer["ok"][moment]["cpu_ns"]
+        for answer in (first, second)
+        for moment in ("used_before", "used_after")
+    ]
+    assert times == sorted(times)
+    assert 0 < times[0] < times[-1]
 
 
 def test_over_a_socket_of_the_owner_alone(tmp_path: Path) -> None:
@@ -162,5 +233,7 @@ def test_over_a_socket_of_the_owner_alone(tmp_path: Path) -> None:
         return answers
 
     path.touch()  # what a killed process left
-    expected = b'{"ok": {"tunnels_outbound": 0, "tunnels_inbound": 0}, "bytes": 0}\n'
-    assert asyncio.run(run()) == [expected, expected, b""]
+    *answers, rest = asyncio.run(run())
+    none = {"tunnels_outbound": 0, "tunnels_inbound": 0}
+    assert [tunnels(json.loads(answer)) for answer in answers] == [none, none]
+    assert rest == b""

@@ -6,8 +6,8 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from random import Random
@@ -198,16 +198,29 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 @asynccontextmanager
+async def app_here(address: str) -> AsyncIterator[int]:
+    """The app in this process; its port."""
+    sock = app_socket(address)
+    serving = await asyncio.start_server(echo, sock=sock)
+    try:
+        yield int(sock.getsockname()[1])
+    finally:
+        serving.close()
+
+
+@asynccontextmanager
 async def reach(
-    *, policies: Any = None, with_state: bool = True, timeout_s: float = PATIENCE_S, **settings: Any
+    *,
+    policies: Any = None,
+    with_state: bool = True,
+    timeout_s: float = PATIENCE_S,
+    app: Callable[[str], AbstractAsyncContextManager[int]] = app_here,
+    **settings: Any,
 ) -> AsyncIterator[Reach]:
-    """Bring everything up, and down after the block."""
+    """Bring everything up, and down after the block. `app` listens at an address and tells its port."""
     address, authority = server_address(), CaHere()
-    app = app_socket(address)
-    port = int(app.getsockname()[1])
-    mesh = document(address, port, policies=policies)
-    async with asyncio.timeout(timeout_s), asyncio.TaskGroup() as tasks:
-        serving_app = await asyncio.start_server(echo, sock=app)
+    async with asyncio.timeout(timeout_s), app(address) as port, asyncio.TaskGroup() as tasks:
+        mesh = document(address, port, policies=policies)
         async with inbound(tasks, authority, mesh, address) as server:
             client = node(tasks, authority, mesh if with_state else b"", **{**CLIENT_SETTINGS, **settings})
             identity = SpiffeId("cluster.local", "ns", "client")
@@ -224,4 +237,3 @@ async def reach(
             finally:
                 await serving.close()
                 client.context.identities.withdraw(identity)
-                serving_app.close()

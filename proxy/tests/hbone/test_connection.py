@@ -214,6 +214,7 @@ def test_broken_protocol_ends_the_connection(what: str, sent: bytes, code: Error
 
 
 def test_settings_must_come_first() -> None:
+    """T25."""
     server = Connection(Side.SERVER)
     server.start()
     with pytest.raises(RemoteProtocolError, match="SETTINGS"):
@@ -311,7 +312,7 @@ def test_no_credit_before_bytes_have_gone() -> None:
 
 
 def test_bytes_that_a_closed_stream_still_holds_keep_their_share_of_the_window() -> None:
-    """Both ends have ended, the app has not read: the connection's credit waits for the app."""
+    """F12: both ends have ended, the app has not read: the connection's credit waits for the app."""
     pair = Pair(server_limits=Limits(connection_window=65_535, stream_window=65_535), hold=True)
     stream_id = pair.connect()
     pair.send(pair.client, stream_id, b"x" * 65_535)

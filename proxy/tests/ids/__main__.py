@@ -10,12 +10,12 @@ import sys
 
 from proxy.tests.ids.catalogue import catalogue, exclusions
 from proxy.tests.ids.collect import by_id
-from proxy.tests.ids.mutate import MUTATIONS, survivors
+from proxy.tests.ids.mutate import MUTATIONS, lacking, survivors
 from proxy.tests.ids.report import report
 
 tests = by_id()
 found = report(catalogue(), tests, exclusions())
-problems = list(found.problems)
+problems = [*found.problems, *lacking(MUTATIONS.values())]
 sys.stdout.write("\n".join(found.lines) + "\n\n")
 if "--mutate" in sys.argv:
     text = "".join(sys.argv[sys.argv.index("--mutate") + 1 :])

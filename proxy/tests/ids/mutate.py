@@ -9,20 +9,37 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from time import monotonic
 
 import pytest
 
+from proxy.hbone.limits import Limits
 from proxy.tests.ids.collect import ROOT, Test
 from proxy.tests.ids.mutations import http2, policy
 from proxy.tests.ids.mutations.mutation import Mutation
 
 MUTATIONS: dict[str, Mutation] = {m.name: m for m in (*http2.MUTATIONS, *policy.MUTATIONS)}
+GUARDED = frozenset(
+    {f"T{number:02}" for number in (*range(1, 14), 24, 25)} | {f"T{number}" for number in range(50, 65)}
+)
+"""Ids of floods and of who may be reached by whom: each has a guard, and each guard a mutation."""
 PATIENCE_S = 90
 """How long the tests of one id may take as things are."""
 LONGER = 3.0
 """With a guard off they may take that many times as long, and `SLACK_S`; then something hangs."""
 SLACK_S = 5.0
+
+
+def lacking(mutations: Iterable[Mutation]) -> list[str]:
+    """Guarded ids, and limits of a connection, that no mutation takes the guard of."""
+    there = list(mutations)
+    ids, guards = {each.id for each in there}, {each.guard for each in there}
+    limits = {field.name for field in fields(Limits)}
+    return [
+        *(f"{each}: no mutation switches its guard off" for each in sorted(GUARDED - ids)),
+        *(f"limit {name}: no mutation lifts it" for name in sorted(limits - guards)),
+    ]
 
 
 def survivors(tests: Mapping[str, Sequence[Test]], names: Iterable[str] = MUTATIONS) -> list[str]:

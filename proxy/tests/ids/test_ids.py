@@ -9,6 +9,7 @@ import pytest
 
 from proxy.tests.ids.catalogue import catalogue, mentioned
 from proxy.tests.ids.collect import Test, by_id
+from proxy.tests.ids.mutate import MUTATIONS, lacking
 from proxy.tests.ids.report import report
 
 CATALOGUE = {"attacks": {"T01": "one", "T02": "two"}}
@@ -71,3 +72,14 @@ def test_ids_are_spelled_as_tests_spell_them() -> None:
     for section in catalogue().values():
         for each in section:
             assert {each} == mentioned(each)
+
+
+def test_every_guard_can_be_switched_off() -> None:
+    some = [each for each in MUTATIONS.values() if each.id != "T57" and each.guard != "pings"]
+
+    assert lacking(MUTATIONS.values()) == []
+    assert lacking(some) == [
+        "T06: no mutation switches its guard off",
+        "T57: no mutation switches its guard off",
+        "limit pings: no mutation lifts it",
+    ]

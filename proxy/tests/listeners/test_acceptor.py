@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import socket
+import struct
 
 import pytest
 
@@ -31,6 +32,9 @@ class Scarce:
 
     def fileno(self) -> int:
         return self._sock.fileno()
+
+    def setsockopt(self, *option: int) -> None:
+        self._sock.setsockopt(*option)
 
     def close(self) -> None:
         self._sock.close()
@@ -68,6 +72,30 @@ def test_peer_is_told_and_the_socket_is_closed() -> None:
                 client.setblocking(False)
                 assert await receive_all(client) == b"hello"
                 assert [(str(host), port) for host, port in peers] == [client.getsockname()]
+            acceptor.close()
+
+    run(test())
+
+
+def test_an_accepted_socket_has_the_connections_options() -> None:
+    """Inherited or set, it resets when closed, sends at once, and notices a peer that vanished (F01)."""
+
+    async def test() -> None:
+        found = asyncio.get_running_loop().create_future()
+
+        async def handle(sock: socket.socket, _peer: SocketAddress) -> None:
+            linger = struct.unpack("ii", sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8))
+            tcp = (socket.TCP_NODELAY, socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            keeps = sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            got = (sock.getsockopt(socket.IPPROTO_TCP, option) for option in tcp)
+            found.set_result((*linger, keeps, *got))
+
+        async with asyncio.TaskGroup() as group:
+            listening = listener()
+            settings = Settings(keepalive_idle_s=70, keepalive_interval_s=7, keepalive_probes=5)
+            acceptor = Acceptor(listening, handle, Tasks(group), settings, name="test", admission=Admission())
+            with socket.create_connection(listening.getsockname()):
+                assert await found == (1, 0, 1, 1, 70, 7, 5)
             acceptor.close()
 
     run(test())

@@ -22,6 +22,7 @@ from proxy.listeners.live import POLICY_CHANGE
 from proxy.net import connect_socket
 from proxy.rbac import Action, Match, Policy, Scope, StringKind, StringMatch
 from proxy.telemetry import Direction, Flag, Outcome, Stats
+from proxy.telemetry.journal import FIELDS
 from proxy.tests.listeners.cluster import ADDRESSES, PORT, Cluster, address, cluster
 from proxy.tests.namespaces import run_in
 from proxy.tests.sockets import PATIENCE_S, receive_all, receive_exactly, reset, run, send, until
@@ -120,20 +121,81 @@ def test_phases_are_in_order() -> None:
             await c.listen("server", echo)
             await exchange(c, "client", "server")
             (record,) = await c.records(c.client, 1)
-            p = record.phases
+            (far,) = await c.records(c.server, 1)
+            p, q = record.phases, far.phases
             moments = [
                 record.accepted_ns,
                 p.original_destination_ns,
                 p.route_ns,
+                p.pool_ns,
                 p.tcp_ns,
                 p.tls_ns,
-                p.pool_ns,
+                p.connect_sent_ns,
+                far.accepted_ns,
+                q.policy_ns,
+                q.app_connect_ns,
+                q.answered_ns,
                 p.connect_ns,
+                q.first_received_ns,  # this app is the first to speak
+                p.first_received_ns,
+                p.first_sent_ns,
+                q.first_sent_ns,
             ]
 
             assert None not in moments
             assert moments == sorted(moment for moment in moments if moment is not None)
-            assert p.first_received_ns is not None
+            assert p.tunnel_ns == p.tls_ns
+            assert p.settings_ns is not None
+            assert record.trace_id == far.trace_id
+            assert (1, 1) == (record.stream_id, far.stream_id)
+
+    run(test())
+
+
+def test_a_connection_on_a_tunnel_that_was_there_says_so() -> None:
+    async def test() -> None:
+        async with cluster() as c:
+            await c.listen("server", echo)
+            await exchange(c, "client", "server")
+            await exchange(c, "client", "server")
+            first, second = await c.records(c.client, 2)
+            p = second.phases
+
+            assert (p.tcp_ns, p.tls_ns, p.settings_ns) == (None, None, None)
+            assert p.tunnel_ns == first.phases.tunnel_ns
+            assert second.stream_id == 3
+            assert p.pool_ns is not None
+            assert p.connect_sent_ns is not None
+            assert second.accepted_ns < p.pool_ns < p.connect_sent_ns
+
+    run(test())
+
+
+def test_a_journal_holds_both_ends_of_a_connection() -> None:
+    """Joined by trace; our end of the leg to the app is the address that the app sees."""
+    seen: list[tuple[str, int]] = []
+
+    async def witness(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(writer.get_extra_info("peername")[:2])
+        await echo(reader, writer)
+
+    async def test() -> None:
+        async with cluster() as c:
+            await c.listen("server", witness)
+            for node in (c.client, c.server):
+                node.telemetry.journal.open(8)
+            await exchange(c, "client", "server")
+            await c.records(c.client, 1)
+            await c.records(c.server, 1)
+            rows = [
+                dict(zip(FIELDS, node.telemetry.journal.take()["rows"][0], strict=True))  # type: ignore[index]
+                for node in (c.client, c.server)
+            ]
+
+            assert [row["direction"] for row in rows] == ["outbound", "inbound"]
+            assert rows[0]["trace"] == rows[1]["trace"] != ""
+            assert rows[1]["own_end"] == f"{seen[0][0]}:{seen[0][1]}"
+            assert rows[0]["target"] == f"{ADDRESSES['server']}:{PORT}"
 
     run(test())
 

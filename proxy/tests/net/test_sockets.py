@@ -13,7 +13,7 @@ import pytest
 from proxy.net import options
 from proxy.net.namespace import Netns
 from proxy.net.original import original_destination
-from proxy.net.sockets import connect, connect_socket, freebind, listen
+from proxy.net.sockets import connect, connect_socket, listen
 from proxy.tests.namespaces import open_descriptors, run_in
 
 pytestmark = pytest.mark.netns
@@ -58,7 +58,8 @@ def test_the_app_sees_the_clients_own_address(netns: Netns) -> None:
     with listen(netns.fd, "127.0.0.1", 0, mark=None, transparent=False) as app:
         leg = connect_socket(netns.fd, socket.AF_INET, mark=MARK)
         with leg:
-            freebind(leg, ip_address("203.0.113.7"))
+            options.disguise(leg)
+            leg.bind(("203.0.113.7", 0))
             assert leg.getsockname() == ("203.0.113.7", 0)
             # Answers to the foreign address come back here: in a pod by the mark, here by a route.
             run_in(netns, "ip", "route", "add", "local", "203.0.113.0/24", "dev", "lo")
@@ -81,7 +82,8 @@ def test_ports_are_chosen_per_peer(netns: Netns) -> None:
         for last in range(1, 7):
             leg = connect_socket(netns.fd, socket.AF_INET, mark=MARK)
             legs.append(leg)
-            freebind(leg, ip_address("203.0.113.7"))
+            options.disguise(leg)
+            leg.bind(("203.0.113.7", 0))
             leg.setblocking(True)
             leg.settimeout(5)
             leg.connect((f"127.0.0.{last}", 8080))
@@ -257,7 +259,8 @@ def test_a_dual_stack_listener_knows_the_original_destination_of_either_family(
 def test_the_app_sees_the_clients_own_ipv6_address(netns: Netns) -> None:
     with listen(netns.fd, "::1", 0, mark=None, transparent=False) as app:
         with connect_socket(netns.fd, socket.AF_INET6, mark=MARK) as leg:
-            freebind(leg, ip_address("2001:db8:7::7"))
+            options.disguise(leg)
+            leg.bind(("2001:db8:7::7", 0))
             assert leg.getsockname()[:2] == ("2001:db8:7::7", 0)
             run_in(netns, "ip", "route", "add", "local", "2001:db8:7::/64", "dev", "lo")
             leg.setblocking(True)

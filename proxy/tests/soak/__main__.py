@@ -7,6 +7,8 @@ import asyncio
 import sys
 from random import Random
 
+from proxy.config import Loop
+from proxy.main import loop_factory
 from proxy.tests.soak.fuzz import Crash, fuzz
 from proxy.tests.soak.load import load
 from proxy.tests.soak.targets import targets
@@ -24,7 +26,8 @@ def main() -> int:
     parser.add_argument("--load-s", type=float, default=1800, metavar="S", help="mixed load [1800]")
     parser.add_argument("--seed", type=int, default=Random().getrandbits(32))
     given = parser.parse_args()
-    say(f"soak: fuzz {given.fuzz_s:g} s, load {given.load_s:g} s, seed {given.seed}")
+    factory, loop = loop_factory(Loop.AUTO)
+    say(f"soak: fuzz {given.fuzz_s:g} s, load {given.load_s:g} s, seed {given.seed}, on {loop}")
     problems = []
     everything = targets()
     for target in everything:
@@ -32,10 +35,12 @@ def main() -> int:
             say(str(fuzz(target, seconds=given.fuzz_s / len(everything), seed=given.seed)))
         except Crash as exc:
             problems.append(str(exc))
-    carried = asyncio.run(transfer(TRANSFER_BYTES, seed=given.seed, patience_s=TRANSFER_PATIENCE_S))
+    with asyncio.Runner(loop_factory=factory) as runner:
+        carried = runner.run(transfer(TRANSFER_BYTES, seed=given.seed, patience_s=TRANSFER_PATIENCE_S))
     say(str(carried))
     problems += carried.problems()
-    figures = asyncio.run(load(given.load_s, seed=given.seed))
+    with asyncio.Runner(loop_factory=factory) as runner:
+        figures = runner.run(load(given.load_s, seed=given.seed))
     say(str(figures))
     problems += figures.problems()
     for problem in problems:

@@ -19,7 +19,7 @@ from typing import Final
 
 from proxy.explicit.socks import Reply, reply
 from proxy.tests.explicit.reach import NAME, Caller, name
-from proxy.tests.soak.load import allow_descriptors
+from proxy.tests.soak import descriptors
 from proxy.tests.sockets import receive_all, receive_exactly, reset, send
 
 STEP_TIMEOUT_S: Final = 60.0
@@ -36,7 +36,7 @@ class Told:
 
 async def call(port: int, seconds: float, connections: int, aborts: int, seed: int) -> Told:
     """Keep that many connections going for a while, then abort responses."""
-    allow_descriptors(connections)
+    descriptors.allow(connections)
     r, told = Caller(socks_port=port), Told()
     ends = time.monotonic() + seconds
     async with asyncio.TaskGroup() as workers:
@@ -61,7 +61,7 @@ async def _worker(r: Caller, told: Told, random: Random, ends: float) -> None:
         try:
             async with asyncio.timeout(STEP_TIMEOUT_S):
                 await step(r, random)
-        except (OSError, AssertionError, TimeoutError) as exc:
+        except (OSError, AssertionError, TimeoutError, ExceptionGroup) as exc:
             told.failures.append(f"{kind}: {exc!r}")
         else:
             told.done[kind] += 1

@@ -40,7 +40,8 @@ def growing(mb_in_10_minutes: float) -> list[tuple[float, float]]:
 
 
 def figures(**changes: object) -> Figures:
-    given = {"seconds": 1800.0, "resident_mb": GOOD, "descriptors": (9, 9), "tasks": (3, 3), "aborts": 1}
+    given = {"seconds": 1800.0, "resident_mb": GOOD, "base_mb": 70.0, "aborts": 1}
+    given |= {"descriptors": (9, 9), "tasks": (3, 3)}
     return Figures(**{"done": Counter({"aborted response": 1}), **given, **changes})  # type: ignore[arg-type]
 
 
@@ -53,6 +54,7 @@ def figures(**changes: object) -> Figures:
             "memory grows by 1.10 MB in 10 minutes",
         ),
         ({"resident_mb": [(s, 100 + 50 * (s > 300)) for s, _ in GOOD]}, None),
+        ({"base_mb": -1.0}, "memory per connection: 101 kB"),
         ({"descriptors": (9, 10)}, "descriptors: 9 before, 10 after"),
         ({"tasks": (3, 4)}, "tasks: 3 before, 4 after"),
         ({"failures": ["bulk: TimeoutError()"]}, "bulk: TimeoutError()"),

@@ -63,8 +63,9 @@ class TunnelPair:
         app, near = tcp_pair()
         far, backend = tcp_pair()
         loop = asyncio.get_running_loop()
-        client = StreamRelay(loop, near, near_stream, reset_code=ErrorCodes.CANCEL)
-        server = StreamRelay(loop, far, far_stream, reset_code=ErrorCodes.CONNECT_ERROR)
+        client = StreamRelay(loop, near, near_stream, reset_code=ErrorCodes.CANCEL, app_waits=True)
+        code = ErrorCodes.CONNECT_ERROR
+        server = StreamRelay(loop, far, far_stream, reset_code=code, app_waits=False)
         return Relayed(
             app,
             backend,
@@ -98,11 +99,16 @@ async def tunnels(
     server_limits: Limits = SERVER_LIMITS,
     timing: Timing | None = None,
     patience_s: float = 3 * PATIENCE_S,
+    link: tuple[socket.socket, socket.socket] | None = None,
 ) -> AsyncIterator[TunnelPair]:
-    """Open a tunnel with its first stream; close both ends after the block."""
+    """Open a tunnel with its first stream; close both ends after the block.
+
+    Args:
+        link: Connected sockets of the client's and of the server's side, where loopback will not do.
+    """
     timing = timing or Timing()
     stats = Stats()
-    near, far = tcp_pair()
+    near, far = link or tcp_pair()
     async with asyncio.timeout(patience_s), asyncio.TaskGroup() as group:
         accepting = group.create_task(
             ServerTunnel.accept(

@@ -11,6 +11,8 @@ from proxy.hbone import frames
 from proxy.hbone.limits import SERVER_LIMITS
 from proxy.telemetry import Flag
 from proxy.tests.hbone.floods import FLOODS, NAMES
+from proxy.tests.listeners.cluster import PORT
+from proxy.tests.namespaces import run_in
 from proxy.tests.wire.peer import CONNECT, Peer, data, head
 from proxy.tests.wire.running import CLIENT, FIREHOSE, Running, wait_until
 
@@ -81,7 +83,8 @@ def test_rapid_reset_in_one_go_dials_nobody(server: Running, neighbour: Peer) ->
 
 
 def test_rapid_reset_in_lock_step(server: Running, neighbour: Peer) -> None:
-    """T01: a few streams, the PING's answer, resets, again: real ztunnel does not limit that."""
+    """T01: a few streams, the PING's answer, resets, again: real ztunnel does not limit that, and ends
+    its connections to the app in TIME_WAIT."""
     lines, before, rounds = len(server.completed), server.stats.faults["resets"], 0
     limit = SERVER_LIMITS.resets.burst
     with Peer.connect(server) as peer:
@@ -97,6 +100,15 @@ def test_rapid_reset_in_lock_step(server: Running, neighbour: Peer) -> None:
         assert peer.goaway == ErrorCodes.ENHANCE_YOUR_CALM
     assert rounds * 50 >= limit - 50
     counted(server, neighbour, "resets", before, lines)
+    assert server.stats.connects_accepted > 100
+    assert waiting_out(server) == 0
+
+
+def waiting_out(server: Running) -> int:
+    """Connections to the app in TIME_WAIT."""
+    table = run_in(server.cluster.namespaces["server"], "cat", "/proc/net/tcp")
+    rows = [line.split() for line in table.splitlines()[1:]]
+    return sum(state == "06" and remote.endswith(f":{PORT:04X}") for _, _, remote, state, *_ in rows)
 
 
 def test_shut_window_stops_the_app(server: Running, neighbour: Peer) -> None:

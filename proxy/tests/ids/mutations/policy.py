@@ -6,12 +6,15 @@ import os
 import re
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any
 
 from proxy import routing
+from proxy.admin import pages
 from proxy.listeners import inbound, live, passthrough, workload
 from proxy.rbac import evaluation, index, predicates
 from proxy.rbac.policy import Match, Scope, StringKind, StringMatch
@@ -24,9 +27,16 @@ def _any_target() -> None:
     wrap(inbound, "check_target", lambda _original, authority, _pod: (authority.host, authority.port))
 
 
-def _no_port_is_ours() -> None:
-    for module in (routing, inbound, passthrough):
+def _no_port_is_ours(*modules: ModuleType) -> None:
+    for module in modules:
         module.ILLEGAL_PORTS = frozenset()  # type: ignore[attr-defined]
+
+
+def _get_is_enough() -> None:
+    def routes(original: Any, given: Any) -> Any:
+        return original({**given, **{("GET", path): page for (_, path), page in given.items()}})
+
+    wrap(pages, "routes", routes)
 
 
 _FOR_EVERYBODY = """
@@ -106,6 +116,17 @@ def _dry_run_in_force() -> None:
     )
 
 
+def _allowed_is_allowed() -> None:
+    """Whoever an ALLOW policy names is let in, whatever else is said of him."""
+
+    def decide(original: Any, sets: Any, missing: Any, facts: Any) -> Any:
+        decided = original(sets, missing, facts)
+        key = evaluation._first((each.allow for each in sets), facts)
+        return decided if key is None else replace(decided, allowed=True, policy=key)
+
+    wrap(evaluation, "_decide", decide)
+
+
 def _texts_are_patterns() -> None:
     def texts(_original: Any, given: tuple[StringMatch, ...]) -> Any:
         tails = {StringKind.PREFIX: ".*"}
@@ -162,15 +183,18 @@ def _every_list_is_complete() -> None:
 
 MUTATIONS = [
     Mutation(id="T50", guard="the authority's address", apply=_any_target),
-    Mutation(id="T51", guard="the proxy's own ports", apply=_any_target),
-    Mutation(id="T52", guard="the proxy's own ports, called directly", apply=_no_port_is_ours),
+    Mutation(id="T51", guard="ports of the proxy in a CONNECT", apply=partial(_no_port_is_ours, inbound)),
+    Mutation(id="T52", guard="own ports, called by an app", apply=partial(_no_port_is_ours, routing)),
+    Mutation(id="T52", guard="own ports, called in plaintext", apply=partial(_no_port_is_ours, passthrough)),
     Mutation(id="T53", guard="admin on localhost alone", apply=_admin_for_everybody),
+    Mutation(id="T53", guard="changes by POST alone", apply=_get_is_enough),
     Mutation(id="T54", guard="no identity in plaintext", apply=_plaintext_has_every_identity),
     Mutation(id="T55", guard="judging live connections anew", apply=lambda: silence(live.Review, "changed")),
     Mutation(id="T56", guard="registration before judgement", apply=_check_before_registration),
     Mutation(id="T57", guard="a missing policy denies", apply=_missing_is_nothing),
     Mutation(id="T58", guard="a malformed policy is none", apply=_malformed_is_left_out),
     Mutation(id="T59", guard="an empty match never matches", apply=_empty_match_matches),
+    Mutation(id="T59", guard="deny comes before allow", apply=_allowed_is_allowed),
     Mutation(id="T59", guard="a dry run decides nothing", apply=_dry_run_in_force),
     Mutation(id="T60", guard="texts are no patterns", apply=_texts_are_patterns),
     Mutation(id="T61", guard="all clauses of a rule", apply=_any_clause_will_do),

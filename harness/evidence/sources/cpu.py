@@ -1,0 +1,252 @@
+"""What the processes of a cell's path cost: CPU time, context switches, memory, stage by stage.
+
+`Meter` reads /proc; nothing else here has effects. It works the same for containers and for namespaces, as
+root or not: what is read there of another process is open to everybody.
+
+A process' CPU time is that of its user code and of the kernel on its behalf. Packets to a local socket are
+carried through veth links and rules in the sender's own time, so most of what the kernel does for a
+connection is in here, in the time of whoever sent. What is left (ksoftirqd, other processes) is the machine's
+time less that of these components.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from harness.evidence.sources.document import Fields, new
+from harness.evidence.sources.host import ticks
+
+NAME = "cpu"
+
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_PROCESS_CLOCK = 2
+"""CPUCLOCK_SCHED: the scheduler's own count of a process' time, nanoseconds, ended threads included.
+Source: linux/posix-timers_types.h; clock_getcpuclockid(3) makes the same number."""
+
+
+class Component(StrEnum):
+    """Who on the path costs something."""
+
+    GENERATOR = "generator"
+    SOURCE_PROXY = "source-proxy"
+    DESTINATION_PROXY = "destination-proxy"
+    PROXY_OF_BOTH = "proxy-of-both-ends"
+    """Client and target are on one node, and one proxy serves both."""
+    BACKEND = "backend"
+
+    @property
+    def proxy(self) -> bool:
+        """Whether it belongs to the data plane."""
+        return self not in {Component.GENERATOR, Component.BACKEND}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a component has used, since its processes began or between two readings."""
+
+    cpu_ns: int
+    """User and kernel time of all its threads."""
+    user_ticks: int
+    system_ticks: int
+    """Of these, by the clock tick that found them there: exact over many cells, coarse in one."""
+    voluntary: int
+    """Context switches because it waited for something."""
+    involuntary: int
+    """Because its time was up or somebody else had to run."""
+    waited_ns: int
+    """Ready to run, without a CPU."""
+    rss_bytes: int
+    """Memory at the later reading."""
+    peak_bytes: int
+    """The most it ever had."""
+
+    @property
+    def switches(self) -> int:
+        """Context switches of both kinds."""
+        return self.voluntary + self.involuntary
+
+    def since(self, before: Self) -> Usage:
+        """What was used since an earlier reading; memory is that of the later one."""
+        return Usage(
+            cpu_ns=self.cpu_ns - before.cpu_ns,
+            user_ticks=self.user_ticks - before.user_ticks,
+            system_ticks=self.system_ticks - before.system_ticks,
+            voluntary=self.voluntary - before.voluntary,
+            involuntary=self.involuntary - before.involuntary,
+            waited_ns=self.waited_ns - before.waited_ns,
+            rss_bytes=self.rss_bytes,
+            peak_bytes=self.peak_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """One stage: what each component used, and how long the machine as a whole was busy."""
+
+    components: Mapping[Component, Usage]
+    busy_ticks: int
+    """Of all CPUs together, neither idle nor stolen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class First:
+    """What the proxies used for the probes of one state, by their own account."""
+
+    probes: int
+    cpu_ns: int
+    switches: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cpu:
+    """What the cell cost."""
+
+    stages: Mapping[str, Spent]
+    first: Mapping[str, First]
+    """First state -> its probes, each with its later requests and with the operation before it. `control`:
+    such operations with nothing after them. Empty where the proxies do not say."""
+
+
+class Meter:
+    """Reads what the components' processes have used so far."""
+
+    def __init__(self, components: Mapping[Component, Sequence[int]]) -> None:
+        """Take each component's processes by pid; their children are found when read."""
+        self._components = components
+
+    def sample(self) -> dict[str, Any]:
+        """A reading of all of them, about 0.1 ms a process; a process that is gone counts for nothing."""
+        return {
+            "ticks": ticks(),
+            "components": {
+                component.value: _sum([_process(pid) for root in pids for pid in _family(root)])
+                for component, pids in self._components.items()
+            },
+        }
+
+
+def collect(
+    stages: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]],
+    first: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The document from the readings around each stage, and from what the probe was told by the proxies."""
+    return new(
+        NAME,
+        stages={
+            name: {"before": dict(before), "after": dict(after)} for name, (before, after) in stages.items()
+        },
+        first=dict(first),
+    )
+
+
+def read(documents: Mapping[str, Any]) -> Cpu:
+    """The typed readings.
+
+    Raises:
+        Unreadable: The document is missing or malformed.
+    """
+    fields = Fields.opened(NAME, documents)
+    stages, first = fields.child("stages"), fields.child("first")
+    return Cpu(
+        stages={name: _spent(stages.child(name)) for name in stages},
+        first={
+            state: First(
+                probes=first.child(state).integer("probes"),
+                cpu_ns=first.child(state).integer("cpu_ns"),
+                switches=first.child(state).integer("switches"),
+            )
+            for state in first
+        },
+    )
+
+
+def _spent(stage: Fields) -> Spent:
+    before, after = stage.child("before"), stage.child("after")
+    used = after.child("components")
+    return Spent(
+        components={
+            Component(name): _usage(used.child(name)).since(_usage(before.child("components").child(name)))
+            for name in used
+        },
+        busy_ticks=_busy(after.child("ticks").counts()) - _busy(before.child("ticks").counts()),
+    )
+
+
+def _usage(fields: Fields) -> Usage:
+    return Usage(**fields.counts())
+
+
+def _busy(counted: Mapping[str, int]) -> int:
+    return sum(value for name, value in counted.items() if name not in {"idle", "iowait", "steal"})
+
+
+# Reading /proc.
+
+_FIELDS = tuple(Usage.__dataclass_fields__)
+
+
+def _sum(found: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    return {name: sum(each.get(name, 0) for each in found) for name in _FIELDS}
+
+
+def _family(pid: int) -> list[int]:
+    """A process and all its descendants."""
+    found = [pid]
+    for each in found:
+        try:
+            threads = list(Path(f"/proc/{each}/task").iterdir())
+            for thread in threads:
+                found += [int(child) for child in (thread / "children").read_text().split()]
+        except OSError:
+            continue
+    return found
+
+
+def _process(pid: int) -> dict[str, int]:
+    """One process; empty when it is gone."""
+    folder = Path(f"/proc/{pid}")
+    try:
+        cpu_ns = time.clock_gettime_ns((~pid << 3) | _PROCESS_CLOCK)
+        # the name, in parentheses, may hold anything
+        fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        status = _status(folder / "status")
+        threads = [_thread(thread) for thread in (folder / "task").iterdir()]
+    except OSError:
+        return {}
+    return {
+        "cpu_ns": cpu_ns,
+        "user_ticks": int(fields[11]),
+        "system_ticks": int(fields[12]),
+        "voluntary": sum(each[0] for each in threads),
+        "involuntary": sum(each[1] for each in threads),
+        "waited_ns": sum(each[2] for each in threads),
+        "rss_bytes": status.get("VmRSS", 0) * 1024,
+        "peak_bytes": status.get("VmHWM", 0) * 1024,
+    }
+
+
+def _thread(folder: Path) -> tuple[int, int, int]:
+    """Voluntary and involuntary switches, and nanoseconds ready but not running; zeros when it is gone."""
+    try:
+        status = _status(folder / "status")
+        waited_ns = int((folder / "schedstat").read_text().split()[1])
+    except OSError:
+        return 0, 0, 0
+    return status.get("voluntary_ctxt_switches", 0), status.get("nonvoluntary_ctxt_switches", 0), waited_ns
+
+
+def _status(path: Path) -> dict[str, int]:
+    """The numbers of a status file; memory is in KiB there."""
+    found = {}
+    for line in path.read_text().splitlines():
+        name, _, value = line.partition(":")
+        number = value.split()
+        if number and number[0].isdecimal():
+            found[name] = int(number[0])
+    return found

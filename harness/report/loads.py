@@ -1,0 +1,36 @@
+"""What the scenarios of load came to, as a table: each metric that the overview has no column for."""
+
+from __future__ import annotations
+
+from harness.analysis.findings import Findings
+from harness.analysis.measures import METRICS, OPTIONAL
+from harness.analysis.text import quantity
+from harness.report import labels
+from harness.report.tables import Table, shown
+
+
+def loads(findings: Findings) -> Table:
+    """Scenario's metric by path and configuration, with its interval, p99 where it is a latency, and n."""
+    rows = []
+    for name in OPTIONAL:
+        metric = METRICS[name]
+        for configuration in labels.ordered(findings.configurations):
+            measure = findings.measure(configuration, name)
+            if measure is None or measure.estimate is None:
+                continue
+            tail = measure.percentiles.get("p99")
+            rows.append(
+                (
+                    metric.title,
+                    configuration.path.value,
+                    labels.configuration(configuration),
+                    shown(measure),
+                    quantity(tail.value, metric.unit) if tail else "–",
+                    f"{measure.n:,}",
+                    str(len(measure.per_round)),
+                )
+            )
+    return Table(
+        columns=("measured", "path", "configuration", "median (interval)", "p99", "n", "rounds"),
+        rows=tuple(rows),
+    )

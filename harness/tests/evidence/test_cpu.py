@@ -1,0 +1,75 @@
+"""What processes used: real readings of a real process, and differences of readings."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from harness.evidence.sources import cpu
+from harness.evidence.sources.cpu import Component, Meter
+
+SPIN = """
+import sys, time
+print('up', flush=True)
+for line in sys.stdin:
+    end = time.process_time() + 0.05
+    while time.process_time() < end: pass
+    print('done', flush=True)
+"""
+PARENT = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {SPIN!r}])"
+
+
+@pytest.fixture(params=[SPIN, PARENT], ids=["alone", "in a child"])
+def spinner(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+    """A process that uses 50 ms of CPU for each line, itself or through a child."""
+    with subprocess.Popen(
+        [sys.executable, "-c", request.param], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def _spend(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    print("go", file=process.stdin, flush=True)
+    assert process.stdout.readline() == "done\n"
+
+
+def test_a_stage_is_charged_what_its_process_and_its_children_used(spinner: subprocess.Popen[str]) -> None:
+    meter = Meter({Component.BACKEND: [spinner.pid]})
+    before = meter.sample()
+    _spend(spinner)
+    documents = {cpu.NAME: cpu.collect({"rate": (before, meter.sample())}, {})}
+
+    used = cpu.read(documents).stages["rate"].components[Component.BACKEND]
+    assert 0.05e9 <= used.cpu_ns < 0.09e9
+    assert used.switches >= 2  # it waited for the line
+    assert used.rss_bytes > 1_000_000
+    assert used.peak_bytes >= used.rss_bytes
+
+
+def test_a_process_that_is_gone_counts_for_nothing() -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+
+    read = Meter({Component.BACKEND: [ended.pid]}).sample()["components"]["backend"]
+
+    assert set(read.values()) == {0}
+
+
+def test_a_reading_costs_milliseconds() -> None:
+    meter = Meter({component: [os.getpid()] for component in Component})
+    meter.sample()
+    begin = time.thread_time()
+    meter.sample()
+
+    assert time.thread_time() - begin < 0.02
