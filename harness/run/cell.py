@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.control import Channel, Reply
-from harness.evidence.collector import Collector
+from harness.evidence.collector import Collector, settled
 from harness.evidence.sources.cpu import Meter
 from harness.plan import scenarios
 from harness.plan.model import Cell, Load, State
@@ -130,7 +130,7 @@ class Bench:
         """
         found, fresh = self.proofs.of(cell)
         if fresh:
-            self._drop_tunnels()
+            self._leave_nothing()
         return found
 
     def put(self, ask: Ask, client: str) -> Reply:
@@ -186,6 +186,11 @@ class Bench:
             streams_per_tunnel=configuration.streams_per_tunnel,
             window_kib=configuration.window_kib,
         )
+
+    def _leave_nothing(self) -> None:
+        """Wait until the proxies have seen the end of every connection, then drop their tunnels."""
+        settled(self.bed.proxies())
+        self._drop_tunnels()
 
     def _drop_tunnels(self) -> None:
         for channel in self._bench():
