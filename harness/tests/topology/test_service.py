@@ -54,7 +54,6 @@ def test_the_mesh_is_told_of_the_service_and_of_who_serves_it(topology: Topology
         "hostname": "web.bench.svc.cluster.local",
         "vips": [f"/{service.address}"],
         "ports": {str(APP_PORT): APP_PORT},
-        "subjectAltNames": [],
     } in said["services"]
     serving = {each["name"] for each in said["workloads"] if service.key in each["services"]}
     assert serving == {"web-1", "web-2", "web-3"}
