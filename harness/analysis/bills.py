@@ -8,6 +8,7 @@ which are as far apart.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -94,7 +95,19 @@ class Bill:
 
     def document(self) -> dict[str, Any]:
         """As saved."""
-        return {"cells": self.cells, "stages": [each.document() for each in self.stages.values()]}
+        return {
+            "cells": self.cells,
+            "switches_per_cell": self.switches_per_cell(),
+            "stages": [each.document() for each in self.stages.values()],
+        }
+
+    def switches_per_cell(self) -> dict[str, float]:
+        """Component -> context switches of both kinds in all stages of a cell, on average."""
+        found: Counter[str] = Counter()
+        for stage in self.stages.values():
+            for component, usage in stage.components.items():
+                found[component.value] += usage.switches
+        return {component: count / self.cells for component, count in found.items()}
 
 
 def stage_bills(case: Case, frames: Mapping[str, pd.DataFrame]) -> dict[str, StageBill]:

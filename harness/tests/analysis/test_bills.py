@@ -86,6 +86,8 @@ def test_bills_of_several_cells_add_up_and_memory_does_not() -> None:
     both = bills.together(CROSS, [one, one, {}])
 
     assert both.cells == 2
+    rows = sum((walk.PROBES * 2 * (1 + walk.LATER), walk.RATE_ROWS, walk.REQUESTS_ROWS, walk.TRANSFER_ROWS))
+    assert both.switches_per_cell()["backend"] == walk.SWITCHES * rows
     assert both.stages["rate"].work == 2 * one["rate"].work
     proxy = Component.SOURCE_PROXY
     assert both.stages["rate"].components[proxy].cpu_ns == 2 * one["rate"].components[proxy].cpu_ns
