@@ -209,9 +209,10 @@ def _under_load(bills: Mapping[str, StageBill]) -> Iterator[Measured]:
             if stage == "requests":
                 switches = sum(usage.switches for usage in bill.proxies) / bill.work
                 yield _measured("switches.request", switches, bill.work)
-    peaks = [sum(usage.peak_bytes for usage in bill.proxies) for bill in bills.values() if bill.proxies]
-    if peaks:
-        yield _measured("memory.peak", float(max(peaks)), len(peaks))
+    # at the stages' ends: the kernel's own peak is one since the process began, and holds earlier cells'
+    held = [sum(usage.rss_bytes for usage in bill.proxies) for bill in bills.values() if bill.proxies]
+    if held:
+        yield _measured("memory.resident", float(max(held)), len(held))
 
 
 def _first(cpu: Cpu, later: int, later_s: float, later_switches: float) -> Iterator[Measured]:
