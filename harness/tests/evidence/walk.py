@@ -481,6 +481,7 @@ def honest(configuration: Configuration) -> Case:
             if state is State.COLD:
                 walk.drop_tunnels()
             walk.connect()
+            walk.end()
     stats_probed, heard = _stats(walk.stats, configuration), copy.deepcopy(walk.heard)
     for connections in (RATE_CONNECTIONS, REQUESTS_CONNECTIONS):
         for _ in range(connections):
