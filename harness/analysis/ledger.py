@@ -129,6 +129,11 @@ def ledgers(cells: Iterable[JudgedCell]) -> dict[str, Ledger]:
     return found
 
 
+def of_cell(cell: JudgedCell) -> Ledger:
+    """One cell's own figures, whatever its verdict."""
+    return _ledger(cell.configuration, [_totals(cell.case)])
+
+
 def _ledger(configuration: Configuration, totals: list[dict[str, float]]) -> Ledger:
     names = set.intersection(*(set(each) for each in totals))
     summed = {name: sum(each[name] for each in totals) for name in sorted(names)}

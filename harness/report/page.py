@@ -1,32 +1,21 @@
-"""The report as one HTML file that needs no network: script, style and data are in it.
-
-The content security policy allows nothing to be loaded and only the page's own scripts, by hash, to
-run; so a name that found its way into a run could not become code even past the escaping.
-"""
+"""The report of a run: one HTML file that needs no network, script, style and data in it."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 import shlex
 from collections import Counter
-from functools import cache
-from importlib.resources import files
-
-from jinja2 import Environment, StrictUndefined, Template, select_autoescape
 
 from harness.analysis.findings import Findings
 from harness.analysis.ledger import ROWS
 from harness.analysis.text import significant
 from harness.evidence.model import CheckStatus
 from harness.report import labels, tables
-from harness.report.figures import all_figures, plotly_javascript
+from harness.report.figures import Figure, all_figures, plotly_javascript
 from harness.report.figures._figure import DARK
+from harness.report.html import asset, policy, script, template
 from harness.report.limits import limits
 from harness.report.loads import loads
-
-ASSETS = files("harness.report") / "assets"
+from harness.report.matrix import document, matrix
 
 SECTIONS = (
     ("first-packet", "First packet"),
@@ -34,29 +23,32 @@ SECTIONS = (
     ("throughput", "Throughput"),
     ("cpu", "CPU and context switches"),
     ("distributions", "Distributions"),
+    ("cells", "Cells"),
     ("evidence", "Evidence"),
     ("validity", "Validity"),
 )
-"""Anchor and title of the sections that hold figures, in their order."""
+"""Anchor and title of the sections, in their order; a figure's section that is not here comes after them."""
+
+SCRIPT = ("plots.js", "tables.js", "page.js", "cells.js")
+"""What runs beside plotly.js: one script, made of these in this order."""
 
 
 def render(findings: Findings) -> str:
     """The page."""
-    plotly, script = plotly_javascript(), _asset("page.js")
+    plotly, own = plotly_javascript(), script(SCRIPT)
     figures = all_figures(findings)
     manifest = findings.run.manifest
-    page: str = _template().render(
+    page: str = template("page.html.j2").render(
         findings=findings,
         manifest=manifest,
         plotly=plotly,
-        script=script,
-        style=_asset("style.css"),
-        policy=_policy([plotly, script]),
+        script=own,
+        style=asset("style.css"),
+        policy=policy([plotly, own]),
         dark=DARK,
-        sections=[
-            {"name": name, "title": title, "figures": [each for each in figures if each.section == name]}
-            for name, title in SECTIONS
-        ],
+        sections=_sections(figures),
+        matrix=matrix(findings),
+        cells_document=document(findings),
         headlines=tables.headlines(findings),
         overview=tables.overview(findings),
         loads=loads(findings),
@@ -76,49 +68,14 @@ def render(findings: Findings) -> str:
     return page
 
 
-def _policy(scripts: list[str]) -> str:
-    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
-    directives = (
-        "default-src 'none'",
-        f"script-src {' '.join(repr(f'sha256-{digest}') for digest in digests)}",
-        "style-src 'unsafe-inline'",  # plotly.js sets styles on the elements it draws
-        "img-src data:",
-        "base-uri 'none'",
-        "form-action 'none'",
-    )
-    return "; ".join(directives)
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"shown": _shown, "tied": _tied}
-    environment.globals.update(
-        sign=lambda word: labels.SIGNS[str(word)], kind=lambda word: str(word).replace(" ", "-")
-    )
-    return environment.from_string(_asset("page.html.j2"))
-
-
-@cache
-def _asset(name: str) -> str:
-    # a final newline would be part of what the policy hashes, and of nothing else
-    return (ASSETS / name).read_text(encoding="utf-8").rstrip("\n")
-
-
-def _shown(value: float | str | None) -> str:
-    if value is None:
-        return "–"
-    return significant(value, 4) if isinstance(value, float) else str(value)
-
-
-def _tied(text: str) -> str:
-    """No line break between a number and its unit."""
-    return re.sub(r"(\d) (×|µs|ms|s|%|[GMk]?b/s|req/s)(?=\W|$)", "\\1\u00a0\\2", text)
+def _sections(figures: list[Figure]) -> list[dict[str, object]]:
+    titles = dict(SECTIONS)
+    for each in figures:
+        titles.setdefault(each.section, each.section.replace("-", " ").capitalize())
+    return [
+        {"name": name, "title": title, "figures": [each for each in figures if each.section == name]}
+        for name, title in titles.items()
+    ]
 
 
 def _ledger(findings: Findings) -> tables.Table:

@@ -30,6 +30,7 @@ CELL = "cell.json"
 EVIDENCE = "evidence"
 CHECKSUMS = "SHA256SUMS"
 LOGS = "logs"
+IMPORTED = "imported"
 
 FIELDS = {
     Rows.REQUEST: REQUEST_FIELDS,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from harness.plan.document import from_document as plan_from_document
 from harness.plan.model import Plan
 from harness.results import layout
 from harness.results.atomic import TEMPORARY
+from harness.results.imported import imported
 from harness.results.schema import CELL_SCHEMA, RUN_SCHEMA, CellRecord, Manifest
 
 T = TypeVar("T")
@@ -85,6 +86,8 @@ class StoredRun:
     environment: Mapping[str, Any]
     cells: tuple[StoredCell, ...]
     """Every measurement, repetitions included, in the order of the plan."""
+    imported: Mapping[str, Any] = field(default_factory=dict)
+    """Name -> another tool's result that was laid beside them."""
 
     def latest(self) -> dict[int, StoredCell]:
         """Cell's index -> its last measurement; the earlier ones had been disturbed."""
@@ -116,6 +119,7 @@ def read(folder: Path) -> StoredRun:
         topology=_load(folder / layout.TOPOLOGY),
         environment=_load(folder / layout.ENVIRONMENT),
         cells=tuple(_cell(path) for path in by_name),
+        imported=imported(folder),
     )
 
 

@@ -59,6 +59,7 @@ ONLY = {
     "prometheus_client": {"proxy.telemetry", "proxy.admin"},
     "pydantic": {"harness.suite"},
     "pyroute2": {"harness.agent", "harness.engines", "harness.testbed.features"},
+    "ruptures": {"harness.analysis.steps"},
     "scipy": {"harness.analysis"},
     "typer": {"harness.cli"},
     "uvloop": {"proxy.main", "proxy.serve"},

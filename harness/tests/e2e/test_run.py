@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from harness.results.read import read
 from harness.run import story
 from harness.run.cell import Bench
 from harness.tests.e2e.conftest import ENGINES
+from harness.tests.waiting import until
 from harness.topology.model import Host, Pod, Service
 
 PREDICTION_SHARE = 0.15
@@ -190,7 +193,7 @@ def test_the_predicted_time_is_the_real_one(tmp_path: Path) -> None:
 
 @pytest.mark.netns
 def test_an_interrupted_run_is_finished_and_made_longer(tmp_path: Path) -> None:
-    """F80: what was measured stays as it is; the cells that were lost are measured, then a round more."""
+    """What was measured stays as it is; the cells that were lost are measured, then a round more."""
     suite = ["smoke", "--engine", "netns", "-s", "rounds=1"]
     run = [sys.executable, "-m", "harness", "run"]
     at = ["--results", str(tmp_path), "--json"]
@@ -213,3 +216,49 @@ def test_an_interrupted_run_is_finished_and_made_longer(tmp_path: Path) -> None:
     assert printed["run"]["status"] == "complete"
     assert (kept / layout.CHECKSUMS).read_bytes() == before
     assert len(read(folder).manifest.sessions) == 1
+
+
+def _members_vanish(run: subprocess.Popen[str]) -> None:
+    """Everything that the engine keeps goes at once, as with a Docker daemon that restarts."""
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    (supervisor,) = (
+        int(pid) for pid in children if b"netns_init" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    )
+    os.kill(supervisor, signal.SIGKILL)
+
+
+ENDINGS = {
+    "F60, Ctrl-C": (lambda run: run.send_signal(signal.SIGINT), 130, "aborted"),
+    "F62, killed": (lambda run: run.send_signal(signal.SIGKILL), -signal.SIGKILL, "running"),
+    "F65, its members gone": (_members_vanish, ExitCode.RUN_FAILED, "failed"),
+}
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_whatever_ends_a_run_only_the_cell_in_progress_is_lost(ending: str, tmp_path: Path) -> None:
+    """What had been measured is whole and stays as it is; `run --resume` measures the rest."""
+    end, code, status = ENDINGS[ending]
+    command = [sys.executable, "-m", "harness", "run"]
+    at = ["--results", str(tmp_path), "--json"]
+    suite = ["smoke", "--engine", "netns", "-s", "rounds=1", "-s", "noisy_repeats=0"]
+    with subprocess.Popen([*command, *suite, *at], stdout=subprocess.DEVNULL, text=True) as run:
+        until(lambda: len(list(tmp_path.glob("*/cells/[0-9]*"))) >= 2, within_s=120)
+        end(run)
+        assert run.wait(timeout=120) == code
+
+    (folder,) = tmp_path.iterdir()
+    stored = read(folder)
+    kept = {cell.folder.name: (cell.folder / layout.CHECKSUMS).read_bytes() for cell in stored.cells}
+    assert 2 <= len(kept) < len(stored.plan.cells)
+    assert [cell.damage for cell in stored.cells] == [()] * len(kept)
+    assert stored.manifest.status.value == status
+
+    again = subprocess.run(
+        [*command, "--resume", folder.name, *at], check=False, capture_output=True, text=True
+    )
+
+    assert again.returncode == ExitCode.OK, again.stderr
+    assert json.loads(again.stdout)["run"]["status"] == "complete"
+    for name, checksums in kept.items():
+        assert (folder / layout.CELLS / name / layout.CHECKSUMS).read_bytes() == checksums

@@ -36,6 +36,7 @@ def test_netns_is_taken_where_docker_does_not_work_and_the_reason_is_dockers(
 
 
 def test_no_engine_is_an_unfit_environment_with_every_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F66."""
     _engines(monkeypatch, docker="nobody answers", netns="forbidden")
 
     with pytest.raises(EnvironmentUnfit, match=r"nobody answers.*forbidden"):

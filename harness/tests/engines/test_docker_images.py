@@ -118,6 +118,7 @@ def test_without_mmdebstrap_the_public_base_is_pulled_by_digest_and_fetches_the_
 
 
 def test_with_neither_both_reasons_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F72."""
     monkeypatch.setattr(supplies, "bootstrap_unfit", lambda: "mmdebstrap is not installed")
 
     with pytest.raises(EnvironmentUnfit, match=r"mmdebstrap is not installed.*nobody answers"):

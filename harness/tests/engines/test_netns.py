@@ -56,6 +56,7 @@ def _remains(run_id: str) -> list[str]:
 
 
 def test_everything_vanishes_when_the_owner_is_killed(tmp_path: Path) -> None:
+    """F62."""
     command = [sys.executable, "-c", HOLDER, "tkilled", str(tmp_path), "hold"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment()
@@ -85,6 +86,7 @@ def test_what_was_detached_outlives_its_owner_until_it_is_removed(tmp_path: Path
 
 
 def test_a_supervisor_that_does_not_answer_is_killed(tmp_path: Path) -> None:
+    """F78."""
     command = [sys.executable, "-c", HOLDER, "tstopped", str(tmp_path), "detach"]
     subprocess.run(command, capture_output=True, check=True, env=_environment())
     (found, *_) = [found for found in netns.remains() if found.run_id == "tstopped"]

@@ -79,6 +79,7 @@ LATER = moment(10**12 + 10**9)
     ],
 )
 def test_noise(change: Mapping[str, object], said: str) -> None:
+    """F80: a suspended machine; a noisy cell is shown and enters no comparison."""
     readings = host.read(
         {"host": host.collect({**QUIET, "throttled": 0}, {**LATER, "throttled": 0, **change})}
     )

@@ -11,6 +11,7 @@ from harness.tests.ten_million import generate
 
 
 def test_a_page_does_not_grow_with_its_samples(tmp_path: Path) -> None:
+    """F75."""
     findings = analyse(read(generate(tmp_path, 400_000)))
 
     assert sum(sum(cell.stored.rows.values()) for cell in findings.cells) >= 400_000

@@ -35,6 +35,7 @@ POINTS = [
 
 @pytest.mark.parametrize(("call", "after"), POINTS)
 def test_file_is_old_or_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, after: bool) -> None:
+    """F74."""
     path = tmp_path / "run.json"
     write_file(path, b"old")
     module, name = call.rsplit(".", 1)
@@ -53,6 +54,8 @@ def test_file_is_old_or_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cal
 
 
 def test_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    """F74."""
+
     def crash_half_way() -> None:
         with new_folder(tmp_path / "cell") as folder:
             (folder / "a").write_text("1")
@@ -75,6 +78,7 @@ def test_folder_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_unfinished_is_removed(tmp_path: Path) -> None:
+    """F74."""
     (tmp_path / f"{TEMPORARY}cell").mkdir()
     (tmp_path / f"{TEMPORARY}cell" / "half").write_text("x")
     (tmp_path / f"{TEMPORARY}run.json").write_text("{")
@@ -86,6 +90,8 @@ def test_unfinished_is_removed(tmp_path: Path) -> None:
 
 
 def test_no_room_is_told_with_path_and_free_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F73."""
+
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -122,6 +124,7 @@ def test_plan_and_environment_are_there_before_anything_starts(tmp_path: Path, s
 
 @pytest.mark.parametrize("name", [layout.RUN, layout.PLAN, layout.TOPOLOGY, layout.ENVIRONMENT])
 def test_torn_file_of_the_run_is_refused(run: Path, name: str) -> None:
+    """F76."""
     text = (run / name).read_bytes()
     (run / name).write_bytes(text[: len(text) // 2])
 
@@ -130,6 +133,7 @@ def test_torn_file_of_the_run_is_refused(run: Path, name: str) -> None:
 
 
 def test_newer_version_is_refused(run: Path) -> None:
+    """F76."""
     document = json.loads((run / layout.RUN).read_text())
     (run / layout.RUN).write_text(json.dumps(document | {"schema_version": 2}))
 
@@ -167,6 +171,7 @@ def test_unfinished_cells_are_not_read(run: Path) -> None:
 
 @pytest.mark.parametrize("name", ["probes.parquet", "evidence/rules.json"])
 def test_altered_file_of_a_cell_is_named(run: Path, name: str) -> None:
+    """F76."""
     path = cell_of(run) / name
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -188,6 +193,7 @@ def test_missing_file_of_a_cell_is_named(run: Path) -> None:
 
 
 def test_missing_checksums_leave_nothing_verified(run: Path) -> None:
+    """F76."""
     (cell_of(run) / layout.CHECKSUMS).unlink()
 
     cell = read(run).cells[0]
@@ -197,6 +203,7 @@ def test_missing_checksums_leave_nothing_verified(run: Path) -> None:
 
 
 def test_torn_samples_are_refused(run: Path) -> None:
+    """F76."""
     path = cell_of(run) / "probes.parquet"
     path.write_bytes(path.read_bytes()[:-50])
 
@@ -273,3 +280,45 @@ def test_a_run_of_an_earlier_form_is_read(run: Path) -> None:
     assert again.manifest.sessions == ()
     assert again.manifest.document()["sessions"] == ()
     assert analyse(again).gates == ()
+
+
+FULL_DISK = """
+import json, sys
+from pathlib import Path
+from harness.results.atomic import TEMPORARY, Unwritable
+from harness.results.read import read
+from harness.suite import load_suite
+from harness.tests import synthetic
+
+root, told = Path(sys.argv[1]), ""
+try:
+    synthetic.record(root, load_suite("smoke", ["rounds=50"], dataplanes=("none", "pyztunnel")), run="run")
+except Unwritable as exc:
+    told = str(exc)
+stored = read(root / "run")
+damaged = sum(bool(cell.damage) for cell in stored.cells)
+print(json.dumps([told, len(stored.cells), damaged, len(list(root.rglob(TEMPORARY + "*")))]))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_a_full_disk_loses_the_cell_in_progress_alone(tmp_path: Path) -> None:
+    """F73, on a file system that is really full: what was saved before stays whole."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]
+    story = 'mount -t tmpfs -o size=1m none "$1" && exec "$2" -c "$3" "$1"'
+    done = subprocess.run(
+        [*mount, story, "-", str(small), sys.executable, FULL_DISK],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+    )
+
+    assert done.returncode == 0, done.stderr
+    told, cells, damaged, unfinished = json.loads(done.stdout)
+    assert "No space left on device" in told
+    assert "MB are free in" in told
+    assert cells >= 1
+    assert (damaged, unfinished) == (0, 0)

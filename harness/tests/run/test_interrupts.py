@@ -9,6 +9,7 @@ from harness.run.interrupts import Interrupted, interrupts
 
 
 def test_first_signal_raises_and_later_ones_only_hasten() -> None:
+    """F60."""
     with interrupts() as asked:
         with pytest.raises(Interrupted) as raised:
             os.kill(os.getpid(), signal.SIGINT)
@@ -22,6 +23,7 @@ def test_first_signal_raises_and_later_ones_only_hasten() -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_exit_code_names_the_signal(number: signal.Signals, code: int) -> None:
+    """F61."""
     with interrupts(), pytest.raises(Interrupted) as raised:
         os.kill(os.getpid(), number)
 

@@ -53,7 +53,7 @@ def test_an_unknown_sabotage_is_a_usage_error(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.netns
 def test_every_sabotage_is_caught_for_the_right_reason(capsys: pytest.CaptureFixture[str]) -> None:
-    """M04 to M06, M08, M13, M14, M17, M28, M32, C1, C5, T70: each check seen to fail on a real cell."""
+    """F77, M04 to M06, M08, M13, M14, M17, M28, M32, C1, C5, T70: each check seen to fail on a real cell."""
     code = cli.obey(["selftest", "--json"])
 
     printed = json.loads(capsys.readouterr().out)

@@ -93,6 +93,7 @@ def test_every_feature_that_is_tried_has_a_fix_of_its_own() -> None:
 def test_what_is_lacking_fails_its_row_and_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, netns: Choice, lacking: Callable[[pytest.MonkeyPatch], None], name: str
 ) -> None:
+    """F66, F67."""
     monkeypatch.setattr(checks, "_features", lambda _: [])
     lacking(monkeypatch)
 

@@ -80,6 +80,7 @@ def _things(run_id: str, owner: Owner | None) -> Remains:
 def test_what_may_be_done_follows_from_owner_state_and_what_exists(
     module: Module, owner: Owner, state: State, something: bool, standing: Standing
 ) -> None:
+    """F69."""
     folder = _folder(owner, state)
     if something:
         module.found.append(_things(folder.journal.run_id, owner))
@@ -103,6 +104,7 @@ def test_things_without_a_folder_are_judged_by_their_label(
 
 
 def test_removing_one_run_leaves_the_others(module: Module) -> None:
+    """F70."""
     dead, alive = _folder(DEAD), _folder(ALIVE)
     module.found += [_things(folder.journal.run_id, DEAD) for folder in (dead, alive)]
     found = next(each for each in leftovers.runs() if each.run_id == dead.journal.run_id)
@@ -117,6 +119,7 @@ def test_removing_one_run_leaves_the_others(module: Module) -> None:
 
 
 def test_without_a_known_owner_nothing_is_removed(module: Module) -> None:
+    """F70."""
     module.found.append(_things("abcdef", None))
     (found,) = leftovers.runs()
 

@@ -36,6 +36,7 @@ def test_it_can_be_taken_again_when_it_was_given_back(name: str) -> None:
 
 
 def test_a_second_one_is_refused_naming_the_first(name: str) -> None:
+    """F68."""
     with (
         MeasuringLock(name),
         pytest.raises(Busy, match=rf"pid {os.getpid()}, uid {os.getuid()}, `.*pytest") as refused,
@@ -46,6 +47,7 @@ def test_a_second_one_is_refused_naming_the_first(name: str) -> None:
 
 
 def test_it_dies_with_its_holder(name: str) -> None:
+    """F69."""
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as holder:

@@ -178,6 +178,7 @@ class TestStanding:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
 def test_an_interrupted_bring_up_leaves_nothing(engine: str, number: int) -> None:
+    """F60, F61: in mid set-up."""
     before = Snapshot.take()
     with subprocess.Popen(
         # Tests that a script runs in the background ignore SIGINT, and so would what they start.
@@ -204,6 +205,7 @@ def _of(pid: int) -> list[str]:
 
 
 def test_after_sigkill_at_any_moment_down_all_leaves_the_machine_as_it_was(engine: str) -> None:
+    """F62, F63: nothing of the harness is left that could clean up; labels and records do."""
     document = _up("--engine", engine)
     _down(document["run"])
     whole_s = document["seconds"] + 1

@@ -1,0 +1,49 @@
+"""What was held against what in this cell: every check with its figures, every remark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from harness.analysis.findings import Findings
+from harness.analysis.judge import JudgedCell
+from harness.analysis.text import significant
+from harness.evidence.model import CheckStatus, Number
+from harness.report import labels
+from harness.report.cell._block import Block
+
+ORDER = 20
+FIRST = (CheckStatus.INVALID, CheckStatus.UNKNOWN, CheckStatus.VALID, CheckStatus.NOT_APPLICABLE)
+"""What needs attention first."""
+
+
+def blocks(findings: Findings, cell: JudgedCell) -> Iterator[Block]:
+    """The checks; the remarks where there are any."""
+    del findings
+    ordered = sorted(cell.verdict.checks, key=lambda check: FIRST.index(check.status))
+    yield Block(
+        question="What proves it?",
+        reading="Valid, invalid with figures, unknown where evidence is missing, or not applicable.",
+        columns=("check", "ended", "because", "figures"),
+        rows=tuple(
+            (each.name, f"{labels.SIGNS[each.status]} {each.status}", each.reason, _figures(each.numbers))
+            for each in ordered
+        ),
+    )
+    if cell.verdict.remarks:
+        yield Block(
+            question="Was it disturbed, or limited by its generator?",
+            reading="A remark does not make a cell invalid; a noisy cell enters no comparison all the same.",
+            columns=("remark", "stage", "because", "figures"),
+            rows=tuple(
+                (each.kind.value, each.stage or "whole cell", each.reason, _figures(each.numbers))
+                for each in cell.verdict.remarks
+            ),
+        )
+
+
+def _figures(numbers: Mapping[str, Number]) -> str:
+    return ", ".join(f"{name} {_number(value)}" for name, value in numbers.items())
+
+
+def _number(value: Number) -> str:
+    return f"{value:,}" if isinstance(value, int) else significant(value, 4)
