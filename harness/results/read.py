@@ -23,7 +23,7 @@ from harness.plan.document import from_document as plan_from_document
 from harness.plan.model import Plan
 from harness.results import layout
 from harness.results.atomic import TEMPORARY
-from harness.results.schema import CELL_SCHEMA, RUN_SCHEMA, CellRecord, Manifest
+from harness.results.schema import CELL_SCHEMA, DELAY_SCHEMA, RUN_SCHEMA, CellRecord, Manifest
 
 T = TypeVar("T")
 
@@ -85,6 +85,8 @@ class StoredRun:
     environment: Mapping[str, Any]
     cells: tuple[StoredCell, ...]
     """Every measurement, repetitions included, in the order of the plan."""
+    delay: tuple[Mapping[str, Any], ...] = ()
+    """Round trips across the delay line before the cells; empty where nothing was delayed."""
 
     def latest(self) -> dict[int, StoredCell]:
         """Cell's index -> its last measurement; the earlier ones had been disturbed."""
@@ -116,6 +118,9 @@ def read(folder: Path) -> StoredRun:
         topology=_load(folder / layout.TOPOLOGY),
         environment=_load(folder / layout.ENVIRONMENT),
         cells=tuple(_cell(path) for path in by_name),
+        delay=_parsed(folder / layout.DELAY, lambda document: tuple(document["trips"]), DELAY_SCHEMA)
+        if (folder / layout.DELAY).is_file()
+        else (),
     )
 
 
