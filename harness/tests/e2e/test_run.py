@@ -227,7 +227,7 @@ def _members_vanish(run: subprocess.Popen[str]) -> None:
     os.kill(supervisor, signal.SIGKILL)
 
 
-ENDINGS = {
+ENDINGS: dict[str, tuple[Callable[[subprocess.Popen[str]], None], int, str]] = {
     "F60, Ctrl-C": (lambda run: run.send_signal(signal.SIGINT), 130, "aborted"),
     "F62, killed": (lambda run: run.send_signal(signal.SIGKILL), -signal.SIGKILL, "running"),
     "F65, its members gone": (_members_vanish, ExitCode.RUN_FAILED, "failed"),
