@@ -11,6 +11,7 @@ from harness.analysis.compare import Comparison, Side, Word
 from harness.analysis.measures import METRICS
 from harness.analysis.rounds import Measure
 from harness.analysis.rtt_model import RttModel, Slope
+from harness.analysis.statistics import Estimate
 from harness.analysis.text import quantity, times
 from harness.plan.model import Configuration, Path
 
@@ -130,9 +131,8 @@ def round_trips(model: RttModel) -> Answer:
         lines=tuple(
             Line(
                 path=each.configuration.path.value,
-                what=f"{each.configuration.dataplane} {each.configuration.interception}, "
-                f"{METRICS[each.metric].title}",
-                ratio=times(each.trips) if each.trips else "",
+                what=f"{_through(each.configuration)}, {METRICS[each.metric].title}",
+                ratio=_trips(each.trips) if each.trips else "",
                 values=f"{quantity(each.intercept_s, 's')} at no distance" if each.intercept_s else "",
                 verdict=each.verdict,
                 because=f"{each.expected} round trips expected, "
@@ -148,9 +148,8 @@ def _trips_by_kind(slopes: Sequence[Slope]) -> Iterator[tuple[str, str]]:
     kinds: dict[tuple[str, str, str], list[Slope]] = {}
     for each in slopes:
         through = "directly" if each.configuration.dataplane == "none" else each.configuration.dataplane
-        kinds.setdefault((each.configuration.path.value, through, METRICS[each.metric].title), []).append(
-            each
-        )
+        kind = (each.configuration.path.value, through, METRICS[each.metric].title)
+        kinds.setdefault(kind, []).append(each)
     for (path, through, title), alike in kinds.items():
         name = f"{path} {through}, {title}"
         settled = [each for each in alike if each.found is not None]
@@ -161,6 +160,18 @@ def _trips_by_kind(slopes: Sequence[Slope]) -> Iterator[tuple[str, str]]:
             continue
         levels = f" at {len(settled)} of {len(alike)} levels of capture" if len(alike) > 1 else ""
         yield name, f"{numbers} ({min(ends):.2f} to {max(ends):.2f}){levels}"
+
+
+def _through(configuration: Configuration) -> str:
+    if configuration.dataplane == "none":
+        return "directly"
+    return f"{configuration.dataplane} by {configuration.interception.value}"
+
+
+def _trips(found: Estimate) -> str:
+    if found.low is None or found.high is None:
+        return f"{found.median:.2f}"
+    return f"{found.median:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 
 def _of(

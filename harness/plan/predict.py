@@ -40,8 +40,9 @@ class Costs:
 
 CLOSING = 1
 """Round trips from a probe's last answer to the end of its connection: FIN and FIN."""
-LINE_TRIPS = 10
-"""Round trips by which a cell's distance is measured, before and after its load."""
+LINE_TRIPS = 12
+"""Round trips by which a cell's distance is measured, before and after its load, and in which the cell before
+comes to rest."""
 
 
 def predict(configuration: Configuration, load: Load, costs: Costs) -> float:

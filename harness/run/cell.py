@@ -107,6 +107,7 @@ class Bench:
             proved = self.proved(cell)
         collector = Collector(self.bed.agents(), self.bed.proxies(), meter, proved)
         with clock.time("switch"):
+            self.distance.bring(cell.configuration.rtt_ms)
             collector.start()
             self.distance.begin(source, target)
         bench_sockets = [str(path) for path in self._bench_paths().values()]
@@ -132,6 +133,9 @@ class Bench:
         Raises:
             ControlError: A member refused or is gone.
         """
+        if self.proofs.due(cell):
+            # a load that has slept for milliseconds wakes later than one whose answer is there at once
+            self.distance.bring(0)
         found, fresh = self.proofs.of(cell)
         if fresh:
             self._leave_nothing()
@@ -179,7 +183,7 @@ class Bench:
         """Leave nothing of the cell before and put this one's factors in force."""
         configuration = cell.configuration
         self._drop_tunnels()
-        self.distance.bring(configuration.rtt_ms)
+        self.distance.settle()
         level = (configuration.interception, configuration.filler_rules)
         if level != (self.bed.interception, self.bed.filler_rules):
             self.bed.capture(*level)

@@ -5,6 +5,7 @@ A testbed in which no delay was ever asked for has no line, and its agents are n
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,6 +17,8 @@ TRIPS = 5
 """Round trips before a cell's load, and as many after it."""
 FITTED_TRIPS = 25
 """Round trips at each delay before the first cell: a median and its spread."""
+SETTLE_S = 2.0
+"""Longest wait for that: tunnels that were dropped have said goodbye within two round trips."""
 NS_PER_MS = 1_000_000
 
 Target = Pod | Host | Service
@@ -38,6 +41,21 @@ class Distance:
         if rtt_ms != self._rtt_ms:
             self._line("delay", rtt_ns=rtt_ms * NS_PER_MS)
             self._rtt_ms = rtt_ms
+
+    def settle(self) -> None:
+        """Wait until what the cell before has sent is there: until nothing passes for a whole round trip.
+
+        Raises:
+            ControlError: The agent that holds the line refused.
+        """
+        if not self._rtt_ms:
+            return
+        deadline = time.monotonic() + SETTLE_S
+        self._line("delayed")
+        while time.monotonic() < deadline:
+            time.sleep(self._rtt_ms / 1000)
+            if not self._line("delayed")["carried"]:
+                return
 
     def begin(self, source: Pod, target: Target) -> None:
         """Right before a cell's load: measure, and let the line count from here on."""

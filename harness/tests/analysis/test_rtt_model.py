@@ -194,11 +194,29 @@ def test_it_is_told_wherever_a_run_is_told(findings: Findings) -> None:
     (figure,) = [each for each in all_figures(findings) if each.question == question]
 
     assert findings.answer[0].question == question
-    assert len(findings.answer[0].lines) == len(figure.rows) == len(findings.rtt_model.slopes)  # type: ignore[union-attr]  # there
+    assert findings.rtt_model is not None
+    assert len(findings.answer[0].lines) == len(findings.rtt_model.slopes)
+    assert len(figure.rows) == sum(each.trips is not None for each in findings.rtt_model.slopes)
     told = "cross-node pyztunnel, first packet, cold 4 ("
     assert told in figure.reading
     assert told in markdown(findings)
     assert told in " ".join(summary(findings, colour=False, width=100).split())
+
+
+def test_figures_say_what_they_show_and_their_tables_hold_it(findings: Findings) -> None:
+    mine = [each for each in all_figures(findings) if each.name.startswith("rtt-")]
+
+    assert ["rtt-model", "rtt-lines-cross-node", "rtt-lines-out-of-mesh", "rtt-line"] == [
+        each.name for each in mine
+    ]
+    for figure in mine:
+        numbers = [value for row in figure.rows for value in row if isinstance(value, float | int)]
+        looks = [(trace.marker.symbol, trace.line.dash) for trace in figure.plot.data]
+        assert len(set(looks)) == len(looks)
+        assert "n = " in figure.caption
+        assert all(len(row) == len(figure.columns) for row in figure.rows)
+        for trace in figure.plot.data:
+            assert all(min(abs(value - each) for each in numbers) < 1e-9 for value in trace.x)
 
 
 def test_claims_rest_on_it(findings: Findings) -> None:
