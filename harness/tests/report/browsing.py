@@ -1,0 +1,36 @@
+"""A report in Debian's chromium, for several files of tests; nothing is fetched for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ViewportSize, sync_playwright
+
+WIDE = ViewportSize(width=1280, height=900)
+NARROW = ViewportSize(width=420, height=900)
+
+
+def started() -> Iterator[Browser]:
+    """The browser; the test is skipped where there is none, and fails there when CI says it has to work."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        reason = "chromium is not installed; as root, make test installs it"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        # Without a sandbox of its own, which root cannot have: it opens a file that this test wrote.
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def written(page: str, folder: Path) -> str:
+    """The address of a page that is put into a folder."""
+    path = folder / "page.html"
+    path.write_text(page, encoding="utf-8")
+    return path.resolve().as_uri()
