@@ -6,6 +6,6 @@ wiring: which links there should be, pure; links: making them. sysctls: settings
 rules: interception levels and counting rules, pure; appliers: into the kernel and back;
 policy_routes: which marks are routed to lo; capture: all three in the right order; wanted: the values.
 packets, taps: looking at frames; listening: what is heard on links; clock: two clocks compared;
-attempt: one request out of a pod.
+attempt: one request out of a pod. delay: distance between nodes.
 zds: hands pods' namespaces to the proxy. counters, conntrack, stray: what the kernel counted.
 """

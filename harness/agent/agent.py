@@ -15,6 +15,8 @@ from typing import Any, Self
 
 from harness.agent import netns, stray
 from harness.agent.appliers import Line, own
+from harness.agent.delay.line import Line as DelayLine
+from harness.agent.delay.line import LineError
 from harness.agent.listening import Listening
 from harness.agent.rules import MEMBER, UnfitFiller, captured, twinned
 from harness.agent.rules.counting import NODE, UPLINK
@@ -22,13 +24,13 @@ from harness.agent.rules.levels import UnknownLevel
 from harness.agent.rules.model import RuleSet
 from harness.agent.sysctls import Kind
 from harness.agent.wanted import APPLIER_ENV, Carried, Probe, Wanted
-from harness.agent.wiring import MEMBER_LINK, UNDERLAY, Wiring, interface
+from harness.agent.wiring import MEMBER_LINK, UNDERLAY, Wiring, interface, mac
 from harness.agent.workers import FRESH, Work, WorkError, Workers
 from harness.agent.zds import Enrolled, ZdsError, ZdsServer
 from harness.control import Handler, Refused, Reply
 from harness.topology.allocator import TopologyError
 from harness.topology.document import from_json
-from harness.topology.model import Node, Pod, Topology
+from harness.topology.model import Host, Node, Pod, Topology
 
 LOOPBACK = "lo"
 """Where a captured connection goes: to the proxy, which listens in the pod."""
@@ -55,6 +57,7 @@ class Agent:
         self._carried: dict[str, Carried] = {}
         self._watches: dict[tuple[str, str], stray.Watch] = {}
         self._listening = Listening()
+        self._line: DelayLine | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -83,6 +86,9 @@ class Agent:
             "stamp": _answering(self.stamp),
             "stamped": _answering(self.stamped),
             "attempt": _answering(self.attempt),
+            "delay": _answering(self.delay),
+            "delayed": _answering(self.delayed),
+            "round-trips": _answering(self.round_trips),
         }
 
     def hello(self) -> dict[str, Any]:
@@ -257,6 +263,45 @@ class Agent:
         seen: dict[str, Any] = self._workers.run([work])[0]
         return seen
 
+    def delay(self, rtt_ns: int) -> dict[str, Any]:
+        """Let round trips over the underlay take longer by so much; 0: not at all. For who wired it."""
+        if rtt_ns < 0:
+            raise Refused(f"delay of {rtt_ns} ns: no answer comes before it was asked for", kind="arguments")
+        self._delay_line().set(rtt_ns)
+        return self.delayed()
+
+    def delayed(self) -> dict[str, Any]:
+        """What delays frames on the underlay, and what it carried since the last call."""
+        return self._delay_line().take()
+
+    def round_trips(self, to: str, count: int) -> dict[str, Any]:
+        """Times of round trips from this node to another, or to an outside host."""
+        topology, node = self._known(), self._node()
+        members: tuple[Node | Host, ...] = (*topology.nodes, *topology.hosts)
+        far = {each.name: each for each in members}
+        if to not in far or to == node.name:
+            known = ", ".join(sorted(set(far) - {node.name}))
+            raise Refused(f"round trips from {node.name} to {to!r}: no way there; known: {known}")
+        work = self._wired().work(
+            node.netns,
+            "harness.agent.delay.trips:round_trips",
+            link=UPLINK,
+            mac=mac(node.address),
+            address=str(node.address),
+            to_mac=mac(far[to].address),
+            to_address=str(far[to].address),
+            count=count,
+        )
+        return {"trips_ns": self._workers.run([work])[0]}
+
+    def _delay_line(self) -> DelayLine:
+        wiring = self._wired()
+        if UNDERLAY not in wiring.kinds:
+            raise Refused(f"node {self._name}'s agent did not wire the underlay; the first node's did")
+        if self._line is None:
+            self._line = DelayLine(wiring, self._workers, self._paths[UNDERLAY])
+        return self._line
+
     def _everywhere(self, function: str) -> dict[str, Any]:
         wiring = self._wired()
         results = self._workers.run([wiring.work(name, function) for name in wiring.kinds])
@@ -377,7 +422,7 @@ def _answering(operation: Callable[..., dict[str, Any]]) -> Handler:
             return Reply(document=operation(**arguments))
         except (TopologyError, UnknownLevel, UnfitFiller) as exc:
             raise Refused(str(exc)) from exc
-        except WorkError as exc:
+        except (WorkError, LineError) as exc:
             raise Refused(str(exc), kind="environment") from exc
         except ZdsError as exc:
             raise Refused(str(exc), kind=type(exc).__name__.lower()) from exc

@@ -75,6 +75,14 @@ def bridge(name: str, ports: Sequence[Port]) -> None:
                 kernel.fdb("replace", ifindex=member, lladdr=port.mac, state=_STATIC)
 
 
+def unplug(links: Sequence[str]) -> None:
+    """Take these ports off their bridge, up as they are; `bridge` puts them on again."""
+    with IPRoute() as kernel:
+        for link in links:
+            with _attempt(f"take {link} off its bridge"):
+                kernel.link("set", index=_index(kernel, link), master=0)
+
+
 def configure(addresses: Sequence[Address], neighbours: Sequence[Neighbour], routes: Sequence[Route]) -> None:
     """Give links their addresses, bring them and lo up, and say what is reached over them."""
     with IPRoute() as kernel:

@@ -158,6 +158,13 @@ class Wiring:
             works.append(self.work(UNDERLAY, "harness.agent.links:make", veths=on_underlay))
         return works
 
+    def ports(self) -> list[Port]:
+        """Every port of the underlay's bridge, whichever agent plugs it in."""
+        topology = self._topology
+        nodes = [Port(link=interface("node", node.name), mac=mac(node.address)) for node in topology.nodes]
+        hosts = [Port(link=interface("host", host.name), mac=mac(host.address)) for host in topology.hosts]
+        return nodes + hosts
+
     def reach(self) -> list[Work]:
         """Give the links their addresses and bring them up, with all that is reached over them."""
         ports = [Port(link=interface("node", self._node.name), mac=mac(self._node.address))]

@@ -138,6 +138,8 @@ def across(reference: Excerpt, run: Excerpt) -> Across:
         )
     ]
     one_sided = {*reference.measures, *run.measures} - set(both)
+    if not any(side.metric in COSTS for side in both):  # one of them is from before costs were read
+        one_sided = {side for side in one_sided if side.metric not in COSTS}
     return Across(
         reference=reference.run,
         run=run.run,

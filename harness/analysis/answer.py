@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.analysis.compare import Comparison, Side, Word
 from harness.analysis.measures import METRICS
 from harness.analysis.rounds import Measure
+from harness.analysis.rtt_model import RttModel, Slope
+from harness.analysis.statistics import Estimate
 from harness.analysis.text import quantity, times
 from harness.plan.model import Configuration, Path
 
@@ -76,6 +78,7 @@ def answer(
         and each.same_node is default.same_node
         and not each.tuning
         and each.ip_family is default.ip_family
+        and each.rtt_ms == default.rtt_ms
     }
     any_level = {
         each.key
@@ -84,6 +87,7 @@ def answer(
         and each.same_node is default.same_node
         and not each.tuning
         and each.ip_family is default.ip_family
+        and each.rtt_ms == default.rtt_ms
     }
     questions = (
         Question(
@@ -113,6 +117,61 @@ def answer(
         ),
     )
     return tuple(_answer(each, default.path, measures) for each in questions if each.comparisons)
+
+
+def round_trips(model: RttModel) -> Answer:
+    """How many round trips each kind of first packet pays, found by moving the nodes apart."""
+    ordered = sorted(model.slopes, key=lambda each: ORDER.index(each.configuration.path))
+    words = Counter(each.verdict for each in ordered)
+    settled = [f"{name} {span}" for name, span in _trips_by_kind(ordered)]
+    return Answer(
+        question="How many round trips does the first packet take?",
+        verdicts=tuple(word for word, _ in words.most_common()),
+        sentence=f"Latency over the distance between the nodes, in round trips: {'; '.join(settled)}.",
+        lines=tuple(
+            Line(
+                path=each.configuration.path.value,
+                what=f"{_through(each.configuration)}, {METRICS[each.metric].title}",
+                ratio=_trips(each.trips) if each.trips else "",
+                values=f"{quantity(each.intercept_s, 's')} at no distance" if each.intercept_s else "",
+                verdict=each.verdict,
+                because=f"{each.expected} round trips expected, "
+                + (f"{each.found} found" if each.found is not None else "the interval leaves others"),
+            )
+            for each in ordered
+        ),
+    )
+
+
+def _trips_by_kind(slopes: Sequence[Slope]) -> Iterator[tuple[str, str]]:
+    """Path, data plane and state -> the number of trips, and the hull of the intervals of all levels."""
+    kinds: dict[tuple[str, str, str], list[Slope]] = {}
+    for each in slopes:
+        through = "directly" if each.configuration.dataplane == "none" else each.configuration.dataplane
+        kind = (each.configuration.path.value, through, METRICS[each.metric].title)
+        kinds.setdefault(kind, []).append(each)
+    for (path, through, title), alike in kinds.items():
+        name = f"{path} {through}, {title}"
+        settled = [each for each in alike if each.found is not None]
+        numbers = " or ".join(dict.fromkeys(str(each.found) for each in settled))
+        ends = [end for each in settled if each.trips for end in (each.trips.low, each.trips.high) if end]
+        if not settled:
+            yield name, "not settled"
+            continue
+        levels = f" at {len(settled)} of {len(alike)} levels of capture" if len(alike) > 1 else ""
+        yield name, f"{numbers} ({min(ends):.2f} to {max(ends):.2f}){levels}"
+
+
+def _through(configuration: Configuration) -> str:
+    if configuration.dataplane == "none":
+        return "directly"
+    return f"{configuration.dataplane} by {configuration.interception.value}"
+
+
+def _trips(found: Estimate) -> str:
+    if found.low is None or found.high is None:
+        return f"{found.median:.2f}"
+    return f"{found.median:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 
 def _of(

@@ -8,6 +8,7 @@ which are as far apart.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -94,7 +95,19 @@ class Bill:
 
     def document(self) -> dict[str, Any]:
         """As saved."""
-        return {"cells": self.cells, "stages": [each.document() for each in self.stages.values()]}
+        return {
+            "cells": self.cells,
+            "switches_per_cell": self.switches_per_cell(),
+            "stages": [each.document() for each in self.stages.values()],
+        }
+
+    def switches_per_cell(self) -> dict[str, float]:
+        """Component -> context switches of both kinds in all stages of a cell, on average."""
+        found: Counter[str] = Counter()
+        for stage in self.stages.values():
+            for component, usage in stage.components.items():
+                found[component.value] += usage.switches
+        return {component: count / self.cells for component, count in found.items()}
 
 
 def stage_bills(case: Case, frames: Mapping[str, pd.DataFrame]) -> dict[str, StageBill]:
@@ -196,9 +209,10 @@ def _under_load(bills: Mapping[str, StageBill]) -> Iterator[Measured]:
             if stage == "requests":
                 switches = sum(usage.switches for usage in bill.proxies) / bill.work
                 yield _measured("switches.request", switches, bill.work)
-    peaks = [sum(usage.peak_bytes for usage in bill.proxies) for bill in bills.values() if bill.proxies]
-    if peaks:
-        yield _measured("memory.peak", float(max(peaks)), len(peaks))
+    # at the stages' ends: the kernel's own peak is one since the process began, and holds earlier cells'
+    held = [sum(usage.rss_bytes for usage in bill.proxies) for bill in bills.values() if bill.proxies]
+    if held:
+        yield _measured("memory.resident", float(max(held)), len(held))
 
 
 def _first(cpu: Cpu, later: int, later_s: float, later_switches: float) -> Iterator[Measured]:

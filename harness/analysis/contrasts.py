@@ -53,7 +53,11 @@ def _mesh(of: Configuration) -> Configuration | None:
     if of.dataplane == "none" or of.tuning:
         return None
     return Configuration(
-        path=of.path, dataplane="none", interception=Interception.NONE, ip_family=of.ip_family
+        path=of.path,
+        dataplane="none",
+        interception=Interception.NONE,
+        ip_family=of.ip_family,
+        rtt_ms=of.rtt_ms,
     )
 
 

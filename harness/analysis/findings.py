@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.analysis import bills, breakeven, contrasts, kernel, ledger, proofs, timing
-from harness.analysis.answer import Answer, answer
+from harness.analysis.answer import Answer, answer, round_trips
 from harness.analysis.claims import Claim, Grounds, judge_claims
 from harness.analysis.compare import Comparison, Side, Yardstick, as_family, compare
 from harness.analysis.control import Control, cold_agreement, control
@@ -16,6 +16,7 @@ from harness.analysis.gates import Outcome, Ruling, rule
 from harness.analysis.judge import Evaluate, JudgedCell, by_configuration, judge
 from harness.analysis.measures import COSTS, OPTIONAL
 from harness.analysis.rounds import Measure, over_rounds
+from harness.analysis.rtt_model import RttModel, in_cells, rtt_model
 from harness.analysis.waterfall import Waterfall, reconciliation, waterfalls
 from harness.evidence.model import CellStatus, Check
 from harness.evidence.verdict import evaluate
@@ -50,6 +51,8 @@ class Findings:
     proofs: tuple[proofs.Proofs, ...]
     """What each round proved beside its cells' counters."""
     break_even: breakeven.BreakEven | None
+    rtt_model: RttModel | None
+    """Latency over the distance between the nodes; None where that was not varied."""
     ledgers: Mapping[str, ledger.Ledger]
     """Configuration's key -> its evidence in figures."""
     waterfalls: tuple[Waterfall, ...]
@@ -130,6 +133,7 @@ class Findings:
             "kernel": {key: each.document() for key, each in self.kernels.items()},
             "bills": {key: each.document() for key, each in self.bills.items()},
             "break_even": self.break_even.document() if self.break_even else None,
+            "rtt_model": self.rtt_model.document() if self.rtt_model else None,
             "evidence": {key: each.document() for key, each in self.ledgers.items()},
             "waterfalls": [each.document() for each in self.waterfalls],
             "claims": [claim.document() for claim in self.claims],
@@ -202,6 +206,7 @@ def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
         *cold_agreement(cold, Yardstick.of_percent(percent, twins.noise)),
         proofs.nonces_by_round(proved),
     )
+    distance = rtt_model([*run.delay, *in_cells(cells)], configurations, rounds)
     return Findings(
         run=run,
         configurations=configurations,
@@ -221,6 +226,7 @@ def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
         checks=checks,
         proofs=proved,
         break_even=crossing,
+        rtt_model=distance,
         ledgers=ledgers,
         waterfalls=cut,
         claims=judge_claims(
@@ -233,9 +239,13 @@ def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
                 costs=costs,
                 break_even=crossing,
                 waterfalls=cut,
+                rtt_model=distance,
             )
         ),
-        answer=answer(configurations, default, first_packet, factors, measures),
+        answer=(
+            *((round_trips(distance),) if distance else ()),
+            *answer(configurations, default, first_packet, factors, measures),
+        ),
         gates=rule(
             [gate(text) for text in suite["thresholds"].get("gates", ())],
             default,

@@ -188,7 +188,8 @@ def _proxies(case: Case) -> dict[str, float]:
     if case.outbound_proxy is None and case.inbound_proxy is None:
         return {}
     growth = case.tunnels.growth
-    nodes = [node for node in dict.fromkeys((case.outbound_proxy, case.inbound_proxy)) if node is not None]
+    ends = (case.outbound_proxy, *case.inbound_proxies)
+    nodes = [node for node in dict.fromkeys(ends) if node is not None]
     found: dict[str, float] = {
         "policy_evaluations": sum(growth(node, "policy_evaluations") for node in nodes),
         "route_resolutions": sum(growth(node, "route_resolutions") for node in nodes),

@@ -43,6 +43,8 @@ def _costs(load: Load, cells: Sequence[JudgedCell], *, resumed: bool) -> dict[st
     found: dict[str, list[float]] = {}
     after = 0.0 if resumed else _after(cells)
     for cell in cells:
+        if cell.configuration.rtt_ms:
+            continue  # every cost is a distance there
         record = cell.stored.record
         # writing thousands of rules is a cost of its own
         if "switch_s" in record.timing and not cell.configuration.tuning:

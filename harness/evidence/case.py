@@ -14,6 +14,7 @@ from harness.evidence.sources import (
     clock,
     conntrack,
     cpu,
+    delay,
     generator,
     journal,
     nonces,
@@ -93,6 +94,11 @@ class Case:
     def cpu(self) -> cpu.Cpu:
         """What the processes on the path used."""
         return cpu.read(self.documents)
+
+    @cached_property
+    def delay(self) -> delay.Delay:
+        """The delay between the nodes."""
+        return delay.read(self.documents)
 
     @cached_property
     def rules(self) -> rules.Rules:

@@ -77,7 +77,7 @@ class Collector:
         Raises:
             ControlError: An agent or a proxy refused or does not answer.
         """
-        self._settled()
+        settled(self._proxies)
         _ask(self._agents, "conntrack-flush")
         self._counters = _namespaces(_ask(self._agents, "counters"))
         self._stats = _ask(self._proxies, "stats")
@@ -109,7 +109,7 @@ class Collector:
         self._stages[name] = (asked, reply)
         if name == answers.PROBE:
             self._heard = _ask(self._agents, "heard", nonce=reply["nonces"])
-            self._probed = self._settled()
+            self._probed = settled(self._proxies)
             self._take_journals()
 
     def finish(self) -> dict[str, dict[str, Any]]:
@@ -122,7 +122,7 @@ class Collector:
             ControlError: An agent or a proxy refused or does not answer.
         """
         host_after = host.sample()
-        stats = self._settled()
+        stats = settled(self._proxies)
         counters = _namespaces(_ask(self._agents, "counters"))
         dump = _namespaces(_ask(self._agents, "conntrack-dump"))
         if answers.PROBE not in self._stages:
@@ -153,15 +153,6 @@ class Collector:
         usage: Mapping[str, Any] = self._stages[answers.PROBE][1].get("usage", {})
         return usage
 
-    def _settled(self) -> dict[str, Any]:
-        """The proxies' counters once every connection is accounted for, or as they are after `SETTLE_S`."""
-        deadline = time.monotonic() + SETTLE_S
-        while True:
-            stats = _ask(self._proxies, "stats")
-            if all(_at_rest(each) for each in stats.values()) or time.monotonic() > deadline:
-                return stats
-            time.sleep(POLL_S)
-
     def _take_journals(self) -> None:
         """Take them once every connection of theirs has ended, or after `SETTLE_S`, and switch them off."""
         deadline = time.monotonic() + SETTLE_S
@@ -174,6 +165,16 @@ class Collector:
                 break
             time.sleep(POLL_S)
         _ask(self._keeping, "journal", room=0)
+
+
+def settled(proxies: Mapping[str, Channel]) -> dict[str, Any]:
+    """The proxies' counters once every connection is accounted for, or as they are after `SETTLE_S`."""
+    deadline = time.monotonic() + SETTLE_S
+    while True:
+        stats = _ask(proxies, "stats")
+        if all(_at_rest(each) for each in stats.values()) or time.monotonic() > deadline:
+            return stats
+        time.sleep(POLL_S)
 
 
 def _ask(channels: Mapping[str, Channel], op: str, **arguments: object) -> dict[str, Any]:

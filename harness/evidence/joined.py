@@ -49,8 +49,9 @@ class _Hops:
         self._seen: dict[int, list[int]] = {}
         for mine, theirs in case.journal.seen:
             self._seen.setdefault(mine, []).append(theirs)
-        self._outbound = _by(_entries(case, case.outbound_proxy, OUTBOUND), "source")
-        inbound = _entries(case, None if case.handed_over else case.inbound_proxy, INBOUND)
+        source = () if case.outbound_proxy is None else (case.outbound_proxy,)
+        self._outbound = _by(_entries(case, source, OUTBOUND), "source")
+        inbound = _entries(case, () if case.handed_over else case.inbound_proxies, INBOUND)
         self._inbound = _by(inbound, "trace" if case.tunnelled else "source")
 
     def join(self, packet: FirstPacket) -> Joined:
@@ -77,10 +78,9 @@ class _Hops:
         return f"[{self._client}]:{port}" if self._client.version == 6 else f"{self._client}:{port}"
 
 
-def _entries(case: Case, node: str | None, direction: str) -> list[Entry]:
-    if node is None:
-        return []
-    return [each for each in case.journal.book(node).entries if each.direction == direction]
+def _entries(case: Case, nodes: Iterable[str], direction: str) -> list[Entry]:
+    """Of a service, the proxy before any endpoint may have it."""
+    return [each for node in nodes for each in case.journal.book(node).entries if each.direction == direction]
 
 
 def _by(entries: Iterable[Entry], name: str) -> Mapping[str, list[Entry]]:

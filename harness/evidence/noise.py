@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.evidence.model import Remark, RemarkKind
+from harness.evidence.sources.delay import Delay
 from harness.evidence.sources.host import Host
 from harness.evidence.sources.tunnels import Tunnels
 
@@ -17,6 +18,9 @@ DRIFT = 0.10
 """Relative change of a fixed computation's time; 6 % was seen between quiet moments of one machine."""
 SUSPENDED_NS = 1_000_000
 """Difference of two clocks read one after the other, with room for a preemption between the reads."""
+
+LATE_SHARE, LATE_NS = 0.1, 500_000
+"""Of a round trip; the forwarder adds 0.15 to 0.45 ms with six processes waiting for each core, median."""
 
 
 def disturbances(host: Host) -> tuple[Remark, ...]:
@@ -56,6 +60,16 @@ def stalls(proxies: Tunnels) -> tuple[Remark, ...]:
             reason = f"proxy {node} stood still {times} times, {stalled_ns / 1e6:.0f} ms together"
             remarks.append(_remark(reason, stalls=times, stalled_ns=stalled_ns))
     return tuple(remarks)
+
+
+def lateness(line: Delay) -> tuple[Remark, ...]:
+    """A remark where the delay line added so much by itself that the cell's distance is not known."""
+    if not line.rtt_ns or line.own_ns <= line.rtt_ns * LATE_SHARE + LATE_NS:
+        return ()
+    reason = (
+        f"the delay line was {line.own_ns / 1e6:.2f} ms late at {line.rtt_ns / 1e6:g} ms (median round trip)"
+    )
+    return (_remark(reason, own_ns=line.own_ns, rtt_ns=line.rtt_ns),)
 
 
 def _remark(reason: str, **numbers: float) -> Remark:

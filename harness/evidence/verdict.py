@@ -11,8 +11,8 @@ from harness.evidence.case import Case
 from harness.evidence.checks import CheckFunction
 from harness.evidence.limits import limits
 from harness.evidence.model import CellVerdict, Check, CheckStatus, Remark, conclude
-from harness.evidence.noise import disturbances, stalls
-from harness.evidence.sources import generator, host, tunnels
+from harness.evidence.noise import disturbances, lateness, stalls
+from harness.evidence.sources import delay, generator, host, tunnels
 from harness.evidence.sources.document import Unreadable
 
 
@@ -58,6 +58,8 @@ def _remarks(evidence: Mapping[str, Any]) -> tuple[Remark, ...]:
     remarks: tuple[Remark, ...] = ()
     with suppress(Unreadable):
         remarks += disturbances(host.read(evidence))
+    with suppress(Unreadable):
+        remarks += lateness(delay.read(evidence))
     with suppress(Unreadable):
         remarks += stalls(tunnels.read(evidence))
     with suppress(Unreadable):

@@ -33,5 +33,5 @@ METRICS = (
     _cost(
         name="switches.request", title="proxies' context switches per request, under load", unit="switches"
     ),
-    _cost(name="memory.peak", title="proxies' memory, peak", unit="bytes"),
+    _cost(name="memory.resident", title="proxies' memory", unit="bytes"),
 )

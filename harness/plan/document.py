@@ -21,7 +21,7 @@ from harness.plan.model import (
 )
 from harness.topology.model import IpFamily
 
-_USUAL = {"streams_per_tunnel": STREAMS_PER_TUNNEL, "window_kib": WINDOW_KIB, "policies": 0}
+_USUAL = {"streams_per_tunnel": STREAMS_PER_TUNNEL, "window_kib": WINDOW_KIB, "policies": 0, "rtt_ms": 0}
 
 
 def configuration_to_document(configuration: Configuration) -> dict[str, Any]:

@@ -78,6 +78,14 @@ class State(StrEnum):
     STEADY = "steady"
 
 
+ROUND_TRIPS = {State.COLD: 4, State.WARM: 2, State.NEW: 2, State.STEADY: 1}
+"""State -> round trips between the nodes until the answer's first byte, when the client speaks first.
+
+Directly and past the mesh TCP's handshake and the request; through a tunnel CONNECT and its 200, then the
+request; where the tunnel is yet to be opened, TCP and TLS 1.3 before. Later, the request.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
     """One combination of factors."""
@@ -93,6 +101,8 @@ class Configuration:
     window_kib: int = WINDOW_KIB
     policies: int = 0
     """Authorization policies of which none matches, beside those of the topology."""
+    rtt_ms: int = 0
+    """By how much a round trip between nodes, or to an outside host, is made longer."""
 
     @property
     def tuning(self) -> tuple[str, ...]:
@@ -140,6 +150,8 @@ class Configuration:
         parts += self.tuning
         if self.ip_family is not IpFamily.IPV4:
             parts.append(self.ip_family.value)
+        if self.rtt_ms:
+            parts.append(f"rtt-{self.rtt_ms}")
         return ".".join(parts)
 
 

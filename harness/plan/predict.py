@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.plan import scenarios
-from harness.plan.model import Configuration, Load, State
+from harness.plan.model import ROUND_TRIPS, Configuration, Load, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,18 +38,27 @@ class Costs:
     """Per filler rule and cell: building, committing and reading it back."""
 
 
+CLOSING = 1
+"""Round trips from a probe's last answer to the end of its connection: FIN and FIN."""
+LINE_TRIPS = 12
+"""Round trips by which a cell's distance is measured, before and after its load, and in which the cell before
+comes to rest."""
+
+
 def predict(configuration: Configuration, load: Load, costs: Costs) -> float:
     """Seconds from the cell's start to the next one's."""
     probe = {State.COLD: costs.probe_cold_s, State.WARM: costs.probe_warm_s, State.NEW: costs.probe_new_s}
-    later_s = load.later_requests * load.later_interval_ms / 1000
+    later_s = load.later_requests * max(load.later_interval_ms, configuration.rtt_ms) / 1000
+    rtt_s = configuration.rtt_ms / 1000
     probes_s = sum(
-        load.probes * (load.gap_ms / 1000 + probe[state] + later_s)
+        load.probes * (load.gap_ms / 1000 + probe[state] + later_s + (ROUND_TRIPS[state] + CLOSING) * rtt_s)
         for state in configuration.states
         if state is not State.STEADY
     )
     stages = [probes_s, *(stage.seconds for stage in scenarios.stages(load))]
     return (
         costs.switch_s
+        + LINE_TRIPS * rtt_s
         + configuration.filler_rules * costs.filler_rule_s
         + (costs.policies_s + configuration.policies * costs.policy_s if configuration.policies else 0.0)
         + sum(stage + costs.stage_s for stage in stages if stage)

@@ -59,7 +59,7 @@ SIGNS = {
 def configuration(found: Configuration) -> str:
     """A configuration's name beside its path's: `redirect, reuse off`."""
     if found.dataplane == "none":
-        return LEVELS[Interception.NONE] + _family(found)
+        return LEVELS[Interception.NONE] + _over(found)
     parts = [] if found.dataplane == "pyztunnel" else [found.dataplane]
     parts.append(LEVELS[found.interception])
     if found.reuse is not Reuse.ON:
@@ -74,11 +74,13 @@ def configuration(found: Configuration) -> str:
         parts.append(f"window {found.window_kib:,} KiB")
     if found.policies:
         parts.append(f"{found.policies:,} policies")
-    return ", ".join(parts) + _family(found)
+    return ", ".join(parts) + _over(found)
 
 
-def _family(found: Configuration) -> str:
-    return ", IPv6" if found.ip_family is IpFamily.IPV6 else ""
+def _over(found: Configuration) -> str:
+    """What the connection goes over, where that is not the usual."""
+    family = ", IPv6" if found.ip_family is IpFamily.IPV6 else ""
+    return family + (f", {found.rtt_ms} ms RTT" if found.rtt_ms else "")
 
 
 def ordered(configurations: tuple[Configuration, ...]) -> list[Configuration]:

@@ -127,7 +127,8 @@ def _multiples(findings: Findings, configuration: Configuration) -> Iterator[Mul
 
 def _direct(findings: Findings, path: Path) -> str:
     for configuration in findings.configurations:
-        usual = configuration.ip_family is findings.default.ip_family
+        default = findings.default
+        usual = (configuration.ip_family, configuration.rtt_ms) == (default.ip_family, default.rtt_ms)
         if configuration.path is path and configuration.dataplane == "none" and usual:
             first = shown(findings.measure(configuration, "first.new"), short=True)
             later = shown(findings.measure(configuration, "steady"), short=True)
@@ -143,6 +144,7 @@ def _usual(configuration: Configuration, default: Configuration) -> bool:
         and configuration.same_node is default.same_node
         and not configuration.tuning
         and configuration.ip_family is default.ip_family
+        and configuration.rtt_ms == default.rtt_ms
     )
 
 

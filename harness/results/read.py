@@ -24,7 +24,7 @@ from harness.plan.model import Plan
 from harness.results import layout
 from harness.results.atomic import TEMPORARY
 from harness.results.imported import imported
-from harness.results.schema import CELL_SCHEMA, RUN_SCHEMA, CellRecord, Manifest
+from harness.results.schema import CELL_SCHEMA, DELAY_SCHEMA, RUN_SCHEMA, CellRecord, Manifest
 
 T = TypeVar("T")
 
@@ -88,6 +88,8 @@ class StoredRun:
     """Every measurement, repetitions included, in the order of the plan."""
     imported: Mapping[str, Any] = field(default_factory=dict)
     """Name -> another tool's result that was laid beside them."""
+    delay: tuple[Mapping[str, Any], ...] = ()
+    """Round trips across the delay line before the cells; empty where nothing was delayed."""
 
     def latest(self) -> dict[int, StoredCell]:
         """Cell's index -> its last measurement; the earlier ones had been disturbed."""
@@ -120,6 +122,9 @@ def read(folder: Path) -> StoredRun:
         environment=_load(folder / layout.ENVIRONMENT),
         cells=tuple(_cell(path) for path in by_name),
         imported=imported(folder),
+        delay=_parsed(folder / layout.DELAY, lambda document: tuple(document["trips"]), DELAY_SCHEMA)
+        if (folder / layout.DELAY).is_file()
+        else (),
     )
 
 

@@ -12,6 +12,7 @@ from harness.plan.model import Cell
 
 RUN_SCHEMA = 1
 CELL_SCHEMA = 1
+DELAY_SCHEMA = 1
 
 
 class RunStatus(StrEnum):

@@ -19,7 +19,7 @@ from harness.plan.document import to_document as plan_to_document
 from harness.plan.model import Plan, State
 from harness.results import layout
 from harness.results.atomic import Unwritable, new_folder, remove_unfinished, write_file
-from harness.results.schema import CellRecord, Instant, Manifest, RunStatus
+from harness.results.schema import DELAY_SCHEMA, CellRecord, Instant, Manifest, RunStatus
 from harness.suite.model import Suite
 
 Document = Mapping[str, Any]
@@ -136,6 +136,12 @@ class RunWriter:
     def members(self, members: Document) -> None:
         """Record what runs: images, versions, capabilities."""
         self._save(dataclasses.replace(self.manifest, members=dict(members)))
+
+    def delay(self, trips: Sequence[Document]) -> None:
+        """Add round trips at each distance that the run asks for, measured before its cells."""
+        path = self.folder / layout.DELAY
+        before = json.loads(path.read_bytes())["trips"] if path.exists() else []
+        write_file(path, _json({"schema_version": DELAY_SCHEMA, "trips": [*before, *trips]}))
 
     def cell(self, record: CellRecord, payloads: Mapping[str, bytes], evidence: Document) -> Path:
         """Save one measurement of a cell; its folder appears whole.

@@ -7,19 +7,21 @@ switches change; the collector then empties conntrack and reads the counters for
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness.control import Channel, Reply
-from harness.evidence.collector import Collector
+from harness.evidence.collector import Collector, settled
+from harness.evidence.sources import delay
 from harness.evidence.sources.cpu import Meter
 from harness.plan import scenarios
 from harness.plan.model import Cell, Load, State
 from harness.plan.scenarios import Stage
 from harness.results.schema import Instant
 from harness.results.write import now
+from harness.run.delay import Distance
 from harness.run.processes import Processes
 from harness.run.proofs import Proofs
 from harness.suite.model import Suite
@@ -78,6 +80,7 @@ class Bench:
         self.suite = suite
         self.seed = seed
         self.proofs = Proofs(bed, self._prove)
+        self.distance = Distance(bed)
         self._bench_channels: dict[str, Channel] = {}
         self._processes = Processes(bed)
 
@@ -104,7 +107,9 @@ class Bench:
             proved = self.proved(cell)
         collector = Collector(self.bed.agents(), self.bed.proxies(), meter, proved)
         with clock.time("switch"):
+            self.distance.bring(cell.configuration.rtt_ms)
             collector.start()
+            self.distance.begin(source, target)
         bench_sockets = [str(path) for path in self._bench_paths().values()]
         asked = asks(cell, self.suite.load, source, target, bench_sockets=bench_sockets, seed=self.seed)
         for ask in asked:
@@ -117,7 +122,7 @@ class Bench:
                 with clock.time("evidence"):
                     collector.stage(each.stage, each.arguments, reply.document)
         with clock.time("evidence"):
-            evidence = collector.finish()
+            evidence = collector.finish() | {delay.NAME: self.distance.end(source, target)}
         return Measured(
             started=started, ended=now(), timing=clock.spent, payloads=payloads, evidence=evidence
         )
@@ -128,9 +133,12 @@ class Bench:
         Raises:
             ControlError: A member refused or is gone.
         """
+        if self.proofs.due(cell):
+            # a load that has slept for milliseconds wakes later than one whose answer is there at once
+            self.distance.bring(0)
         found, fresh = self.proofs.of(cell)
         if fresh:
-            self._drop_tunnels()
+            self._leave_nothing()
         return found
 
     def put(self, ask: Ask, client: str) -> Reply:
@@ -175,6 +183,7 @@ class Bench:
         """Leave nothing of the cell before and put this one's factors in force."""
         configuration = cell.configuration
         self._drop_tunnels()
+        self.distance.settle()
         level = (configuration.interception, configuration.filler_rules)
         if level != (self.bed.interception, self.bed.filler_rules):
             self.bed.capture(*level)
@@ -186,6 +195,11 @@ class Bench:
             streams_per_tunnel=configuration.streams_per_tunnel,
             window_kib=configuration.window_kib,
         )
+
+    def _leave_nothing(self) -> None:
+        """Wait until the proxies have seen the end of every connection, then drop their tunnels."""
+        settled(self.bed.proxies())
+        self._drop_tunnels()
 
     def _drop_tunnels(self) -> None:
         for channel in self._bench():
@@ -203,6 +217,12 @@ class Bench:
             if node not in self._bench_channels:
                 self._bench_channels[node] = Channel(path)
         return list(self._bench_channels.values())
+
+    def fit_delay(self, cells: Iterable[Cell]) -> list[dict[str, Any]]:
+        """Measure the delay line by itself at every distance that these ask for; nothing where none do."""
+        far = [cell for cell in cells if cell.configuration.rtt_ms]
+        ways = [self._ends(cell) for cell in far]
+        return self.distance.fit({cell.configuration.rtt_ms for cell in far}, ways) if far else []
 
     def _ends(self, cell: Cell) -> tuple[Pod, Pod | Host | Service]:
         ends = self.suite.paths[cell.configuration.path]

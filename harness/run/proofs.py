@@ -44,6 +44,10 @@ class Proofs:
         self._put = put
         self._made: dict[str, tuple[int, Documents]] = {}
 
+    def due(self, cell: Cell) -> bool:
+        """Whether the cell is the first of its round."""
+        return self._made.get(cell.configuration.dataplane, (None,))[0] != cell.round
+
     def of(self, cell: Cell) -> tuple[Documents, bool]:
         """Source -> document, and whether they were made just now: then tunnels may be open.
 
@@ -51,7 +55,7 @@ class Proofs:
             ControlError: A member refused or is gone.
         """
         dataplane = cell.configuration.dataplane
-        if dataplane in self._made and self._made[dataplane][0] == cell.round:
+        if not self.due(cell):
             return self._made[dataplane][1], False
         made = self._make(cell)
         self._made[dataplane] = (cell.round, made)

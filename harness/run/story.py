@@ -28,7 +28,7 @@ from harness.evidence.model import (
     SampleCounts,
 )
 from harness.evidence.verdict import evaluate
-from harness.plan.model import Cell, Plan, State
+from harness.plan.model import Cell, Configuration, Plan, State
 from harness.results import environment, layout
 from harness.results.schema import CellRecord, Manifest, RunStatus
 from harness.results.write import RunWriter
@@ -198,6 +198,7 @@ class _Cells:
         total = len(cells)
         began = time.monotonic()
         try:
+            self._fit_delay()
             for done, cell in enumerate(cells):
                 pace = (time.monotonic() - began) / done if done else predicted
                 self._display.cell(cell, done=done, total=total, left_s=pace * (total - done))
@@ -206,6 +207,16 @@ class _Cells:
             for bench in self._benches.values():
                 bench.close()
             self._writer.update(timing={"bench_s": time.monotonic() - began, **_medians(self._spent)})
+
+    def _fit_delay(self) -> None:
+        """Measure distances by themselves before anything is measured over them."""
+        for bench in self._benches.values():
+            found = bench.fit_delay(
+                cell for cell in self._request.cells if self._bench(cell.configuration) is bench
+            )
+            if found:
+                self._display.step(f"delay ({found[-1]['kind']}) measured by itself, {len(found)} times over")
+                self._writer.delay(found)
 
     def _cell(self, cell: Cell) -> None:
         """Measure a cell, again when it was disturbed; every measurement is kept."""
@@ -217,9 +228,12 @@ class _Cells:
             if not verdict.noisy:
                 return
 
-    def _once(self, cell: Cell, attempt: int) -> CellVerdict:
+    def _bench(self, configuration: Configuration) -> Bench:
         # without a data plane any testbed will do: nothing is captured there
-        bench = self._benches.get(cell.configuration.dataplane, next(iter(self._benches.values())))
+        return self._benches.get(configuration.dataplane, next(iter(self._benches.values())))
+
+    def _once(self, cell: Cell, attempt: int) -> CellVerdict:
+        bench = self._bench(cell.configuration)
         try:
             measured = bench.measure(cell)
         except ControlError as exc:

@@ -36,7 +36,7 @@ class HarmedBench(Bench):
         self.proofs.forget()
         with self.harm.proving():
             found = super().proved(cell)
-        self._drop_tunnels()
+        self._leave_nothing()
         return found
 
     def put(self, ask: Ask, client: str) -> Reply:

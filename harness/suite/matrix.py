@@ -35,17 +35,22 @@ _TYPES: dict[str, tuple[TypeAdapter[object], str]] = {
     "streams_per_tunnel": (TypeAdapter(raw.Streams), f"integer, 1 to {STREAMS_PER_TUNNEL}"),
     "window_kib": (TypeAdapter(raw.WindowKib), "integer, 64 to 65536"),
     "policies": (TypeAdapter(raw.Policies), "integer, 0 to 20000"),
+    "rtt_ms": (TypeAdapter(raw.Rtt), "integer, 0 to 500"),
 }
 
 
 def simplest(configuration: Configuration) -> Configuration:
     """The same configuration without the factors that do nothing in it, so that it has one name only."""
+    if configuration.path in {Path.SAME_NODE, Path.SERVICE}:
+        # what stays on a node goes no distance; of a service's endpoints some are near and some far
+        configuration = replace(configuration, rtt_ms=0)
     if configuration.dataplane == "none":
         return Configuration(
             path=configuration.path,
             dataplane="none",
             interception=Interception.NONE,
             ip_family=configuration.ip_family,
+            rtt_ms=configuration.rtt_ms,
         )
     if configuration.path is not Path.SAME_NODE:
         configuration = replace(configuration, same_node=SameNode.HBONE)

@@ -27,6 +27,9 @@ Name = Annotated[
 ]
 Seconds = Annotated[float, Field(ge=0, le=3600)]
 Milliseconds = Annotated[float, Field(ge=0, le=10_000)]
+Rtt = Annotated[
+    int, Field(ge=0, le=500, description="Milliseconds added to a round trip between nodes; 0: none.")
+]
 
 
 class Strict(BaseModel):
@@ -179,6 +182,7 @@ class RawBlock(Strict):
     streams_per_tunnel: Annotated[list[Streams], Field(min_length=1)] = [STREAMS_PER_TUNNEL]
     window_kib: Annotated[list[WindowKib], Field(min_length=1)] = [WINDOW_KIB]
     policies: Annotated[list[Policies], Field(min_length=1)] = [0]
+    rtt_ms: Annotated[list[Rtt], Field(min_length=1)] = [0]
     exclude: list[RawPart] = Field(
         default=[], description="Combinations left out: those that agree with every key given."
     )
@@ -197,6 +201,7 @@ class RawPart(Strict):
     streams_per_tunnel: Streams | None = None
     window_kib: WindowKib | None = None
     policies: Policies | None = None
+    rtt_ms: Rtt | None = None
 
 
 class RawDefault(Strict):
@@ -212,6 +217,7 @@ class RawDefault(Strict):
     streams_per_tunnel: Streams = STREAMS_PER_TUNNEL
     window_kib: WindowKib = WINDOW_KIB
     policies: Policies = 0
+    rtt_ms: Rtt = 0
 
 
 class RawVary(Strict):
@@ -228,6 +234,7 @@ class RawVary(Strict):
         "streams_per_tunnel",
         "window_kib",
         "policies",
+        "rtt_ms",
     ]
     values: Annotated[list[str | int], Field(min_length=1)]
     at: RawAt | None = Field(
@@ -243,6 +250,7 @@ class RawAt(Strict):
     interception: Annotated[list[Interception], Field(min_length=1)] | None = None
     reuse: Annotated[list[Reuse], Field(min_length=1)] | None = None
     ip_family: Annotated[list[IpFamily], Field(min_length=1)] | None = None
+    rtt_ms: Annotated[list[Rtt], Field(min_length=1)] | None = None
 
 
 class RawFirstPacket(Strict):

@@ -321,6 +321,7 @@ def _first_meshed(found: Sequence[Configuration]) -> Configuration:
             each.same_node is SameNode.PLAINTEXT,
             len(each.tuning),
             each.ip_family,
+            each.rtt_ms,
         ),
     )
     return ranked[0]

@@ -212,6 +212,10 @@ def _feature(name: str, error: str | None) -> Check:
         found = f"{error}; suites with ipv6 in topology.ip_families cannot run here"
         fix = "boot without ipv6.disable=1; as root: modprobe -a ip6table_nat ip6table_mangle ip6table_raw"
         return Check(name=name, status=Status.WARNING, found=found, fix=fix)
+    if name == "netem":
+        found = f"{error}; where rtt_ms moves nodes apart, a process delays packets in its place"
+        fix = "as root: modprobe sch_netem"
+        return Check(name=name, status=Status.WARNING, found=found, fix=fix)
     if name == "iptables legacy":
         found = f"{error}; rules are written by iptables-restore instead"
         fix = "as root: modprobe -a ip_tables iptable_nat iptable_mangle iptable_raw"

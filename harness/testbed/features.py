@@ -1,7 +1,7 @@
 """What the kernel can do, found by doing it: run inside a throwaway network namespace.
 
-`python3 -m harness.testbed.features` prints `{feature: null | what went wrong}`. Standard library
-and the iptables programs only. Nothing is cleaned up: the namespace goes with the process.
+`python3 -m harness.testbed.features` prints `{feature: null | what went wrong}`. Standard library,
+the iptables programs and pyroute2 only. Nothing is cleaned up: the namespace goes with the process.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ def attempts() -> dict[str, Callable[[], None]]:
     found["IPv6"] = lambda: _ipv6(program)
     found["conntrack table"] = _conntrack
     found["transparent sockets"] = _transparent
+    found["netem"] = _netem
     return found
 
 
@@ -129,6 +130,18 @@ def _transparent() -> None:
         made.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
         made.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
         made.bind(("192.0.2.1", 0))
+
+
+def _netem() -> None:
+    # as the agent does it: tc(8) may be absent
+    from pyroute2 import IPRoute, NetlinkError  # noqa: PLC0415
+
+    with IPRoute() as kernel:
+        (index,) = kernel.link_lookup(ifname="lo")
+        try:
+            kernel.tc("add", "netem", index, delay=1000)
+        except NetlinkError as exc:
+            raise OSError(f"queueing discipline netem: {exc}") from exc
 
 
 def _run(command: list[str]) -> None:

@@ -8,7 +8,7 @@ Nothing of this is reachable from the product.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path as FilePath
 from typing import Any
@@ -79,6 +79,7 @@ def record(
     spoil: Callable[[Cell, dict[str, Any]], None] = lambda _cell, _evidence: None,
     status: RunStatus = RunStatus.COMPLETE,
     cells: int | None = None,
+    trips: Sequence[Mapping[str, Any]] = (),
 ) -> FilePath:
     """Write a run folder as a real run would.
 
@@ -88,6 +89,7 @@ def record(
         noise: Standard deviation (log) of each cell and metric on its own.
         spoil: Replaces documents of a cell's evidence, to make it invalid; they are shared, so copy first.
         cells: How many cells to measure; all by default.
+        trips: Round trips over the delay line, as the run measures them before its cells.
     """
     random = np.random.default_rng(seed)
     laid_out = plan(suite, seed=seed)
@@ -104,6 +106,8 @@ def record(
         engine_reason="asked for",
     )
     writer.update(status=RunStatus.RUNNING, timing={"up_s": 4.2})
+    if trips:
+        writer.delay(trips)
     ends = {path: (pair.source, pair.destination) for path, pair in suite.paths.items()}
     rounds = np.exp(random.normal(0, weather, suite.rounds + 1))
     clock = 10**12

@@ -13,6 +13,7 @@ from harness.analysis.claims.model import (
     not_measured,
     ratios,
     span,
+    trips,
     verdicts,
 )
 from harness.analysis.compare import Comparison, Word
@@ -61,9 +62,18 @@ def first_pays(grounds: Grounds) -> Ruling:
 def reuse_saves(grounds: Grounds) -> Ruling:
     first = grounds.comparisons("reuse", "first.warm")
     settled = [each for each in first if each.word is not Word.INCONCLUSIVE]
+    cold, warm = grounds.round_trips("first.cold"), grounds.round_trips("first.warm")
+    distances = [*trips("first.cold", cold), *trips("first.warm", warm)]
+    if not settled and cold and warm:
+        return Ruling(
+            verdict=Verdict.HOLDS_IF if min(cold) > max(warm) else Verdict.DOES_NOT,
+            because="it is read as saving connection set-up: over distance a tunnel that exists spares a "
+            "first packet the round trips of a new one; what else reuse does was not compared in this run",
+            figures=tuple(distances),
+        )
     if not settled:
         return not_measured("no rounds enough with tunnel reuse on and off")
-    figures = ratios(_extremes(settled))
+    figures = ratios(_extremes(settled)) + distances
     for reuse in Reuse:
         found = extent(
             [each for each in grounds.of(reuse=reuse) if each.configuration.tunnelled],
@@ -94,7 +104,14 @@ def later_cheaper(grounds: Grounds) -> Ruling:
         for factor, label in (("conntrack", "conntrack"), ("reuse", "tunnel reuse"))
         for metric in ("steady", "requests", "transfer")
     }
-    figures = [*ratios(_extremes(later)), *(f"{name}: {word}" for name, word in words.items() if word)]
+    distances = [
+        line for metric in ("first.warm", "steady") for line in trips(metric, grounds.round_trips(metric))
+    ]
+    figures = [
+        *ratios(_extremes(later)),
+        *distances,
+        *(f"{name}: {word}" for name, word in words.items() if word),
+    ]
     if not all(each.word is Word.COSTS for each in later):
         return Ruling(
             verdict=Verdict.DOES_NOT,

@@ -12,6 +12,7 @@ from harness.analysis.compare import Comparison, Side
 from harness.analysis.ledger import Ledger
 from harness.analysis.measures import METRICS
 from harness.analysis.rounds import Measure
+from harness.analysis.rtt_model import RttModel
 from harness.analysis.text import significant, times
 from harness.analysis.waterfall import Waterfall
 from harness.plan.model import Configuration, tuned
@@ -64,6 +65,7 @@ class Grounds:
     """What processes used: the same factors, and first packets against later ones."""
     break_even: BreakEven | None
     waterfalls: Sequence[Waterfall] = ()
+    rtt_model: RttModel | None = None
 
     def of(self, **factors: object) -> list[Ledger]:
         """Ledgers of captured configurations with those factors."""
@@ -73,6 +75,17 @@ class Grounds:
             if ledger.configuration.dataplane != "none"
             and all(getattr(ledger.configuration, name) == value for name, value in factors.items())
         ]
+
+    def round_trips(self, metric: str, *, conntrack: bool | None = None) -> set[int]:
+        """Numbers of round trips that a metric was found to take through the mesh, on any path."""
+        slopes = self.rtt_model.settled(metric) if self.rtt_model else []
+        return {
+            each.found
+            for each in slopes
+            if each.found is not None
+            and each.configuration.dataplane != "none"
+            and conntrack in {None, each.configuration.interception.conntrack}
+        }
 
     def comparisons(self, factor: str, metric: str) -> list[Comparison]:
         """Comparisons of a factor by a metric that came to a verdict, tuned configurations left out."""
@@ -108,6 +121,12 @@ def ratios(comparisons: Iterable[Comparison]) -> list[str]:
         for each in comparisons
         if each.ratio is not None
     ]
+
+
+def trips(metric: str, found: set[int], where: str = "") -> list[str]:
+    """A metric's round trips in words; nothing where they are not known."""
+    counts = " or ".join(map(str, sorted(found)))
+    return [f"{METRICS[metric].title}{where}: {counts} round trips over distance"] if found else []
 
 
 def verdicts(comparisons: Sequence[Comparison]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.analysis.claims.model import Grounds, Ruling, Verdict, exactly, extent, not_measured, span
+from harness.analysis.claims.model import Grounds, Ruling, Verdict, exactly, extent, not_measured, span, trips
 from harness.analysis.ledger import Ledger
 from harness.plan.model import Interception, Path, SameNode
 
@@ -113,6 +113,9 @@ def conntrack_skips(grounds: Grounds) -> Ruling:
     ]
     if routes is not None:
         figures.append(f"destination resolutions per connection, with and without conntrack: {span(routes)}")
+    for metric in ("first.cold", "first.warm", "steady"):
+        for tracking, where in ((True, ", conntrack on"), (False, ", conntrack off")):
+            figures += trips(metric, grounds.round_trips(metric, conntrack=tracking), where)
     if not exactly(once, 1):
         return Ruling(
             verdict=Verdict.DOES_NOT, because="later packets meet the rule again", figures=tuple(figures)

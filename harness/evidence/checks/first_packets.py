@@ -69,11 +69,11 @@ def _others(case: Case, joined: Sequence[Joined]) -> Law:
     """Later requests travel on the connection whose first packet was probed: none is opened for them."""
     node = str(case.outbound_proxy)
     client = str(case.client.address_of(case.configuration.ip_family))
-    target = str(case.target.address_of(case.configuration.ip_family))
+    targets = {str(end.address_of(case.configuration.ip_family)) for end in (case.target, *case.targets)}
     of_client = [
         each
         for each in case.journal.book(node).entries
-        if each.direction == OUTBOUND and _host(each.source) == client and _host(each.target) == target
+        if each.direction == OUTBOUND and _host(each.source) == client and _host(each.target) in targets
     ]
     known = {each.source.source for each in joined if each.source is not None}
     beside = [each for each in of_client if each.source not in known]

@@ -7,9 +7,9 @@ from harness.evidence.laws import Law, Outcome, equal, judge, not_applicable
 from harness.evidence.sources.answers import PROBE
 from harness.plan.model import Reuse
 
-CHURNING = frozenset({"connects"})
-"""Stages whose connections come while others go, so that a tunnel may be opened for one whose place was just
-about to be free."""
+HELD = frozenset({"rate", "requests", "transfer", "requests-alone", "transfer-alone", "rtt"})
+"""Stages that open their connections at their beginning and hold all of them to their end. In others some
+come while others go, so that a tunnel may be opened for one whose place was just about to be free."""
 
 
 def check(case: Case) -> Outcome:
@@ -67,6 +67,6 @@ def _pooled(case: Case) -> tuple[int, int]:
     needed = {name: -(-stage.connections // streams) for name, stage in case.answers.items() if name != PROBE}
     if pools > 1:
         return max(probed, 1 if case.opened else 0), probed + pools * sum(needed.values())
-    held = max((count for name, count in needed.items() if name not in CHURNING), default=0)
+    held = max((count for name, count in needed.items() if name in HELD), default=0)
     fewest = probed + max(0, held - min(probed, 1))
-    return fewest, fewest + sum(count for name, count in needed.items() if name in CHURNING)
+    return fewest, fewest + sum(count for name, count in needed.items() if name not in HELD)

@@ -5,6 +5,7 @@ into that document; and `read`, which turns the document into typed readings.
 
 rules: counters and digests of every namespace's packet rules. conntrack: the table at the end.
 sockets: the kernel's TCP counters. wire: packets on links, by port. tunnels: the proxies' counters.
+delay: the line between the nodes.
 journal: when the probes' connections reached which step, as the proxies saw it.
 answers: what came back to the load processes. generator: the load processes' own health.
 host: steal, load, throttling, pressure and clocks of the machine. cpu: CPU time, context switches and memory

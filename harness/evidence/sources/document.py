@@ -99,6 +99,13 @@ class Fields:
             raise Unreadable(self._source, f"{self._at(key)} is {items!r:.60}, expected strings")
         return list(items)
 
+    def integers(self, key: str) -> list[int]:
+        """The integers in the list under `key`."""
+        items = self._value(key, list, "a list")
+        if not all(isinstance(item, int) and not isinstance(item, bool) for item in items):
+            raise Unreadable(self._source, f"{self._at(key)} is {items!r:.60}, expected integers")
+        return list(items)
+
     def counts(self) -> dict[str, int]:
         """The object as name -> integer; every value has to be one."""
         return {key: self.integer(key) for key in self._content}

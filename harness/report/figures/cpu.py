@@ -97,7 +97,13 @@ def _stage(findings: Findings, stage: str, *, question: str, unit: str, scale: f
             plot=figure,
             columns=(
                 *("path", "configuration", "component", unit, "of it in the kernel"),
-                *("voluntary switches", "involuntary switches", "waited for a CPU", "memory, MB", "peak, MB"),
+                *(
+                    "voluntary switches",
+                    "involuntary switches",
+                    "waited for a CPU",
+                    "memory, MB",
+                    "peak since start, MB",
+                ),
                 "elsewhere",
             ),
             rows=tuple(

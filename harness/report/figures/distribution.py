@@ -32,6 +32,7 @@ def _path(findings: Findings, path: Path) -> list[Figure]:
         for each in findings.configurations
         if each.path is path
         and each.ip_family is default.ip_family
+        and each.rtt_ms == default.rtt_ms
         and (
             each.dataplane == "none"
             or (

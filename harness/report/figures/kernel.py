@@ -58,14 +58,15 @@ def _rules(found: list[Kernel]) -> Figure:
         f"{max(each.cells for each in found)}), so no interval; {len(seen)} numbers of filler rules.",
         plot=figure,
         columns=(
-            *("path", "configuration", "filler rules", "hits per packet", "hits per connection"),
-            *("filler rules walked per packet", "packets", "connections", "cells"),
+            *("path", "configuration", "filler rules", "rules per packet", "hits per packet"),
+            *("hits per connection", "filler rules walked per packet", "packets", "connections", "cells"),
         ),
         rows=tuple(
             (
                 each.configuration.path.value,
                 labels.configuration(each.configuration),
                 each.configuration.filler_rules,
+                each.hits_per_packet + each.walked_per_packet,
                 each.hits_per_packet,
                 each.hits / each.connections if each.connections else None,
                 each.walked_per_packet,
@@ -123,18 +124,13 @@ def _conntrack(found: list[Kernel]) -> list[Figure]:
                 f"; without conntrack the tables stayed empty in {len(bare)} configurations." if bare else "."
             ),
             caption="Entries per connection opened, by leg and namespace: captured outbound and inbound "
-            "(destination rewritten), tunnel (one a tunnel), app (not rewritten). Sums over valid cells, "
-            "taken at the cells' ends from tables that were empty at their starts.",
+            "(destination rewritten), tunnel (one a tunnel), app (not rewritten). Sums over valid cells "
+            f"(n = {min(each.cells for each in found)} to {max(each.cells for each in found)}), taken at "
+            "the cells' ends from tables that were empty at their starts.",
             plot=figure,
             columns=(
-                "path",
-                "configuration",
-                "namespace",
-                "leg",
-                "found",
-                "predicted",
-                "connections",
-                "cells",
+                *("path", "configuration", "namespace", "leg", "found", "predicted", "connections"),
+                *("found per connection", "predicted per connection", "cells"),
             ),
             rows=tuple(
                 (
@@ -145,6 +141,8 @@ def _conntrack(found: list[Kernel]) -> list[Figure]:
                     each.found,
                     each.predicted,
                     kernel.connections,
+                    each.found / kernel.connections,
+                    each.predicted / kernel.connections,
                     kernel.cells,
                 )
                 for kernel, each in tracked

@@ -55,8 +55,17 @@ def figures(findings: Findings) -> list[Figure]:
         ]
     if not table:
         return []
-    figure.add_hline(y=limit_ms, line={"color": GREY, "dash": "dash"}, annotation_text="limit")
     rates, tails = [float(row[3] or 0) for row in table], [float(row[6] or 0) for row in table]
+    figure.add_trace(
+        go.Scatter(
+            x=[min(rates), max(rates)],
+            y=[limit_ms, limit_ms],
+            name="limit",
+            mode="lines",
+            line={"color": GREY, "width": 2},
+            hoverinfo="skip",
+        )
+    )
     figure.update_xaxes(type="log", title={"text": "requests/s asked for"}, **log_ticks(rates))
     figure.update_yaxes(type="log", title={"text": "p99, ms"}, **log_ticks([*tails, limit_ms]))
     return [

@@ -22,6 +22,7 @@ def figures(findings: Findings) -> list[Figure]:
         and each.same_node is default.same_node
         and not each.tuning
         and each.ip_family is default.ip_family
+        and each.rtt_ms == default.rtt_ms
     }
     return forest(
         findings,

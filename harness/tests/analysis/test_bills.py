@@ -43,7 +43,7 @@ def test_cost_is_per_unit_of_work_and_first_packets_without_their_later_requests
     assert found["cpu.first.warm"] == pytest.approx(walk.FIRST_S[State.WARM], rel=1e-6)
     assert found["switches.later"] == pytest.approx(2 * walk.SWITCHES)
     assert found["switches.first.cold"] == pytest.approx(9)
-    assert found["memory.peak"] == 2 * 70e6
+    assert found["memory.resident"] == 2 * 60e6
 
 
 def test_without_a_mesh_only_the_path_as_a_whole_has_a_price() -> None:
@@ -86,6 +86,8 @@ def test_bills_of_several_cells_add_up_and_memory_does_not() -> None:
     both = bills.together(CROSS, [one, one, {}])
 
     assert both.cells == 2
+    rows = sum((walk.PROBES * 2 * (1 + walk.LATER), walk.RATE_ROWS, walk.REQUESTS_ROWS, walk.TRANSFER_ROWS))
+    assert both.switches_per_cell()["backend"] == walk.SWITCHES * rows
     assert both.stages["rate"].work == 2 * one["rate"].work
     proxy = Component.SOURCE_PROXY
     assert both.stages["rate"].components[proxy].cpu_ns == 2 * one["rate"].components[proxy].cpu_ns

@@ -68,7 +68,7 @@ def _running(engine: Engine) -> set[str]:
 def test_a_start_whose_thread_nobody_waits_for_is_waited_for_by_the_removal(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-C just when a thread has started, before its pool has noted it."""
+    """F64: Ctrl-C just when a thread has started, before its pool has noted it."""
     threads: list[threading.Thread] = []
     start = threading.Thread.start
 

@@ -41,6 +41,7 @@ OUT_OF_MESH = _configuration(path=Path.OUT_OF_MESH)
 HANDED_OVER = replace(SAME_NODE, same_node=SameNode.PLAINTEXT)
 INTO_MESH = _configuration(path=Path.INTO_MESH)
 INTO_MESH_TPROXY = _configuration(path=Path.INTO_MESH, level=Interception.TPROXY)
+FAR = replace(MESH, rtt_ms=16)
 NONE = _configuration(level=Interception.NONE, dataplane="none")
 
 
@@ -492,6 +493,12 @@ LIES = {
         ["clock"],
     ),
     "packets that nobody saw": (NONE, put("clock", "asked")(31), ["clock"]),
+    "nodes nearer than the cell says": (FAR, put("delay", "rtt_ns")(4_000_000), ["delay"]),
+    "a packet that came early": (FAR, put("delay", "trips_ns", 3)(900_000), ["delay"]),
+    "packets that all came late": (FAR, put("delay", "trips_ns")([19_000_000] * 10), ["delay"]),
+    "a packet lost on the way": (FAR, put("delay", "lost")(1), ["delay"]),
+    "packets that went past the delay": (FAR, put("delay", "carried")(0), ["delay"]),
+    "a delay left from another cell": (MESH, put("delay", "rtt_ns")(4_000_000), ["delay"]),
     "routed twice": (OUT_OF_MESH, stat("a", "route_resolutions"), ["decisions"]),
     "an open loop kept 85 % of its rate": (MESH, health("rate", scheduled=RATE_ROWS + 4), ["generator"]),
     "the generator stood still": (MESH, health("rate", lag_p99_ns=200_000_000), ["generator"]),
@@ -665,6 +672,14 @@ def test_missing_file_makes_the_cell_unknown(source: str) -> None:
     )
 
     assert verdict.status is CellStatus.UNKNOWN
+
+
+def test_a_distance_that_nobody_measured_makes_the_cell_unknown() -> None:
+    case = honest(FAR)
+    documents = copy.deepcopy(dict(case.documents))
+    put("delay", "trips_ns")([])(documents)
+
+    assert CellStatus.UNKNOWN is evaluate(replace(case, documents=documents)).status
 
 
 def _leaves(content: Any, place: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:

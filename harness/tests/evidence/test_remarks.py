@@ -10,8 +10,8 @@ import pytest
 
 from harness.evidence.limits import limits
 from harness.evidence.model import CellStatus, CellVerdict, RemarkKind
-from harness.evidence.noise import disturbances, stalls
-from harness.evidence.sources import host, sockets, tunnels
+from harness.evidence.noise import disturbances, lateness, stalls
+from harness.evidence.sources import delay, host, sockets, tunnels
 from harness.evidence.sources.generator import Health
 from harness.evidence.verdict import evaluate
 from harness.tests.evidence.walk import CONFIGURATIONS, honest, moment
@@ -103,6 +103,26 @@ def test_a_proxy_that_stood_still_disturbs() -> None:
     assert RemarkKind.NOISY is remark.kind
     assert {"stalls": 1, "stalled_ns": 41_000_000} == remark.numbers
     assert "proxy a stood still" in remark.reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ""),
+        ({"late_ns": {"p50": 1_200_000, "p90": 0, "max": 0}}, "2.40 ms late at 16 ms"),
+        ({"late_ns": None}, ""),
+        ({"late_ns": None, "trips_ns": [16_000_000, 19_000_000, 20_000_000]}, "3.00 ms late at 16 ms"),
+    ],
+    ids=["forwarder in time", "forwarder late", "netem in time", "netem late"],
+)
+def test_a_distance_that_is_not_known_disturbs(changes: Mapping[str, object], said: str) -> None:
+    """What is late is the machine; the delay that is in force is a check's matter."""
+    document = honest(replace(CONFIGURATIONS[4], rtt_ms=16)).documents[delay.NAME]
+
+    remarks = lateness(delay.read({delay.NAME: {**document, **changes}}))
+
+    assert len(remarks) == bool(said)
+    assert all(said in remark.reason and remark.kind is RemarkKind.NOISY for remark in remarks)
 
 
 def test_a_counter_that_the_kernel_lists_late_was_zero() -> None:

@@ -21,6 +21,7 @@ from harness.evidence.sources import (
     clock,
     conntrack,
     cpu,
+    delay,
     generator,
     host,
     nonces,
@@ -127,6 +128,12 @@ CONFIGURATIONS = [
         replace(Configuration(path=path, dataplane="pyztunnel", interception=Interception.REDIRECT), **tuning)
         for path in (Path.SAME_NODE, Path.CROSS_NODE)
         for tuning in TUNED
+    ),
+    Configuration(path=Path.CROSS_NODE, dataplane="none", interception=Interception.NONE, rtt_ms=4),
+    *(
+        Configuration(path=path, dataplane="pyztunnel", interception=level, rtt_ms=16)
+        for path in (Path.CROSS_NODE, Path.OUT_OF_MESH)
+        for level in (Interception.REDIRECT, Interception.TPROXY_NOTRACK)
     ),
 ]
 
@@ -481,6 +488,7 @@ def honest(configuration: Configuration) -> Case:
             if state is State.COLD:
                 walk.drop_tunnels()
             walk.connect()
+            walk.end()
     stats_probed, heard = _stats(walk.stats, configuration), copy.deepcopy(walk.heard)
     for connections in (RATE_CONNECTIONS, REQUESTS_CONNECTIONS):
         for _ in range(connections):
@@ -543,6 +551,7 @@ def honest(configuration: Configuration) -> Case:
             "answers": answers.collect(stages),
             "canary": _canary(configuration),
             "clock": _clock(configuration),
+            "delay": _delay(configuration, walk),
             "conntrack": conntrack.collect(before, dump),
             "cpu": metered(walk, rows),
             "generator": generator.collect({name: stages[name][1] for name in stages if name != "probe"}),
@@ -624,6 +633,21 @@ def _clock(configuration: Configuration) -> dict[str, Any]:
     return clock.collect(
         ROUND, link="lo" if captured else "eth0", load=load, stamped={**brackets, "connections": seen}
     )
+
+
+def _delay(configuration: Configuration, walk: Walk) -> dict[str, Any]:
+    """Round trips that are a little longer than asked for, and all that the nodes' links carried."""
+    if not configuration.rtt_ms:
+        return delay.collect(delay.NO_LINE, [])
+    rtt_ns = configuration.rtt_ms * 1_000_000
+    line = {
+        "kind": "forwarder",
+        "rtt_ns": rtt_ns,
+        "carried": PACKETS * (next(walk.ports) - 40000),
+        "lost": 0,
+        "late_ns": {"p50": 60_000, "p90": 90_000, "max": 400_000},
+    }
+    return delay.collect(line, [rtt_ns + 150_000 + 1_000 * index for index in range(10)])
 
 
 def _replied(walk: Walk, rows: int, checked: int, opened: int) -> dict[str, Any]:

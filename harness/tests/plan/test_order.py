@@ -89,6 +89,8 @@ def test_prediction_is_the_load_plus_the_costs() -> None:
     assert abs(predict(cold_only, load, nothing) - (0.07 + 0.875)) < 1e-9
     assert abs(predict(cold_only, replace(load, rate_hz=0), nothing) - (0.07 + 0.375)) < 1e-9
     with_costs = replace(nothing, switch_s=1, probe_cold_s=0.1, stage_s=0.5, filler_rule_s=0.001)
+    far = replace(cold_only, rtt_ms=10)  # 4 trips, 5 later ones and the close; 12 across the line alone
+    assert abs(predict(far, replace(load, rate_hz=0), nothing) - (0.02 + 1.0 + 0.12 + 0.375)) < 1e-9
     filled = replace(cold_only, filler_rules=1000)
     assert abs(predict(filled, load, with_costs) - (0.945 + 1 + 1 + 2 + 1)) < 1e-9
 

@@ -44,11 +44,11 @@ def test_openmetrics_is_read_by_a_parser_of_openmetrics(findings: Findings) -> N
     assert set(families) == {
         "ambientbench_latency_seconds",
         "ambientbench_throughput_requests_per_second",
-        "ambientbench_throughput_connections_per_second",
         "ambientbench_throughput_bits_per_second",
         "ambientbench_cpu_seconds",
+        "ambientbench_cpu_per_gigabyte_seconds",
         "ambientbench_context_switches",
-        "ambientbench_memory_bytes",
+        "ambientbench_resident_memory_bytes",
     }
     sample = next(
         each

@@ -27,7 +27,7 @@ WRITTEN = {
     },
     "cpu.first_packet.warm.p50 < 4ms": {"metric": "cpu.first.warm", "limit": 0.004},
     "switches.later.p50 < 5": {"metric": "switches.later", "limit": 5.0},
-    "memory.peak.p50 < 150MB": {"metric": "memory.peak", "limit": 150e6},
+    "memory.resident.p50 < 150MB": {"metric": "memory.resident", "limit": 150e6},
     "ratio(reuse=on,off).first_packet.warm.p50 < 0.8": {
         "metric": "first.warm",
         "limit": 0.8,

@@ -170,3 +170,46 @@ def test_ipv6_is_a_factor_with_a_name_of_its_own_and_ipv4_keeps_its() -> None:
 def test_ipv6_that_is_not_there_is_refused(suite: str, override: str, message: str) -> None:
     with pytest.raises(SuiteError, match=message):
         load_suite(suite, [override], dataplanes=DATAPLANES)
+
+
+def test_distance_is_a_factor_with_a_name_of_its_own_and_none_keeps_its() -> None:
+    suite = load_suite("rtt-model", [], dataplanes=DATAPLANES)
+    keys = [each.key for each in suite.configurations]
+
+    assert {"cross-node.none.rtt-4", "cross-node.pyztunnel.redirect.reuse-on.rtt-32"} <= set(keys)
+    assert {4, 8, 16, 32} == {each.rtt_ms for each in suite.configurations}
+    assert not any("rtt" in each.key for each in load_suite("smoke", dataplanes=DATAPLANES).configurations)
+
+
+def test_what_stays_on_a_node_goes_no_distance() -> None:
+    block = "matrix=[{path=['same-node', 'cross-node'], dataplane=['none'], rtt_ms=[0, 8]}]"
+    suite = load_suite("smoke", [block], dataplanes=DATAPLANES)
+
+    assert ["same-node.none", "cross-node.none", "cross-node.none.rtt-8"] == [
+        each.key for each in suite.configurations
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("matrix[0].rtt_ms=[501]", "rtt_ms"),
+        ("matrix[0].rtt_ms=[-1]", "rtt_ms"),
+        ("matrix[0].rtt_ms=[2.5]", "rtt_ms"),
+        ("vary=[{factor='rtt_ms', values=[900]}]", "0 to 500"),
+        ("vary=[{factor='rtt_ms', values=[8], at={path=['same-node']}}]", "does nothing on path 'same-node'"),
+    ],
+)
+def test_distances_that_make_no_sense_are_refused(override: str, message: str) -> None:
+    with pytest.raises(SuiteError, match=message):
+        load_suite("smoke", [override], dataplanes=DATAPLANES)
+
+
+def test_distance_can_be_varied_from_the_default() -> None:
+    suite = load_suite(
+        "smoke",
+        ["matrix=[{path=['cross-node'], dataplane=['none']}]", "vary=[{factor='rtt_ms', values=[8]}]"],
+        dataplanes=DATAPLANES,
+    )
+
+    assert "cross-node.pyztunnel.redirect.reuse-on.rtt-8" in {each.key for each in suite.configurations}

@@ -50,6 +50,19 @@ def test_a_feature_that_does_not_work_fails_with_its_fix(
     assert "xt_TPROXY" in tproxy.fix
 
 
+def test_without_netem_there_is_a_warning_that_says_what_is_taken_instead(
+    monkeypatch: pytest.MonkeyPatch, netns: Choice
+) -> None:
+    """F26: never a silent run without the delay."""
+    _features(monkeypatch, {"netem": "queueing discipline netem: (2, 'No such file or directory')"})
+
+    (row,) = checks._features(netns)
+
+    assert row.status is Status.WARNING
+    assert "a process delays packets" in row.found
+    assert "sch_netem" in row.fix
+
+
 def test_without_legacy_iptables_there_is_a_warning_only(
     monkeypatch: pytest.MonkeyPatch, netns: Choice
 ) -> None:
@@ -75,7 +88,7 @@ def test_without_ipv6_there_is_a_warning_only(monkeypatch: pytest.MonkeyPatch, n
 def test_every_feature_that_is_tried_has_a_fix_of_its_own() -> None:
     from harness.testbed import features  # noqa: PLC0415  # a program of its own
 
-    assert set(features.attempts()) - {"iptables legacy", "IPv6"} == set(checks.FIXES)
+    assert set(features.attempts()) - {"iptables legacy", "IPv6", "netem"} == set(checks.FIXES)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,8 @@ def scenario(story: Callable[[Setup], Awaitable[None]]) -> Setup:
 
 
 def test_a_pod_is_served_until_it_is_deleted() -> None:
+    """F79: no descriptor keeps its namespace alive any longer; `scenario` counts them."""
+
     async def story(setup: Setup) -> None:
         await setup.add()
         assert (setup.pods.running, setup.pods.ready) == (1, False)
