@@ -2,8 +2,10 @@
 
 labels: names of configurations, paths and metrics as shown. tables: the tables that all three show.
 figures: one file per figure, each with its table twin. page: the self-contained HTML file.
-terminal, markdown: the short form. changes: runs held against each other. ci: JUnit, annotations, a cap.
-exports: other tools' formats. No function here computes a result: that is `harness.analysis`.
+matrix, cell: every cell of the run, and what opens when one is chosen: one file per block.
+terminal, markdown: the short form. changes: runs held against each other. trend: runs over time.
+ci: JUnit, annotations, a cap. exports: other tools' formats. html: what all pages are made with.
+No function here computes a result: that is `harness.analysis`.
 """
 
 from __future__ import annotations

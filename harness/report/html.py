@@ -61,6 +61,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "sort_keys": True}
     environment.filters |= {"shown": _shown, "tied": _tied}
     environment.globals.update(
         sign=lambda word: labels.SIGNS[str(word)], kind=lambda word: str(word).replace(" ", "-")

@@ -24,7 +24,18 @@ from harness.plan.model import Plan
 from harness.results import layout
 from harness.results.atomic import TEMPORARY
 from harness.results.imported import imported
-from harness.results.schema import CELL_SCHEMA, DELAY_SCHEMA, RUN_SCHEMA, CellRecord, Manifest
+from harness.results.schema import (
+    CELL_MIGRATIONS,
+    CELL_SCHEMA,
+    DELAY_SCHEMA,
+    RUN_MIGRATIONS,
+    RUN_SCHEMA,
+    CellRecord,
+    Manifest,
+    Migrations,
+    NewerSchema,
+    up_to_date,
+)
 
 T = TypeVar("T")
 
@@ -109,7 +120,7 @@ def read(folder: Path) -> StoredRun:
         raise Unreadable(
             f"{folder} is no run: there is no {folder / layout.RUN}; `ambientbench list` shows runs"
         )
-    manifest = _parsed(folder / layout.RUN, Manifest.from_document, RUN_SCHEMA)
+    manifest = _parsed(folder / layout.RUN, Manifest.from_document, RUN_SCHEMA, RUN_MIGRATIONS)
     plan = _parsed(folder / layout.PLAN, plan_from_document)
     by_name = sorted(
         path for path in (folder / layout.CELLS).glob("*") if not path.name.startswith(TEMPORARY)
@@ -160,7 +171,7 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         Unreadable: It is torn, altered or of a newer version.
     """
-    return _parsed(folder / layout.RUN, Manifest.from_document, RUN_SCHEMA)
+    return _parsed(folder / layout.RUN, Manifest.from_document, RUN_SCHEMA, RUN_MIGRATIONS)
 
 
 @cache
@@ -172,7 +183,7 @@ def _database() -> duckdb.DuckDBPyConnection:
 def _cell(folder: Path) -> StoredCell:
     path = folder / layout.CELL
     document = _load(path)
-    record = _parsed(path, CellRecord.from_document, CELL_SCHEMA)
+    record = _parsed(path, CellRecord.from_document, CELL_SCHEMA, CELL_MIGRATIONS)
     damage, good = _verify(folder)
     evidence = {}
     for file in sorted((folder / layout.EVIDENCE).glob("*.json")):
@@ -216,14 +227,18 @@ def _load(path: Path) -> Any:
         raise Unreadable(f"{path} is torn or altered: {exc}") from exc
 
 
-def _parsed(path: Path, parse: Callable[[Mapping[str, Any]], T], schema: int | None = None) -> T:
+def _parsed(
+    path: Path,
+    parse: Callable[[Mapping[str, Any]], T],
+    schema: int | None = None,
+    migrations: Migrations | None = None,
+) -> T:
     document = _load(path)
     try:
-        if schema is not None and document["schema_version"] != schema:
-            raise Unreadable(
-                f"{path} has schema_version {document['schema_version']}; this version reads {schema}: "
-                "read it with the version of ambientbench that wrote it"
-            )
+        if schema is not None:
+            document = up_to_date(document, schema, migrations or {})
         return parse(document)
+    except NewerSchema as exc:
+        raise Unreadable(f"{path} has {exc}: read it with the version of ambientbench that wrote it") from exc
     except (KeyError, TypeError, ValueError) as exc:
         raise Unreadable(f"{path} does not have the form of a run's {path.name}: {exc!r}") from exc

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Self
@@ -12,6 +12,38 @@ from harness.plan.model import Cell
 
 RUN_SCHEMA = 1
 CELL_SCHEMA = 1
+
+Document = Mapping[str, Any]
+Migrations = Mapping[int, Callable[[Document], Document]]
+"""Version -> what makes the next version's document of one of its own."""
+
+RUN_MIGRATIONS: Migrations = {}
+CELL_MIGRATIONS: Migrations = {}
+"""One entry for each version before today's. What has a default when it is absent needs none."""
+
+
+class NewerSchema(ValueError):
+    """A document was written by a later version of this program."""
+
+
+def up_to_date(document: Document, version: int, migrations: Migrations) -> Document:
+    """A document of any earlier version in today's form, one version after the other.
+
+    Args:
+        version: Today's.
+
+    Raises:
+        NewerSchema: It is of a later version than today's.
+        KeyError: It has no version, or one that nothing leads on from.
+    """
+    found = int(document["schema_version"])
+    if found > version:
+        raise NewerSchema(f"schema_version {found}; this version reads {version}")
+    for each in range(found, version):
+        document = {**migrations[each](document), "schema_version": each + 1}
+    return document
+
+
 DELAY_SCHEMA = 1
 
 

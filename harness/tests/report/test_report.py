@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from harness.analysis.findings import Findings, analyse
-from harness.report import save, summary
+from harness.report import matrix, save, summary
 from harness.report.figures import all_figures, known
 from harness.report.figures._figure import DARK
 from harness.report.figures.distribution import POINTS, thinned
@@ -102,6 +102,13 @@ def test_policy_allows_the_page_s_own_scripts_alone(page: str) -> None:
 
 def test_page_is_under_eight_megabytes(page: str) -> None:
     assert len(page.encode()) < 8_000_000
+
+
+def test_a_cell_costs_little(findings: Findings) -> None:
+    """So that a thousand of them stay within the page's eight megabytes, of which plotly.js has five."""
+    found = json.dumps(matrix.document(findings), separators=(",", ":"))
+
+    assert len(found) / len(findings.cells) < 3000
 
 
 def test_hostile_names_stay_text(findings: Findings) -> None:
