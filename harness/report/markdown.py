@@ -43,7 +43,7 @@ def markdown(findings: Findings) -> str:
         "</details>",
         "",
     ]
-    if (scenarios := loads(findings)).rows:
+    if (scenarios := loads(findings, brief=True)).rows:
         written += [
             "<details><summary>Scenarios of load</summary>",
             "",

@@ -53,7 +53,7 @@ def summary(findings: Findings, *, colour: bool | None = None, width: int | None
         console.print(Text(manifest.reason, style="red"))
     console.print(f"{tables.cells(findings)}; {findings.control.check.reason}")
     console.print(_overview(findings))
-    if (scenarios := loads(findings)).rows:
+    if (scenarios := loads(findings, brief=True)).rows:
         console.print(_scenarios(scenarios))
     for each in findings.answer:
         console.print(Text.assemble((each.question, "bold"), *_spaced(each.verdicts)))

@@ -6,10 +6,12 @@ collected. A test that then waits for ever has noticed as well.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from tempfile import TemporaryDirectory
 from time import monotonic
 
 import pytest
@@ -64,12 +66,15 @@ def survivors(tests: Mapping[str, Sequence[Test]], names: Iterable[str] = MUTATI
 def _run(tests: Sequence[Test], mutation: str | None, patience_s: float) -> str:
     command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider"]
     command += ["-p", __name__, "--mutation", mutation or "", *map(str, tests)]
-    try:
-        done = subprocess.run(
-            command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=patience_s
-        )
-    except subprocess.TimeoutExpired:
-        return "failed"
+    # Its own place for what it makes: one that is killed as it hangs removes nothing.
+    with TemporaryDirectory(prefix="mutation-") as folder:
+        env = {**os.environ, "TMPDIR": folder}
+        try:
+            done = subprocess.run(
+                command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=patience_s, env=env
+            )
+        except subprocess.TimeoutExpired:
+            return "failed"
     match done.returncode:
         case 0 if " passed" in done.stdout:
             return "passed"
