@@ -118,6 +118,16 @@ def test_a_round_is_proved_once_for_each_data_plane() -> None:
     assert 2 == len(bed.attempts)
 
 
+def test_a_round_s_first_cell_is_known_before_anything_is_proved() -> None:
+    _, proofs = proving()
+
+    assert proofs.due(a_cell())
+    proofs.of(a_cell())
+    assert not proofs.due(a_cell(1))
+    assert proofs.due(a_cell(2, dataplane="none"))
+    assert proofs.due(a_cell(3, round_=2))
+
+
 def test_cells_of_a_round_tell_where_it_was_proved() -> None:
     _, proofs = proving()
     first = a_cell(4)
