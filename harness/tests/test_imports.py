@@ -184,3 +184,8 @@ def _package(module: str) -> str:
 
 def _within(module: str, place: str) -> bool:
     return module == place or module.startswith(f"{place}.")
+
+
+def test_no_test_imports_locust_here() -> None:
+    """It replaces sockets, threads and event loops of the whole process by gevent's, every other test's too."""
+    assert "locust" not in sys.modules

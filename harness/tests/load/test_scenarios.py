@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,13 @@ import pytest
 from harness.backends.pattern import PERIOD_BYTES, pattern
 from harness.control import Channel, ControlError, Reply
 from harness.load import records
-from harness.load.driver import LOCUSTFILES
 from harness.load.upload_stage import digest
 from harness.plan.scenarios.knee import Step, highest
 from harness.tests.backends.running import Backend, backend
 from harness.tests.load.running import SOURCE, load_process, server, target
 
 SECONDS = 0.25
+LOCUSTFILES = Path(__file__).parents[3] / "suites" / "locustfiles"
 
 
 @pytest.fixture(scope="module")
