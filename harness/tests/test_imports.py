@@ -187,5 +187,5 @@ def _within(module: str, place: str) -> bool:
 
 
 def test_no_test_imports_locust_here() -> None:
-    """It replaces sockets, threads and event loops of the whole process by gevent's, every other test's too."""
+    """It would put gevent in place of the sockets, threads and event loops of every other test."""
     assert "locust" not in sys.modules
