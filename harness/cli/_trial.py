@@ -43,6 +43,45 @@ def trial(names: list[str], *, json: bool) -> int:
     return ExitCode.OK if caught == len(outcomes) else ExitCode.RUN_FAILED
 
 
+def slowdown(rounds: int, *, json: bool) -> int:
+    """Slow the proxy down by 10 % for real, and see whether the statistics find it.
+
+    Returns:
+        0 when the verdict is that it costs, else 1.
+    """
+    from harness.analysis.compare import Side, Word, Yardstick, compare  # noqa: PLC0415
+    from harness.analysis.text import times  # noqa: PLC0415
+    from harness.selftest.slowdown import EFFECT, carry_out  # noqa: PLC0415
+    from harness.testbed.checks import preflight  # noqa: PLC0415
+    from harness.testbed.lock import MeasuringLock  # noqa: PLC0415
+
+    chosen = preflight(ENGINE)
+    with MeasuringLock():
+        found = carry_out(chosen, rounds, note)
+    of, against = (Side(configuration=name, metric="first.warm") for name in ("slowed down", "as it is"))
+    comparison = compare(
+        factor="slowdown",
+        label="slowed down / as it is",
+        path="cross-node",
+        of=of,
+        against=against,
+        rounds={of: found.slow, against: found.honest},
+        limited={},
+        yardstick=Yardstick(practical=1.0, noise={}),
+    )
+    seen = comparison.word is Word.COSTS
+    if json:
+        emit({"delay_s": found.delay_s, "usual_s": found.usual_s, "found": seen, **comparison.document()})
+        return ExitCode.OK if seen else ExitCode.RUN_FAILED
+    ratio = times(comparison.ratio) if comparison.ratio else "no ratio"
+    injected = (
+        f"{found.delay_s * 1e6:.0f} us, {EFFECT - 1:.0%} of a warm first packet, injected into the proxy"
+    )
+    say(f"{'✓' if seen else '✗'} {injected}: {comparison.word}")
+    say(f"  {ratio} in {len(comparison.per_round)} rounds; {comparison.because}")
+    return ExitCode.OK if seen else ExitCode.RUN_FAILED
+
+
 def _row(outcome: Outcome) -> tuple[str, ...]:
     wanted = outcome.sabotage
     right = next((each for each in outcome.fired if each.name == wanted.fires), None)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli._output import Json, emit, note, say, table
-from harness.cli._trial import trial
+from harness.cli._trial import slowdown, trial
 from harness.errors import ExitCode, UsageError
 
 NIGHTLY = "nightly"
@@ -28,6 +28,9 @@ def command(
     power: Annotated[
         bool, typer.Option("--power", help="Simulate a 10 % slowdown, and how often it is found.")
     ] = False,
+    slower: Annotated[
+        bool, typer.Option("--slower", help="Slow the proxy down by 10 % for real: is it found?")
+    ] = False,
     rounds: Annotated[
         int, typer.Option(min=0, help="Rounds of each; those of the nightly suite by default.")
     ] = 0,
@@ -42,6 +45,10 @@ def command(
 
     Calibrating asks how often a difference is claimed where there is none, and found where there is one.
     """
+    if slower:
+        from harness.suite import load_suite  # noqa: PLC0415  # pydantic is not for --help
+
+        return slowdown(rounds or load_suite(NIGHTLY).rounds, json=json)
     if not aa and not power:
         return trial(only or [], json=json)
     from harness.analysis import calibration  # noqa: PLC0415  # scipy is not for --help

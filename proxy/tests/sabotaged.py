@@ -1,4 +1,5 @@
-"""The proxy with something spoilt in it: `python3 -m proxy.tests.sabotaged tickets|flip|cleartext`.
+"""The proxy with something spoilt in it: `python3 -m proxy.tests.sabotaged tickets|flip|cleartext`,
+or `delay SECONDS`.
 
 For `ambientbench selftest`, whose checks have to find it. The settings are the proxy's own.
 """
@@ -9,8 +10,10 @@ import ssl
 import sys
 from collections.abc import Callable
 from itertools import count
+from time import perf_counter
 from typing import Any
 
+from proxy.listeners import outbound
 from proxy.main import run
 
 DATA = 0
@@ -63,7 +66,27 @@ def cleartext() -> None:
     ssl.SSLContext.load_cert_chain = weakened  # type: ignore[method-assign, assignment]
 
 
-SPOIL: dict[str, Callable[[], None]] = {"tickets": tickets, "flip": flip, "cleartext": cleartext}
+def delay() -> None:
+    """Each new connection waits before its way is looked up, computing: no other work is done meanwhile."""
+    seconds = float(sys.argv.pop(2))
+    names = vars(outbound)
+    look_up = names["route"]
+
+    def late(*args: Any, **kwargs: Any) -> Any:
+        until = perf_counter() + seconds
+        while perf_counter() < until:
+            pass
+        return look_up(*args, **kwargs)
+
+    names["route"] = late
+
+
+SPOIL: dict[str, Callable[[], None]] = {
+    "tickets": tickets,
+    "flip": flip,
+    "cleartext": cleartext,
+    "delay": delay,
+}
 
 if __name__ == "__main__":
     SPOIL[sys.argv[1]]()

@@ -24,10 +24,7 @@ def blocks(findings: Findings, cell: JudgedCell) -> Iterator[Block]:
         question="What proves it?",
         reading="Valid, invalid with figures, unknown where evidence is missing, or not applicable.",
         columns=("check", "ended", "because", "figures"),
-        rows=tuple(
-            (each.name, f"{labels.SIGNS[each.status]} {each.status}", each.reason, _figures(each.numbers))
-            for each in ordered
-        ),
+        rows=tuple((each.name, _tied(each.status), each.reason, _figures(each.numbers)) for each in ordered),
     )
     if cell.verdict.remarks:
         yield Block(
@@ -39,6 +36,11 @@ def blocks(findings: Findings, cell: JudgedCell) -> Iterator[Block]:
                 for each in cell.verdict.remarks
             ),
         )
+
+
+def _tied(status: CheckStatus) -> str:
+    """The word with its sign, which no line break parts from it."""
+    return f"{labels.SIGNS[status]}\u00a0{status}"
 
 
 def _figures(numbers: Mapping[str, Number]) -> str:

@@ -159,7 +159,7 @@ def test_a_cell_has_an_address(browser: Browser, page: Page) -> None:
         other.goto(address)
 
         assert "unknown" in other.locator("#cell-title").inner_text()
-        first = other.locator("#cell-blocks tbody tr").filter(has_text="? unknown").first
+        first = other.locator("#cell-blocks tbody tr").filter(has_text="?\u00a0unknown").first
         assert "rules" in first.inner_text()
 
 
