@@ -221,9 +221,9 @@ def test_an_interrupted_run_is_finished_and_made_longer(tmp_path: Path) -> None:
 
 def _members_vanish(run: subprocess.Popen[str]) -> None:
     """Everything that the engine keeps goes at once, as with a Docker daemon that restarts."""
-    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    children = " ".join(path.read_text() for path in Path(f"/proc/{run.pid}/task").glob("*/children"))
     (supervisor,) = (
-        int(pid) for pid in children if b"netns_init" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        int(pid) for pid in children.split() if b"netns_init" in Path(f"/proc/{pid}/cmdline").read_bytes()
     )
     os.kill(supervisor, signal.SIGKILL)
 
