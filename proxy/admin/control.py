@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import resource
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -184,6 +183,8 @@ def _tunnels(context: Context) -> dict[str, object]:
 
 def _usage() -> dict[str, int]:
     """What this process has used so far: CPU time, and context switches of both kinds. 2 us."""
+    import resource  # noqa: PLC0415  not on Windows, where no bench asks
+
     used = resource.getrusage(resource.RUSAGE_SELF)
     return {"cpu_ns": time.process_time_ns(), "switches": used.ru_nvcsw + used.ru_nivcsw}
 
