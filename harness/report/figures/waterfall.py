@@ -44,7 +44,7 @@ def _path(findings: Findings, path: Path) -> list[Figure]:
 
 def _usual(configuration: Configuration, default: Configuration) -> bool:
     """Whether it is no mesh, or the default but for its path."""
-    if configuration.ip_family is not default.ip_family:
+    if (configuration.ip_family, configuration.rtt_ms) != (default.ip_family, default.rtt_ms):
         return False
     return configuration.dataplane == "none" or (
         configuration.dataplane == default.dataplane

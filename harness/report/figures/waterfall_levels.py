@@ -24,7 +24,8 @@ def figures(findings: Findings) -> list[Figure]:
 
 
 def _path(findings: Findings, path: Path) -> list[Figure]:
-    shown = [each for each in of_path(findings, path) if not each.why_not]
+    here = [each for each in of_path(findings, path) if each.configuration.rtt_ms == findings.default.rtt_ms]
+    shown = [each for each in here if not each.why_not]
     if len({each.configuration for each in shown if each.configuration.dataplane != "none"}) < 2:
         return []
     least, most = (pick(shown, key=lambda each: each.total_s) for pick in (min, max))
