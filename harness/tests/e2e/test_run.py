@@ -17,6 +17,7 @@ import pytest
 
 from harness import cli
 from harness.analysis.findings import Findings, analyse
+from harness.control import Reply
 from harness.errors import ExitCode
 from harness.evidence import sources
 from harness.evidence.model import CellStatus, CheckStatus
@@ -24,10 +25,9 @@ from harness.plan.model import Cell, Interception
 from harness.results import layout
 from harness.results.read import read
 from harness.run import story
-from harness.run.cell import Bench
+from harness.run.cell import Ask, Bench, Measured
 from harness.tests.e2e.conftest import ENGINES
 from harness.tests.waiting import until
-from harness.topology.model import Host, Pod, Service
 
 PREDICTION_SHARE = 0.15
 """How far the predicted time may be from the real one."""
@@ -122,15 +122,19 @@ class Sabotaged(Bench):
     """Takes the client's redirection away once the cell's first counters have been read."""
 
     done: list[str]
+    cell: Cell
 
-    def _ends(self, cell: Cell) -> tuple[Pod, Pod | Host | Service]:
-        source, target = super()._ends(cell)
-        if cell.configuration.interception is Interception.REDIRECT and not self.done:
-            self.done.append(cell.name)
-            pid = self.bed.engine.pids()[f"probe-{source.name}"]
+    def measure(self, cell: Cell) -> Measured:
+        self.cell = cell
+        return super().measure(cell)
+
+    def _put(self, ask: Ask, client: str, *, through: bool) -> list[tuple[Ask, Reply]]:
+        if self.cell.configuration.interception is Interception.REDIRECT and not self.done:
+            self.done.append(self.cell.name)
+            pid = self.bed.engine.pids()[f"probe-{client}"]
             flush = ["iptables-legacy", "-t", "nat", "-F", "ISTIO_OUTPUT"]
             subprocess.run(["nsenter", "-t", str(pid), "-n", *flush], check=True)
-        return source, target
+        return super()._put(ask, client, through=through)
 
 
 @pytest.fixture

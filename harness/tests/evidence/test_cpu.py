@@ -68,8 +68,11 @@ def test_a_process_that_is_gone_counts_for_nothing() -> None:
 
 def test_a_reading_costs_milliseconds() -> None:
     meter = Meter({component: [os.getpid()] for component in Component})
-    meter.sample()
-    begin = time.thread_time()
-    meter.sample()
 
-    assert time.thread_time() - begin < 0.02
+    def taken_s() -> float:
+        begin = time.thread_time()
+        meter.sample()
+        return time.thread_time() - begin
+
+    # The least of some: another process on the core takes its caches as well.
+    assert min(taken_s() for _ in range(10)) < 0.02
