@@ -34,7 +34,8 @@ ARROWS: dict[str, set[str]] = {
     "run": {"control", "engines", "evidence", "results", "testbed"} | VALUES,
     "analysis": {"evidence", "results"} | VALUES,
     "report": {"analysis", "dataplanes", "evidence", "results"} | VALUES,
-    "selftest": {"control", "controlplane", "engines", "evidence", "results", "run", "testbed"} | VALUES,
+    "selftest": {"control", "controlplane", "engines", "evidence", "load", "results", "run", "testbed"}
+    | VALUES,
     "cli": {"analysis", "dataplanes", "control", "engines", "report", "results", "run", "selftest", "testbed"}
     | VALUES,
     "compose": {"control", "controlplane", "dataplanes", "engines", "testbed"} | VALUES,
