@@ -89,7 +89,6 @@ def test_it_opens_at_once(browser: Browser, report: Path) -> None:
     developer = page.context.new_cdp_session(page)
     developer.send("Performance.enable", {"timeDomain": "threadTicks"})
     page.goto(report.as_uri())
-    _await_script(page)
     found = developer.send("Performance.getMetrics")["metrics"]
 
     (seconds,) = [each["value"] for each in found if each["name"] == "ThreadTime"]
