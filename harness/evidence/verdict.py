@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from harness.evidence import checks, sources
 from harness.evidence.case import Case
@@ -14,6 +14,9 @@ from harness.evidence.model import CellVerdict, Check, CheckStatus, Remark, conc
 from harness.evidence.noise import disturbances, lateness, stalls
 from harness.evidence.sources import delay, generator, host, tunnels
 from harness.evidence.sources.document import Unreadable
+
+MACHINE_DEPENDENT: Final = frozenset({"clock", "generator"})
+"""Checks of the generator and its clock, not of the path: a starved machine fails them with nothing wrong."""
 
 
 def evaluate(case: Case) -> CellVerdict:
@@ -26,6 +29,15 @@ def evaluate(case: Case) -> CellVerdict:
     ended = [_presence(case.documents)]
     ended += [_run(name, check, case) for name, check in checks.known().items()]
     return conclude(tuple(ended), _remarks(case.documents))
+
+
+def disturbed(verdict: CellVerdict) -> bool:
+    """Whether the machine may be to blame, so that the cell is worth another measurement.
+
+    It is when the cell was noisy, or when all that makes it invalid depends on the machine.
+    """
+    invalid = {check.name for check in verdict.checks if check.status is CheckStatus.INVALID}
+    return verdict.noisy or (bool(invalid) and invalid <= MACHINE_DEPENDENT)
 
 
 def _presence(evidence: Mapping[str, Any]) -> Check:

@@ -27,7 +27,7 @@ from harness.evidence.model import (
     FirstPacket,
     SampleCounts,
 )
-from harness.evidence.verdict import evaluate
+from harness.evidence.verdict import disturbed, evaluate
 from harness.plan.model import Cell, Configuration, Plan, State
 from harness.results import environment, layout
 from harness.results.schema import CellRecord, Manifest, RunStatus
@@ -225,7 +225,7 @@ class _Cells:
             for check in verdict.checks:
                 if check.status is CheckStatus.INVALID:
                     self._display.step(f"invalid {cell.name}: {check.name}: {check.reason}")
-            if not verdict.noisy:
+            if not disturbed(verdict):
                 return
 
     def _bench(self, configuration: Configuration) -> Bench:

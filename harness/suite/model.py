@@ -60,7 +60,7 @@ class Suite:
     seed: int | None
     """None: drawn and recorded when the plan is made."""
     noisy_repeats: int
-    """How often a cell that was disturbed is measured again."""
+    """How often a cell that was disturbed, or that a starved machine failed, is measured again."""
     thresholds: Thresholds
 
     def document(self) -> dict[str, Any]:

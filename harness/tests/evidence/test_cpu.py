@@ -52,7 +52,7 @@ def test_a_stage_is_charged_what_its_process_and_its_children_used(spinner: subp
 
     used = cpu.read(documents).stages["rate"].components[Component.BACKEND]
     assert 0.05e9 <= used.cpu_ns < 0.09e9
-    assert used.switches >= 2  # it waited for the line
+    assert used.switches >= 1  # it had waited for the line; for the next one, perhaps not yet
     assert used.rss_bytes > 1_000_000
     assert used.peak_bytes >= used.rss_bytes
 
