@@ -9,9 +9,8 @@ import gevent
 
 from harness.backends.pattern import PERIOD_BYTES
 from harness.load import wire
-from harness.load.live import LiveSocket
 from harness.load.transfer_stage import CHECKED_BYTES, INTERVAL_NS, READ_BYTES, TransferStage
-from harness.load.upload_stage import BLOCKS, WRITE_BYTES
+from harness.load.upload_stage import WRITE_BYTES, SendingStream
 
 
 class EchoStage(TransferStage):
@@ -20,30 +19,13 @@ class EchoStage(TransferStage):
     settle_s = 0.0
 
 
-class EchoStream:
+class EchoStream(SendingStream):
     """One connection whose two directions are both kept full."""
 
     def __init__(self, stage: EchoStage) -> None:
-        self._stage = stage
-        self._user = stage.number()
-        self._socket = LiveSocket(wire.family(stage.target.address))
-        self._pattern = memoryview(BLOCKS)
+        super().__init__(stage)
         self._buffer = bytearray(READ_BYTES)
-        self._sent = 0
         self._received = 0
-        self._broken = True
-
-    def open(self) -> None:
-        """Connect and wait for the window."""
-        stage = self._stage
-        try:
-            stage.opened += 1
-            self._socket.connect(stage.target.address, stage.target.port)
-            self._broken = False
-        except OSError as exc:
-            stage.verification.errors[wire.error_kind(exc)] += 1
-        stage.ready()
-        stage.window.wait()
 
     def exchange(self) -> None:
         """Send and read until the end; one row per interval."""

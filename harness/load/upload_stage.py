@@ -30,10 +30,10 @@ class UploadStage(TransferStage):
     """A slow path drains what buffers took, and the sink digests it: 64 MiB at 100 Mb/s."""
 
 
-class UploadStream:
-    """One connection that sends the pattern until the window ends."""
+class SendingStream:
+    """One connection on which the pattern will be sent."""
 
-    def __init__(self, stage: UploadStage) -> None:
+    def __init__(self, stage: TransferStage) -> None:
         self._stage = stage
         self._user = stage.number()
         self._socket = LiveSocket(wire.family(stage.target.address))
@@ -52,6 +52,10 @@ class UploadStream:
             stage.verification.errors[wire.error_kind(exc)] += 1
         stage.ready()
         stage.window.wait()
+
+
+class UploadStream(SendingStream):
+    """One connection that sends the pattern until the window ends."""
 
     def upload(self) -> None:
         """Send until the end, then wait for the sink's answer: rows of intervals, and one of the draining."""
