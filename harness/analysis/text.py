@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from harness.analysis.statistics import Estimate
 
 _SCALES = {
@@ -25,6 +27,12 @@ def significant(value: float, digits: int = 3) -> str:
     plain = float(text)
     decimals = max(0, digits - 1 - _exponent(plain))
     return f"{plain:,.{decimals}f}"
+
+
+def span(counts: Iterable[int]) -> str:
+    """Least and most: `5 to 6`, or `6` where all are equal."""
+    found = sorted(set(counts))
+    return f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,}"
 
 
 def _exponent(value: float) -> int:

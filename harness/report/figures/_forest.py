@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from harness.analysis.compare import Comparison, Word
 from harness.analysis.findings import Findings
 from harness.analysis.measures import METRICS
+from harness.analysis.text import span
 from harness.report.figures._dots import Dot, Rows, dot_plot, series
 from harness.report.figures._figure import BLUE, GREEN, GREY, RED, Figure, Value, log_ticks
 
@@ -101,16 +102,15 @@ def _counted(comparisons: Sequence[Comparison]) -> str:
 
 
 def _caption(comparisons: Sequence[Comparison], practical: float) -> str:
-    rounds = sorted({each.ratio.rounds for each in comparisons if each.ratio})
+    rounds = [each.ratio.rounds for each in comparisons if each.ratio]
     coverage = [each.ratio.coverage for each in comparisons if each.ratio and each.ratio.coverage]
-    n = f"n = {rounds[0]}" if len(rounds) == 1 else f"n = {rounds[0]} to {rounds[-1]}"
     bars = (
         f"bars are exact intervals of {min(coverage):.1%} or more"
         if coverage
         else "too few rounds for intervals"
     )
     return (
-        f"Centre (Hodges-Lehmann) of the rounds' paired ratios, {n} rounds; {bars}. "
+        f"Centre (Hodges-Lehmann) of the rounds' paired ratios, n = {span(rounds)} rounds; {bars}. "
         f"The grey band is the practical threshold, {(practical - 1) * 100:.3g} %. "
         "Latency: above 1 is slower; throughput: above 1 is more."
     )

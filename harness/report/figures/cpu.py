@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 
 from harness.analysis.bills import StageBill
 from harness.analysis.findings import Findings
+from harness.analysis.text import significant, span
 from harness.evidence.sources.cpu import Component
 from harness.plan.model import Configuration
 from harness.report import labels
@@ -83,7 +84,7 @@ def _stage(findings: Findings, stage: str, *, question: str, unit: str, scale: f
         title={"text": ""},
     )
     figure.update_xaxes(title={"text": unit}, rangemode="tozero")
-    cells = sorted(findings.bills[each.key].cells for _, each, _ in placed)
+    cells = span(findings.bills[each.key].cells for _, each, _ in placed)
     return [
         Figure(
             name=f"cpu-{stage}",
@@ -91,8 +92,8 @@ def _stage(findings: Findings, stage: str, *, question: str, unit: str, scale: f
             question=question,
             reading=_reading(placed, scale, unit),
             caption=f"{unit}, by the scheduler's clock of each component's processes, the kernel's work on "
-            f"their behalf included; summed over each configuration's valid cells (n = {cells[0]} to "
-            f"{cells[-1]}), so no interval. The kernel's share is counted by clock ticks. Elsewhere: the "
+            f"their behalf included; summed over each configuration's valid cells (n = {cells}), "
+            f"so no interval. The kernel's share is counted by clock ticks. Elsewhere: the "
             "rest of the machine in the same time, other programs included; not drawn.",
             plot=figure,
             columns=(
@@ -134,7 +135,7 @@ def _reading(placed: list[tuple[int, Configuration, StageBill]], scale: float, u
     proxies = sum(usage.cpu_ns for usage in bill.proxies) / 1e9 / bill.work
     named = f"{dearest.path.value}, {labels.configuration(dearest)}"
     share = f"; the proxies pay {proxies / total_s:.0%} of it" if proxies else ""
-    return f"The dearest is {named}: {total_s / scale:,.3g} {unit}{share}."
+    return f"The dearest is {named}: {significant(total_s / scale)} {unit}{share}."
 
 
 def _total_s(bill: StageBill) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.analysis.findings import Findings
+from harness.analysis.text import span
 from harness.plan.model import State
 from harness.report import labels
 from harness.report.figures._dots import Dot, Rows, dot_plot, series
@@ -42,7 +43,6 @@ def figures(findings: Findings) -> list[Figure]:
         for state in STATES
         if state in dots
     ]
-    n = sorted({row[-1] for row in table})
     return [
         Figure(
             name="first-packet",
@@ -52,9 +52,9 @@ def figures(findings: Findings) -> list[Figure]:
             "triangle, the more the first packet pays. States that do not exist for a configuration "
             "have no mark.",
             caption="Time to the answer's first byte, milliseconds, logarithmic. First packets count "
-            "from connect(), "
-            f"later ones from send(). Median over rounds of the rounds' medians; n = {n[0]:,} to {n[-1]:,} "
-            "samples a mark; bars are exact intervals over rounds, where there are rounds enough.",
+            "from connect(), later ones from send(). Median over rounds of the rounds' medians; "
+            f"n = {span(row[-1] for row in table)} samples a mark; "
+            "bars are exact intervals over rounds, where there are rounds enough.",
             plot=dot_plot(rows, traces, x_title="time to first byte, ms"),
             columns=("path", "configuration", "state", "median, ms", "low, ms", "high, ms", "n"),
             rows=tuple(table),

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from harness.analysis.findings import Findings
 from harness.analysis.kernel import Kernel
-from harness.analysis.text import significant
+from harness.analysis.text import significant, span
 from harness.plan.model import Interception
 from harness.report import labels
 from harness.report.figures._figure import LEVELS, Figure, plot
@@ -15,20 +15,18 @@ ORDER = 72
 
 
 def figures(findings: Findings) -> list[Figure]:
-    """Rules per packet, and the conntrack table against its prediction; none without a proxy's valid cell."""
+    """Rules per packet where rules were varied, and the conntrack table against its prediction."""
     ordered = [
         findings.kernels[each.key]
         for each in labels.ordered(findings.configurations)
         if each.key in findings.kernels
     ]
-    if not ordered:
-        return []
-    return [_rules(ordered), *_conntrack(ordered)]
+    varied = len({each.configuration.filler_rules for each in ordered}) > 1
+    return [*([_rules(ordered)] if varied else []), *_conntrack(ordered)]
 
 
 def _rules(found: list[Kernel]) -> Figure:
     figure = plot(height=360)
-    seen = {each.configuration.filler_rules for each in found}
     for level in (each for each in Interception if each is not Interception.NONE):
         of_level = [each for each in found if each.configuration.interception is level and each.packets]
         if not of_level:
@@ -54,8 +52,7 @@ def _rules(found: list[Kernel]) -> Figure:
         reading=_reading(found),
         caption="Rules per TCP packet sent in the client's namespace: hits of the rule that sends packets "
         "to the proxy, and the rules that match nothing which stand before it, walked past. Counters of the "
-        f"valid cells (n = {min(each.cells for each in found)} to "
-        f"{max(each.cells for each in found)}), so no interval; {len(seen)} numbers of filler rules.",
+        f"valid cells (n = {span(each.cells for each in found)}), so no interval.",
         plot=figure,
         columns=(
             *("path", "configuration", "filler rules", "rules per packet", "hits per packet"),
@@ -125,8 +122,8 @@ def _conntrack(found: list[Kernel]) -> list[Figure]:
             ),
             caption="Entries per connection opened, by leg and namespace: captured outbound and inbound "
             "(destination rewritten), tunnel (one a tunnel), app (not rewritten). Sums over valid cells "
-            f"(n = {min(each.cells for each in found)} to {max(each.cells for each in found)}), taken at "
-            "the cells' ends from tables that were empty at their starts.",
+            f"(n = {span(each.cells for each in found)}), taken at the cells' ends "
+            "from tables that were empty at their starts.",
             plot=figure,
             columns=(
                 *("path", "configuration", "namespace", "leg", "found", "predicted", "connections"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.analysis.findings import Findings
 from harness.analysis.statistics import Estimate
+from harness.analysis.text import span
 from harness.report import labels
 from harness.report.figures._dots import Dot, Rows, dot_plot, series
 from harness.report.figures._figure import BLUE, ORANGE, Figure
@@ -62,7 +63,7 @@ def figures(findings: Findings) -> list[Figure]:
             "each level.",
             caption="Counts per connection opened, in the client's namespace, summed over each "
             "configuration's valid "
-            f"cells (n = {min(row[-1] for row in table)} to {max(row[-1] for row in table)}); "
+            f"cells (n = {span(row[-1] for row in table)}); "
             "counters, so no interval.",
             plot=dot_plot(rows, traces, x_title="count per connection", log=False),
             columns=("path", "configuration", "counted", "per connection", "cells"),

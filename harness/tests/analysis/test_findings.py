@@ -16,6 +16,7 @@ from harness.analysis.findings import Findings, analyse
 from harness.evidence.model import CellStatus, CheckStatus
 from harness.evidence.sources import known as known_sources
 from harness.plan.model import Cell, Configuration, Interception
+from harness.report.figures import all_figures
 from harness.results import layout
 from harness.results.read import read
 from harness.results.schema import RunStatus
@@ -321,3 +322,4 @@ def test_break_even_is_found_where_the_lines_cross(tmp_path: Path) -> None:
     slope = found.break_even.per_rule_s["tproxy-notrack"].median
     assert math.isclose(slope, 16e-9, rel_tol=0.15)
     assert "Conntrack pays from about" in found.break_even.sentence
+    assert {"filler-rules", "kernel-rules"} <= {figure.name for figure in all_figures(found)}
