@@ -35,7 +35,7 @@ class ClockFigures:
 
     n: int
     apart_p50: float
-    """The load's clock against the packets'."""
+    """The load's clock against the packets', over the quicker half of the connections."""
     apart_p90: float | None
     """Of its size, without a sign; None with too few connections."""
     sent_p50: float
@@ -208,7 +208,7 @@ def _clock(samples: Sequence[Clock]) -> ClockFigures:
 
     apart = pooled(Clock.offsets_ns)
     return ClockFigures(
-        n=len(apart),
+        n=sum(len(sample.connections) for sample in samples),
         apart_p50=statistics.median(apart),
         apart_p90=percentile(np.abs(np.array(apart)), 0.9),
         sent_p50=statistics.median(pooled(Clock.sent_after_ns)),

@@ -22,6 +22,7 @@ from harness.errors import RunFailed
 from harness.evidence.case import Case
 from harness.evidence.model import (
     FIRST_PACKET_TIMES,
+    CellStatus,
     CellVerdict,
     CheckStatus,
     FirstPacket,
@@ -227,6 +228,8 @@ class _Cells:
                     self._display.step(f"invalid {cell.name}: {check.name}: {check.reason}")
             if not disturbed(verdict):
                 return
+            if verdict.status is CellStatus.INVALID:
+                self._bench(cell.configuration).proofs.forget()  # they may be what failed
 
     def _bench(self, configuration: Configuration) -> Bench:
         # without a data plane any testbed will do: nothing is captured there

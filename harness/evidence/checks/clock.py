@@ -10,8 +10,9 @@ from harness.evidence.sources.clock import NAME, Clock
 from harness.evidence.sources.document import Unreadable
 
 APART_NS = 20_000
-"""The two clocks, at the median. What a busy machine takes between a call and its packet is more than that
-(30 us each way were seen), but as much on the way out as on the way back, and so not between the clocks."""
+"""The two clocks, at the median of the quicker half. What a busy machine takes between a call and its packet
+is more than that (30 us each way were seen), but as much on the way out as on the way back, and so not
+between the clocks."""
 
 
 def check(case: Case) -> Outcome:

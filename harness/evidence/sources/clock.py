@@ -89,13 +89,14 @@ class Clock:
         return [each.first_byte_ns - self._monotonic(each.answer_ns) for each in self.connections]
 
     def offsets_ns(self) -> list[float]:
-        """How far the two clocks are apart, by each connection.
+        """How far the two clocks are apart, by each connection of the quicker half.
 
-        As NTP tells it (RFC 5905 section 8): half the difference of what passes on the way out and on the
-        way back. What the machine takes for either is in neither clock.
+        As NTP tells it (RFC 5905, sections 8 and 10): half the difference of what passes on the way out and
+        on the way back, from the exchanges that took least. What the machine takes for either way is in
+        neither clock; a process that waited for a processor waited on one way alone.
         """
-        ways = zip(self.sent_after_ns(), self.told_after_ns(), strict=True)
-        return [(out - back) / 2 for out, back in ways]
+        ways = sorted(zip(self.sent_after_ns(), self.told_after_ns(), strict=True), key=sum)
+        return [(out - back) / 2 for out, back in ways[: (len(ways) + 1) // 2]]
 
     def _monotonic(self, wall_ns: int) -> float:
         return wall_ns - (self.before.offset_ns + self.after.offset_ns) / 2

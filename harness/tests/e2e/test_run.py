@@ -165,6 +165,41 @@ def test_a_rule_removed_in_mid_run_makes_the_cell_invalid(
     assert any("rule" in reason for reason in invalid[sabotaged[0]])
 
 
+class LateOnce(Bench):
+    """The first round's load reads its clock 100 us late on the way back, as a starved one does."""
+
+    late: list[str]
+
+    def proved(self, cell: Cell) -> dict[str, dict[str, Any]]:
+        found = super().proved(cell)
+        if not self.late:
+            self.late.append(cell.name)
+            for connection in found["clock"]["connections"]:
+                connection["connected_ns"] += 100_000
+                connection["first_byte_ns"] += 100_000
+        return found
+
+
+@pytest.mark.netns
+def test_a_cell_whose_clock_failed_is_measured_again_with_new_proofs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """M18: both measurements are kept, and the cells after it refer to the round's new proofs."""
+    monkeypatch.setattr(LateOnce, "late", [], raising=False)
+    monkeypatch.setattr(story, "Bench", LateOnce)
+    shorter = ["-s", "rounds=1", "-s", "noisy_repeats=1"]
+
+    code = cli.obey(["run", "smoke", "--engine", "netns", "--results", str(tmp_path), *shorter])
+
+    (folder,) = tmp_path.iterdir()
+    found = analyse(read(folder))
+    of_first = [cell.verdict for cell in found.cells if cell.stored.record.cell.name == LateOnce.late[0]]
+    failed = {check.name for check in of_first[0].checks if check.status is CheckStatus.INVALID}
+    assert failed == {"clock"}
+    assert [CellStatus.INVALID, CellStatus.VALID] == [verdict.status for verdict in of_first[:2]]
+    assert code == ExitCode.OK
+
+
 @pytest.mark.netns
 def test_cells_over_ipv6_are_valid(tmp_path: Path) -> None:
     """Conntrack entries, rule hits and packets on links are over IPv6 what they are over IPv4."""

@@ -643,6 +643,17 @@ def test_a_slow_machine_does_not_set_its_clocks_apart() -> None:
     assert evaluate(replace(case, documents=documents)).status is CellStatus.VALID
 
 
+def test_a_load_that_waited_for_a_processor_does_not_set_its_clocks_apart() -> None:
+    """On the way back alone, as a starved machine has it, and for less than half of the connections."""
+    case = honest(MESH)
+    documents = copy.deepcopy(dict(case.documents))
+    for connection in documents["clock"]["connections"][::2]:
+        connection["connected_ns"] += 200_000
+        connection["first_byte_ns"] += 200_000
+
+    assert evaluate(replace(case, documents=documents)).status is CellStatus.VALID
+
+
 def _case(case: Case, **documents: object) -> Case:
     return replace(case, documents={**case.documents, **documents})
 
