@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ViewportSize, sync_playwright
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 WIDE = ViewportSize(width=1280, height=900)
 NARROW = ViewportSize(width=420, height=900)
@@ -27,6 +28,14 @@ def started() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+def violations(page: Page, *, within: str = "html") -> list[tuple[str, str, str]]:
+    """What axe finds wrong: rule, impact, first place. What is right is not listed, which is quicker."""
+    found = Axe().run(page, context={"include": [[within]]}, options={"resultTypes": ["violations"]})
+    return [
+        (each["id"], each["impact"], each["nodes"][0]["html"][:200]) for each in found.response["violations"]
+    ]
 
 
 def written(page: str, folder: Path) -> str:

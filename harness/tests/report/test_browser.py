@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from harness.analysis.findings import analyse
@@ -15,7 +14,7 @@ from harness.report import save
 from harness.results.read import read
 from harness.suite import load_suite
 from harness.tests import synthetic
-from harness.tests.report.browsing import NARROW, WIDE, started
+from harness.tests.report.browsing import NARROW, WIDE, started, violations
 
 OPENS_WITHIN_S = 2.0
 """Of its own computing, which is all that opening a file takes; other tenants' time does not count."""
@@ -33,17 +32,40 @@ MEET = """() => {
 }"""
 
 
+FEWER = (
+    "matrix=[{path=['cross-node', 'out-of-mesh'], dataplane=['none']}, "
+    "{path=['cross-node', 'out-of-mesh'], dataplane=['pyztunnel'], "
+    "interception=['redirect', 'tproxy-notrack'], reuse=['on', 'off']}]"
+)
+"""Every kind of figure and table with fewer rows: axe looks at each element, and takes a while for it."""
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    suite = load_suite("quick", dataplanes=("none", "pyztunnel"))
-    run = synthetic.record(tmp_path_factory.mktemp("results"), suite)
-    findings = analyse(read(run))
-    return save(findings, run)
+    return _report(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture(scope="module")
+def shorter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _report(tmp_path_factory.mktemp("results"), FEWER)
+
+
+def _report(results: Path, *changes: str) -> Path:
+    run = synthetic.record(results, load_suite("quick", changes, dataplanes=("none", "pyztunnel")))
+    return save(analyse(read(run)), run)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     yield from started()
+
+
+@pytest.fixture(autouse=True)
+def _closed(browser: Browser) -> Iterator[None]:
+    """No page goes on in the background of the next test."""
+    yield
+    for context in browser.contexts:
+        context.close()
 
 
 def _open(browser: Browser, report: Path, **context: Any) -> Page:
@@ -55,18 +77,22 @@ def _open(browser: Browser, report: Path, **context: Any) -> Page:
 
 @pytest.mark.parametrize(
     "context",
-    [{}, {"color_scheme": "dark"}, {"viewport": NARROW}, {"viewport": NARROW, "color_scheme": "dark"}],
-    ids=["light", "dark", "narrow", "narrow and dark"],
+    [{}, {"color_scheme": "dark"}, {"viewport": NARROW}],
+    ids=["light", "dark", "narrow"],
 )
-def test_everybody_can_read_it(browser: Browser, report: Path, context: dict[str, Any]) -> None:
-    page = _open(browser, report, **context)
+def test_everybody_can_read_it(browser: Browser, shorter: Path, context: dict[str, Any]) -> None:
+    page = _open(browser, shorter, **context)
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     _draw_all(page)
 
-    found = Axe().run(page).response["violations"]
+    assert [] == [each for each in violations(page) if each[1] in {"serious", "critical"}]
 
-    severe = [each for each in found if each["impact"] in {"serious", "critical"}]
-    assert [] == [(each["id"], each["nodes"][0]["html"][:200]) for each in severe]
+
+def test_axe_is_heard(browser: Browser) -> None:
+    page = browser.new_context().new_page()
+    page.set_content("<html lang='en'><title>x</title><body><main><h1>x</h1><img src='data:,'></main>")
+
+    assert [("image-alt", "critical")] == [each[:2] for each in violations(page)]
 
 
 def test_nothing_is_asked_of_any_network_and_no_script_fails(browser: Browser, report: Path) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from harness.analysis.findings import analyse
@@ -19,7 +18,7 @@ from harness.results.read import read
 from harness.suite import load_suite
 from harness.tests import synthetic
 from harness.tests.history import nights
-from harness.tests.report.browsing import NARROW, WIDE, started, written
+from harness.tests.report.browsing import NARROW, WIDE, started, violations, written
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +59,7 @@ def test_axe_finds_nothing_wrong_with_an_open_cell(
         page.locator("#matrix button[data-cell='3']").click()
         page.locator("#cell .main-svg").first.wait_for()
 
-        found = Axe().run(page, context={"include": [["#cells"]]}).response["violations"]
-
-        assert [] == [(each["id"], each["nodes"][0]["target"]) for each in found]
+        assert [] == violations(page, within="#cells")
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
@@ -75,9 +72,7 @@ def test_axe_finds_nothing_wrong_with_a_trend(browser: Browser, tmp_path: Path) 
         page.goto(address)
         page.locator(".main-svg").first.wait_for()
 
-        found = Axe().run(page).response["violations"]
-
-        assert [] == [(each["id"], each["nodes"][0]["target"]) for each in found]
+        assert [] == violations(page)
         assert asked == [address]
 
 
