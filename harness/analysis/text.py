@@ -40,9 +40,10 @@ def _exponent(value: float) -> int:
 
 
 def scale(value: float, unit: str) -> tuple[float, str]:
-    """Divisor and name of the unit in which a value is best read."""
+    """Divisor and name of the unit in which a value is best read, once it has three digits."""
     scales = _SCALES[unit]
-    return next(((size, name) for size, name in scales if abs(value) >= size), scales[-1])
+    shown = abs(float(f"{value:.3g}"))
+    return next(((size, name) for size, name in scales if shown >= size), scales[-1])
 
 
 def quantity(value: float, unit: str) -> str:

@@ -89,6 +89,9 @@ def test_two_data_planes_are_measured_in_one_run(engine: str, tmp_path: Path) ->
     # Where the only round is noisy, an optional stage has no comparison; its samples are there all the same.
     for samples in ("rtt", "requests-alone", "transfers-alone", "connects"):
         assert len(list(folder.glob(f"cells/*/{samples}.parquet"))) == 6
+    said = "".join(path.read_text() for path in folder.glob("logs/envoy/*envoy*.log"))
+    assert 'direction="hbone"' in said
+    assert 'direction="inbound"' in said
     unproven = {
         cell.stored.record.cell.configuration.dataplane
         for cell in found.cells

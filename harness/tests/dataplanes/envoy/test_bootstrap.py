@@ -69,6 +69,15 @@ def test_only_the_pods_own_address_is_dialled_for_a_tunnel(client: Pod, topology
     assert [[f"{client.address}:*"]] == domains
 
 
+def test_every_connection_has_its_line_in_the_log(client: Pod, topology: Topology) -> None:
+    """As with ours: what one data plane leaves out would be in the other's time."""
+    for listener in _bootstrap(client, topology)["static_resources"]["listeners"]:
+        for chain in (*listener["filter_chains"], listener.get("default_filter_chain")):
+            for terminal in chain["filters"] if chain else ():
+                (log,) = terminal["typed_config"]["access_log"]
+                assert "dst.addr=" in json.dumps(log), listener["name"]
+
+
 def test_a_key_is_in_the_bootstrap_alone(client: Pod, topology: Topology) -> None:
     """T42: what other members may read holds none."""
     assert json.dumps(_bootstrap(client, topology)).count("KEY") == 1
