@@ -7,6 +7,7 @@ run; so a name that found its way into a run could not become code even past the
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import re
 from collections.abc import Iterable
@@ -43,6 +44,12 @@ def template(name: str) -> Template:
 def script(parts: Iterable[str]) -> str:
     """A page's own script, made of files that share one scope."""
     return "\n".join(('"use strict";', *map(asset, parts)))
+
+
+@cache
+def packed(text: str) -> str:
+    """A large part of a page, compressed; the page unpacks it where and when it needs it."""
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
 
 
 @cache

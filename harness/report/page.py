@@ -12,7 +12,7 @@ from harness.evidence.model import CheckStatus
 from harness.report import labels, tables
 from harness.report.figures import Figure, all_figures, plotly_javascript
 from harness.report.figures._figure import DARK
-from harness.report.html import asset, policy, script, template
+from harness.report.html import asset, packed, policy, script, template
 from harness.report.limits import limits
 from harness.report.loads import loads
 from harness.report.matrix import document, matrix
@@ -41,7 +41,7 @@ def render(findings: Findings) -> str:
     page: str = template("page.html.j2").render(
         findings=findings,
         manifest=manifest,
-        plotly=plotly,
+        plotly=packed(plotly),
         script=own,
         style=asset("style.css"),
         policy=policy([plotly, own]),

@@ -12,7 +12,7 @@ from harness.report import labels
 from harness.report.figures import plotly_javascript
 from harness.report.figures._figure import DARK
 from harness.report.figures._trend import over_runs
-from harness.report.html import asset, policy, script, template
+from harness.report.html import asset, packed, policy, script, template
 from harness.report.tables import Table
 
 SCRIPT = ("plots.js", "tables.js", "page.js")
@@ -71,7 +71,7 @@ def html(found: Sequence[Trend]) -> str:
             for number, each in enumerate(found)
         ],
         style=asset("style.css"),
-        plotly=plotly,
+        plotly=packed(plotly),
         script=own,
         policy=policy([plotly, own]),
         dark=DARK,

@@ -31,24 +31,32 @@ const themed = (drawing) => {
   return { data, layout };
 };
 
-// plotly.js takes longer to start than the rest of the page; it does so when the first figure comes near.
-const plotly = () => {
-  if (!window.Plotly) {
+// plotly.js is packed, and takes longer to start than the rest of the page: it does so when the first figure comes near.
+const unpacked = (id) => {
+  const bytes = Uint8Array.from(atob(document.getElementById(id).textContent), (each) => each.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+};
+
+let starting = null;
+const withPlotly = (use) => {
+  if (window.Plotly) { use(window.Plotly); return; }
+  starting ||= unpacked("plotly").then((code) => {
     const script = document.createElement("script");
-    script.textContent = document.getElementById("plotly").textContent;
+    script.textContent = code;
     document.head.append(script);
-  }
-  return window.Plotly;
+  });
+  starting.then(() => use(window.Plotly));
 };
 
 const drawings = new Map();
 const drawn = new Set();
 
-const draw = (plot) => {
+const draw = (plot) => withPlotly((library) => {
+  if (!drawings.has(plot)) return;  // taken down meanwhile
   const { data, layout } = themed(drawings.get(plot));
   drawn.add(plot);
-  return plotly().react(plot, data, layout, { displayModeBar: false, showTips: false });
-};
+  library.react(plot, data, layout, { displayModeBar: false, showTips: false });
+});
 
 const near = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries)
@@ -57,7 +65,7 @@ const near = new IntersectionObserver((entries) => {
 
 // A plot's width follows its card's, whatever made that one change.
 const resized = new ResizeObserver((entries) => {
-  for (const { target } of entries) if (target.clientWidth && drawn.has(target)) plotly().Plots.resize(target);
+  for (const { target } of entries) if (target.clientWidth && drawn.has(target)) window.Plotly.Plots.resize(target);
 });
 
 const hang = (plot, drawing) => {
@@ -69,7 +77,7 @@ const hang = (plot, drawing) => {
 
 const takeDown = (plot) => {
   for (const observer of [near, resized]) observer.unobserve(plot);
-  if (drawn.delete(plot)) plotly().purge(plot);
+  if (drawn.delete(plot)) window.Plotly.purge(plot);
   drawings.delete(plot);
 };
 

@@ -15,6 +15,9 @@ ORDER = 20
 FIRST = (CheckStatus.INVALID, CheckStatus.UNKNOWN, CheckStatus.VALID, CheckStatus.NOT_APPLICABLE)
 """What needs attention first."""
 
+EXPECTED = " expected"
+"""Behind the name of what was expected instead (`harness.evidence.laws.judge`)."""
+
 
 def blocks(findings: Findings, cell: JudgedCell) -> Iterator[Block]:
     """The checks; the remarks where there are any."""
@@ -24,7 +27,7 @@ def blocks(findings: Findings, cell: JudgedCell) -> Iterator[Block]:
         question="What proves it?",
         reading="Valid, invalid with figures, unknown where evidence is missing, or not applicable.",
         columns=("check", "ended", "because", "figures"),
-        rows=tuple((each.name, _tied(each.status), each.reason, _figures(each.numbers)) for each in ordered),
+        rows=tuple((each.name, _tied(each.status), each.reason, told(each.numbers)) for each in ordered),
     )
     if cell.verdict.remarks:
         yield Block(
@@ -32,7 +35,7 @@ def blocks(findings: Findings, cell: JudgedCell) -> Iterator[Block]:
             reading="A remark does not make a cell invalid; a noisy cell enters no comparison all the same.",
             columns=("remark", "stage", "because", "figures"),
             rows=tuple(
-                (each.kind.value, each.stage or "whole cell", each.reason, _figures(each.numbers))
+                (each.kind.value, each.stage or "whole cell", each.reason, told(each.numbers))
                 for each in cell.verdict.remarks
             ),
         )
@@ -43,8 +46,18 @@ def _tied(status: CheckStatus) -> str:
     return f"{labels.SIGNS[status]}\u00a0{status}"
 
 
-def _figures(numbers: Mapping[str, Number]) -> str:
-    return ", ".join(f"{name} {_number(value)}" for name, value in numbers.items())
+def told(numbers: Mapping[str, Number]) -> str:
+    """Figures in words; counts that are 0, as they had to be, are not told one by one."""
+    zeros = {name for name, value in numbers.items() if not value and not _is_broken(name, numbers)}
+    parts = [f"{name} {_number(value)}" for name, value in numbers.items() if name not in zeros]
+    if zeros:
+        parts.append("others: 0" if parts else "all: 0")
+    return ", ".join(parts)
+
+
+def _is_broken(name: str, numbers: Mapping[str, Number]) -> bool:
+    """Whether a number belongs to a law that does not hold: only then is there what was expected."""
+    return name.endswith(EXPECTED) or name + EXPECTED in numbers
 
 
 def _number(value: Number) -> str:
