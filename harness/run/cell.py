@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.control import Channel, Reply
@@ -17,7 +17,7 @@ from harness.evidence.collector import Collector, settled
 from harness.evidence.sources import delay
 from harness.evidence.sources.cpu import Meter
 from harness.plan import scenarios
-from harness.plan.model import Cell, Load, State
+from harness.plan.model import Cell, Configuration, Load, State
 from harness.plan.scenarios import Stage
 from harness.results.schema import Instant
 from harness.results.write import now
@@ -134,13 +134,16 @@ class Bench:
             ControlError: A member refused or is gone.
         """
         if self.proofs.due(cell):
-            # a load that has slept for milliseconds wakes later than one whose answer is there at once
+            # a load that has slept for milliseconds wakes later than one whose answer is there at once, and
+            # rules that match nothing lie between the stamp and the load on the way back alone
             self.distance.bring(0)
+            self._capture(replace(cell.configuration, filler_rules=0))
             # a port that an older entry of the table holds would become another one on its way
             self.bed.ask_agents("conntrack-flush")
         found, fresh = self.proofs.of(cell)
         if fresh:
             self._leave_nothing()
+            self._capture(cell.configuration)
         return found
 
     def put(self, ask: Ask, client: str) -> Reply:
@@ -186,9 +189,7 @@ class Bench:
         configuration = cell.configuration
         self._drop_tunnels()
         self.distance.settle()
-        level = (configuration.interception, configuration.filler_rules)
-        if level != (self.bed.interception, self.bed.filler_rules):
-            self.bed.capture(*level)
+        self._capture(configuration)
         self.bed.apply_policies(configuration.policies)
         self.bed.ask_proxies(
             "configure",
@@ -197,6 +198,11 @@ class Bench:
             streams_per_tunnel=configuration.streams_per_tunnel,
             window_kib=configuration.window_kib,
         )
+
+    def _capture(self, configuration: Configuration) -> None:
+        level = (configuration.interception, configuration.filler_rules)
+        if level != (self.bed.interception, self.bed.filler_rules):
+            self.bed.capture(*level)
 
     def _leave_nothing(self) -> None:
         """Wait until the proxies have seen the end of every connection, then drop their tunnels."""
