@@ -27,6 +27,7 @@ from harness.topology.refusal import refusal as refusal_of
 CLOCKED = 30
 """Connections whose packets are stamped: enough for a median, over in 50 ms."""
 GAP_NS = 1_000_000
+"""Between two of them: one wait for a processor shall not meet them all."""
 SETTLE_S = 1.0
 """How long a proxy may take to count a refusal after the client has seen it."""
 POLL_S = 0.002
