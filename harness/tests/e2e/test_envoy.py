@@ -72,7 +72,7 @@ def test_a_suite_that_asks_envoy_for_more_is_refused() -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_two_data_planes_are_measured_in_one_run(engine: str, tmp_path: Path) -> None:
     """Every cell is valid, and what Envoy cannot prove is said."""
-    shorter = ["rounds=1", "noisy_repeats=0", "matrix[1].path=['cross-node', 'out-of-mesh']"]
+    shorter = ["rounds=1", "noisy_repeats=2", "matrix[1].path=['cross-node', 'out-of-mesh']"]
     shorter += ["load.first_packet.probes=5", "load.requests.seconds=0.15", "load.transfer.seconds=0.15"]
     shorter += ["load.rtt.seconds=0.1", "load.alone.seconds=0.1", "load.connects.seconds=0.1"]
     options = [part for each in shorter for part in ("-s", each)]
@@ -88,7 +88,7 @@ def test_two_data_planes_are_measured_in_one_run(engine: str, tmp_path: Path) ->
     }
     # Where the only round is noisy, an optional stage has no comparison; its samples are there all the same.
     for samples in ("rtt", "requests-alone", "transfers-alone", "connects"):
-        assert len(list(folder.glob(f"cells/*/{samples}.parquet"))) == 6
+        assert len(list(folder.glob(f"cells/*/{samples}.parquet"))) >= 6
     said = "".join(path.read_text() for path in folder.glob("logs/envoy/*envoy*.log"))
     assert 'direction="hbone"' in said
     assert 'direction="inbound"' in said

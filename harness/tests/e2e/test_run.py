@@ -217,7 +217,9 @@ def test_cells_over_ipv6_are_valid(tmp_path: Path) -> None:
 @pytest.mark.netns
 def test_the_predicted_time_is_the_real_one(tmp_path: Path) -> None:
     """Within 15 %, on stages as long as the quick suite's. Busy machines lengthen a run: three tries."""
-    shorter = ["-s", "rounds=1", "-s", "noisy_repeats=0"]
+    captured = "path=['same-node', 'cross-node'], dataplane=['pyztunnel'], interception=['redirect']"
+    matrix = f"matrix=[{{path=['cross-node'], dataplane=['none']}}, {{{captured}, reuse=['on', 'off']}}]"
+    shorter = ["-s", "rounds=1", "-s", "noisy_repeats=0", "-s", matrix]
     shares: list[float] = []
     for attempt in range(3):
         results = tmp_path / str(attempt)
@@ -234,7 +236,9 @@ def test_the_predicted_time_is_the_real_one(tmp_path: Path) -> None:
 @pytest.mark.netns
 def test_an_interrupted_run_is_finished_and_made_longer(tmp_path: Path) -> None:
     """What was measured stays as it is; the cells that were lost are measured, then a round more."""
-    suite = ["smoke", "--engine", "netns", "-s", "rounds=1"]
+    captured = "path=['cross-node'], dataplane=['pyztunnel'], interception=['redirect'], reuse=['on', 'off']"
+    matrix = f"matrix=[{{path=['cross-node'], dataplane=['none']}}, {{{captured}}}]"
+    suite = ["smoke", "--engine", "netns", "-s", "rounds=1", "-s", "noisy_repeats=0", "-s", matrix]
     run = [sys.executable, "-m", "harness", "run"]
     at = ["--results", str(tmp_path), "--json"]
     assert subprocess.run([*run, *suite, *at], check=False, capture_output=True).returncode == ExitCode.OK
@@ -281,7 +285,7 @@ def test_whatever_ends_a_run_only_the_cell_in_progress_is_lost(ending: str, tmp_
     end, code, status = ENDINGS[ending]
     command = [sys.executable, "-m", "harness", "run"]
     at = ["--results", str(tmp_path), "--json"]
-    suite = ["smoke", "--engine", "netns", "-s", "rounds=1", "-s", "noisy_repeats=0"]
+    suite = ["smoke", "--engine", "netns", "-s", "rounds=1", "-s", "noisy_repeats=2"]
     with subprocess.Popen([*command, *suite, *at], stdout=subprocess.DEVNULL, text=True) as run:
         until(lambda: len(list(tmp_path.glob("*/cells/[0-9]*"))) >= 2, within_s=120)
         end(run)
