@@ -708,6 +708,8 @@ def test_aborted_connections_leave_nothing_behind() -> None:
         async with cluster() as c:
             await c.listen("server", echo)
             await exchange(c, "client", "server")
+            dialers = [handle._pod.dialer for node in (c.client, c.server) for handle in node.pods.values()]
+            await until(lambda: not any(dialer._due for dialer in dialers))  # sockets made ahead are there
             before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  counted, not read
             for _ in range(100):
                 sock = await c.dial("client", "server")
