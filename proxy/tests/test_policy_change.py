@@ -154,13 +154,20 @@ def change(bed: Bed, version: int) -> Change:
     )
 
 
+def measurable(made: list[Change]) -> bool:
+    """Whether the machine was one to measure on, once at least."""
+    return any(each.starved < QUIET for each in made)
+
+
 def test_a_thousand_are_cut_within_a_second_while_a_neighbour_hardly_notices(tmp_path: Path) -> None:
     """T55, F45: once good is enough, as whatever else this machine does can only make it worse."""
 
     async def run() -> list[Change]:
         made: list[Change] = []
         async with bed_in(tmp_path) as bed:
-            while len(made) < TIMES and not any(each.good or each.starved >= QUIET for each in made):
+            while not made or (
+                len(made) < TIMES and measurable(made) and not any(each.good for each in made)
+            ):
                 version = 2 * len(made) + 2
                 put(bed)
                 await bed.b.log_has(f"mesh state in force version={version} ")
@@ -170,7 +177,7 @@ def test_a_thousand_are_cut_within_a_second_while_a_neighbour_hardly_notices(tmp
 
     made = asyncio.run(run())
     best = min(made, key=lambda each: each.cut_s)
-    if all(each.starved < QUIET for each in made):  # else the machine is none to measure on
+    if measurable(made):
         assert best.cut_s < 1
         assert min(each.during.p99 / each.before.p99 for each in made) < 2
     # What no loaded machine excuses. Before documents were read beside the traffic, all pings of

@@ -93,7 +93,7 @@ def _stage(findings: Findings, stage: str, *, question: str, unit: str, scale: f
             reading=_reading(placed, scale, unit),
             caption=f"{unit}, by the scheduler's clock of each component's processes, the kernel's work on "
             f"their behalf included; summed over each configuration's valid cells (n = {cells}), "
-            f"so no interval. The kernel's share is counted by clock ticks. Elsewhere: the "
+            "so no interval. The kernel's share is counted by clock ticks. Elsewhere: the "
             "rest of the machine in the same time, other programs included; not drawn.",
             plot=figure,
             columns=(
