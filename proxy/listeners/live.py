@@ -30,9 +30,9 @@ POLICY_CHANGE = "connection closed due to policy change"
 SLICE_S = 0.0003
 """How long traffic waits while connections are judged: a third of what a request takes through a proxy."""
 PAUSE_S = 0.001
-"""What traffic has to itself after a few cuts; the shortest that epoll knows."""
-PAUSES = 500
-"""Most pauses in one review: many cuts are spread over most of the second that they may take."""
+"""What traffic has to itself after a cut; the shortest that epoll knows."""
+SPREAD_S = 0.75
+"""Over which many cuts are spread: most of the second that they may take. Each costs both proxies 0.25 ms."""
 
 
 class Relay(Protocol):
@@ -115,11 +115,13 @@ class LiveConnections:
                 if stale():
                     return 0
                 began = monotonic()
-        between_pauses = 1 + len(denied) // PAUSES
+        pace_s = min(PAUSE_S, SPREAD_S / max(1, len(denied)))
+        began = monotonic()
         for count, (live, decision) in enumerate(denied, start=1):
             if live in self._all:
                 live.cut(decision)
-            await asyncio.sleep(0 if count % between_pauses else PAUSE_S)
+            ahead = monotonic() - began < pace_s * count
+            await asyncio.sleep(PAUSE_S if ahead else 0)
             if stale():
                 return count
         return len(denied)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import ExitStack
 from ipaddress import ip_address
+from time import monotonic
 
 import pytest
 
 from proxy.listeners.acceptor import Tasks
-from proxy.listeners.live import PAUSES, POLICY_CHANGE, LiveConnections, Review
+from proxy.listeners.live import POLICY_CHANGE, SPREAD_S, LiveConnections, Review
 from proxy.listeners.verdict import Denied
 from proxy.rbac import Action, Compiled, Facts, Match, Policy, PolicySet, Scope
 from proxy.relay.outcome import End, Outcome
@@ -137,6 +138,7 @@ class Reviewed:
 def test_traffic_has_its_turn_between_the_cuts_of_a_thousand() -> None:
     async def test() -> None:
         cut_per_turn: list[int] = []
+        began = monotonic()
         async with asyncio.TaskGroup() as group:
             bed = Reviewed(group)
             with ExitStack() as stack:
@@ -151,9 +153,25 @@ def test_traffic_has_its_turn_between_the_cuts_of_a_thousand() -> None:
         assert cut_per_turn[-1] == 1000
         steps = [after - before for before, after in zip([0, *cut_per_turn], cut_per_turn, strict=False)]
         assert max(steps) == 1
-        assert len(cut_per_turn) > PAUSES
+        assert monotonic() - began > 0.9 * SPREAD_S
 
     run(test())
+
+
+def test_a_few_are_cut_at_once() -> None:
+    """What is spread is the cost of many; nobody who is denied has more time than it takes."""
+
+    async def test() -> float:
+        async with asyncio.TaskGroup() as group:
+            bed = Reviewed(group)
+            with ExitStack() as stack:
+                few = [stack.enter_context(bed.live.registered(facts(80), record())) for _ in range(10)]
+                began = monotonic()
+                bed.put(NOT_PORT_80)
+                await until(lambda: all(live._decision is not None for live in few))
+                return monotonic() - began
+
+    assert asyncio.run(test()) < SPREAD_S / 2
 
 
 def test_policies_that_come_in_mid_review_are_the_ones_that_count() -> None:
