@@ -7,25 +7,49 @@ decide nothing, but what they would decide is told.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from proxy.background import breathing
 from proxy.rbac.facts import Decision, Facts
 from proxy.rbac.index import Index
-from proxy.rbac.policy import Action, Policy
+from proxy.rbac.policy import Action, Policy, Rule
+
+FEW = 0.1
+"""Share of the policies that may differ from those before for their index to be changed and not made anew."""
 
 
 class _Indexed:
     """Policies by action."""
 
-    __slots__ = ("allow", "any_allow", "deny")
+    __slots__ = ("allow", "any_allow", "deny", "policies")
 
-    def __init__(self, policies: Sequence[Policy]) -> None:
-        deny = [policy for policy in policies if policy.action is Action.DENY]
-        allow = [policy for policy in policies if policy.action is Action.ALLOW]
-        self.deny = Index((policy.key, rule) for policy in deny for rule in policy.rules)
-        self.allow = Index((policy.key, rule) for policy in allow for rule in policy.rules)
-        self.any_allow = bool(allow)
+    def __init__(self, policies: Mapping[str, Policy], previous: _Indexed | None) -> None:
+        self.policies = policies
+        before = previous.policies if previous is not None else {}
+        gone = _difference(before, policies)
+        come = _difference(policies, before)
+        if previous is not None and len(gone) + len(come) <= FEW * len(before):
+            self.deny: Index = previous.deny.changed(_rules(gone, Action.DENY), _rules(come, Action.DENY))
+            self.allow: Index = previous.allow.changed(_rules(gone, Action.ALLOW), _rules(come, Action.ALLOW))
+        else:
+            self.deny = Index(_rules(come, Action.DENY))
+            self.allow = Index(_rules(come, Action.ALLOW))
+        self.any_allow = any(policy.action is Action.ALLOW for policy in breathing(policies.values()))
+
+
+def _difference(these: Mapping[str, Policy], those: Mapping[str, Policy]) -> list[Policy]:
+    """Those of `these` that are not the same in the others."""
+    return [policy for key, policy in breathing(these.items()) if those.get(key) is not policy]
+
+
+def _rules(policies: list[Policy], action: Action) -> list[tuple[str, Rule]]:
+    return [
+        (policy.key, rule)
+        for policy in breathing(policies)
+        if policy.action is action
+        for rule in policy.rules
+    ]
 
 
 class PolicySet:
@@ -33,21 +57,22 @@ class PolicySet:
 
     __slots__ = ("enforced", "policies", "rehearsed")
 
-    def __init__(self, policies: Iterable[Policy]) -> None:
-        """Compile and index them, in any order; evaluation goes by name."""
-        self.policies = _by_name(policies)
-        in_force = [policy for policy in self.policies if not policy.dry_run]
-        self.enforced = _Indexed(in_force)
-        self.rehearsed = self.enforced if len(in_force) == len(self.policies) else _Indexed(self.policies)
+    def __init__(self, policies: Mapping[str, Policy], previous: PolicySet | None = None) -> None:
+        """Compile and index them.
+
+        Args:
+            policies: By key.
+            previous: What of it is the same is not done again.
+        """
+        self.policies = policies
+        in_force = {key: policy for key, policy in breathing(policies.items()) if not policy.dry_run}
+        self.enforced: _Indexed = _Indexed(in_force, previous.enforced if previous is not None else None)
+        self.rehearsed: _Indexed = (
+            self.enforced
+            if len(in_force) == len(policies)
+            else _Indexed(policies, previous.rehearsed if previous is not None else None)
+        )
         """As if those of a dry run were in force."""
-
-    def is_of(self, policies: Iterable[Policy]) -> bool:
-        """Whether it was made of these policies."""
-        return self.policies == _by_name(policies)
-
-
-def _by_name(policies: Iterable[Policy]) -> tuple[Policy, ...]:
-    return tuple(sorted(policies, key=lambda policy: policy.key))
 
 
 class Compiled:

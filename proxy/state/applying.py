@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from proxy.background import breathe
+from proxy.background import breathing
 from proxy.rbac import Action, Compiled, Policy, PolicySet, Scope
 
 Listed = tuple[str, ...]
@@ -45,19 +45,18 @@ class Applying:
             previous: Of the snapshot before.
         """
         self._policies = policies
-        self._scoped: defaultdict[str | None, list[Policy]] = defaultdict(list)
+        self._scoped: defaultdict[str | None, dict[str, Policy]] = defaultdict(dict)
         self._unreadable: defaultdict[str | None, set[str]] = defaultdict(set)
-        for policy in policies.values():
-            breathe()
+        for key, policy in breathing(policies.items()):
             if policy.scope is not Scope.WORKLOAD_SELECTOR:
-                self._scoped[None if policy.scope is Scope.GLOBAL else policy.namespace].append(policy)
+                self._scoped[None if policy.scope is Scope.GLOBAL else policy.namespace][key] = policy
         for lost in unloaded:
             where = None if lost.scope is Scope.GLOBAL else lost.namespace
             if lost.scope is Scope.WORKLOAD_SELECTOR:
                 continue  # those that list it have it among the missing
             if lost.action is Action.ALLOW:
                 # Without its rules it allows nobody, and others still may.
-                self._scoped[where].append(_allowing_nobody(lost))
+                self._scoped[where][lost.key] = _allowing_nobody(lost)
             else:
                 self._unreadable[where].add(lost.key)
         self.sets: dict[str | Listed | None, PolicySet] = {}
@@ -77,7 +76,7 @@ class Applying:
         made = Compiled(
             self._set(None, self._scoped[None]),
             self._set(namespace, self._scoped[namespace]),
-            self._set(listed, [self._policies[key] for key in listed if key in self._policies]),
+            self._set(listed, {key: self._policies[key] for key in listed if key in self._policies}),
             missing={
                 *(key for key in listed if key not in self._policies),
                 *self._unreadable[None],
@@ -88,12 +87,12 @@ class Applying:
         before = self._compiled_before.get((namespace, listed, trust_domain))
         return before if before is not None and before.same_as(made) else made
 
-    def _set(self, which: str | Listed | None, policies: list[Policy]) -> PolicySet:
+    def _set(self, which: str | Listed | None, policies: Mapping[str, Policy]) -> PolicySet:
         found = self.sets.get(which)
         if found is None:
             found = self._sets_before.get(which)
-            if found is None or not found.is_of(policies):
-                found = PolicySet(policies)
+            if found is None or found.policies != policies:
+                found = PolicySet(policies, found)
             self.sets[which] = found
         return found
 

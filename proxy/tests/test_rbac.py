@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,7 +25,9 @@ from proxy.rbac import (
     StringKind,
     StringMatch,
     evaluate,
+    index,
 )
+from proxy.rbac.index import Index, Named
 
 PLAINTEXT = Facts(ip_address("127.0.0.1"), None, ip_address("127.0.0.2"), 8080)
 TLS = PLAINTEXT._replace(source_id=SpiffeId("td", "namespace", "account"))
@@ -42,7 +45,7 @@ def policy(*rules: Rule, action: Action = Action.ALLOW, name: str = "p", dry_run
 
 
 def compiled(*policies: Policy, missing: Iterable[str] = ()) -> Compiled:
-    return Compiled(PolicySet(policies), missing=missing)
+    return Compiled(PolicySet({each.key: each for each in policies}), missing=missing)
 
 
 def matches(match: Match, facts: Facts) -> bool:
@@ -316,15 +319,69 @@ def test_an_index_changes_no_decision(
         assert asked_one_by_one(policies, facts) == evaluate(indexed, facts)
 
 
-def test_of_many_rules_only_those_that_the_facts_name_are_asked() -> None:
-    """A walk over all of them would make every first connection wait."""
-    rules: list[Rule] = [
+@given(
+    before=st.lists(st.tuples(st.sampled_from("pqr"), RULES), max_size=6),
+    after=st.lists(st.tuples(st.sampled_from("pqr"), RULES), max_size=6),
+    kept=st.lists(st.tuples(st.sampled_from("pqr"), RULES), max_size=6),
+    connections=st.lists(FACTS, min_size=1, max_size=5),
+)
+def test_a_changed_index_answers_as_one_that_is_made_anew(
+    before: list[Named], after: list[Named], kept: list[Named], connections: list[Facts]
+) -> None:
+    old, anew = Index([*before, *kept]), Index([*kept, *after])
+    answers = [old.first(facts) for facts in connections]
+
+    changed = old.changed(before, after)
+
+    assert [changed.first(facts) for facts in connections] == [anew.first(facts) for facts in connections]
+    assert [old.first(facts) for facts in connections] == answers  # which others may still ask
+
+
+def many() -> list[Rule]:
+    """Rules that differ by whom they are for."""
+    return [
         ((Match(principals=exact(f"td/ns/namespace/sa/other-{number}"), destination_ports=(8080,)),),)
         for number in range(10_000)
     ]
-    mine: Rule = ((Match(principals=exact("td/ns/namespace/sa/account"), destination_ports=(8080,)),),)
-    policies = compiled(policy(*rules, action=Action.DENY), policy(mine, action=Action.DENY, name="q"))
+
+
+MINE: Rule = ((Match(principals=exact("td/ns/namespace/sa/account"), destination_ports=(8080,)),),)
+
+
+def test_of_many_rules_only_those_that_the_facts_name_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A walk over all of them would make every first connection wait."""
+    policies = compiled(policy(*many(), action=Action.DENY), policy(MINE, action=Action.DENY, name="q"))
+    asked = spied(monkeypatch, "compiled")
 
     assert evaluate(policies, TLS).policy == "ns/q"
-    index = policies.sets[0].enforced.deny
-    assert sum(predicate is not None for predicate in index._predicates) == 1
+    assert asked == [MINE]
+
+
+def test_of_many_policies_only_those_that_changed_are_indexed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All the others were, when they came; to do it again would be felt by the traffic."""
+    before = {
+        f"ns/p{number}": policy(rule, action=Action.DENY, name=f"p{number}")
+        for number, rule in enumerate(many())
+    }
+    old = PolicySet(before)
+    indexed = spied(monkeypatch, "_keys")
+    mine = policy(MINE, action=Action.DENY, name="p7")
+
+    new = PolicySet({**before, "ns/p7": mine}, old)
+
+    assert indexed == [MINE]
+    assert evaluate(Compiled(new), TLS).policy == "ns/p7"
+    assert evaluate(Compiled(old), TLS).allowed
+
+
+def spied(monkeypatch: pytest.MonkeyPatch, function: str) -> list[Rule]:
+    """The rules that a function of the index is called with from now on."""
+    rules: list[Rule] = []
+    original = getattr(index, function)
+
+    def spy(rule: Rule, *others: Any) -> Any:
+        rules.append(rule)
+        return original(rule, *others)
+
+    monkeypatch.setattr(index, function, spy)
+    return rules

@@ -26,7 +26,7 @@ def not_port(port: int) -> Compiled:
         action=Action.DENY,
         rules=(((Match(destination_ports=(port,)),),),),
     )
-    return Compiled(PolicySet([policy]))
+    return Compiled(PolicySet({policy.key: policy}))
 
 
 OPEN = Compiled()
