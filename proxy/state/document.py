@@ -7,24 +7,30 @@ refused, and a policy denies what it might have denied.
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from functools import cached_property
+from typing import Any, Generic, Protocol, TypeVar
 
-from proxy.background import breathe
+from proxy.background import breathing
 from proxy.rbac import Action, Scope
 from proxy.state import addresses, fields, policies
 from proxy.state.applying import Unloaded
+from proxy.state.cursor import Cursor, Twice
 from proxy.state.fields import Malformed, shown
 from proxy.state.mesh import MeshState, Rejection
 from proxy.state.model import IPAddress
 
-R = TypeVar("R")
-
 SECTIONS = ("workloads", "services", "policies")
+
+
+class _Keyed(Protocol):
+    @property
+    def key(self) -> str: ...
+
+
+R = TypeVar("R", bound=_Keyed)
 
 
 class MalformedDocument(ValueError):
@@ -37,106 +43,93 @@ def parse(document: bytes, *, version: int, previous: MeshState | None = None) -
     Args:
         document: JSON, UTF-8.
         version: Of the new snapshot.
-        previous: Where rejected resources' last good versions are taken from.
+        previous: Where rejected resources' last good versions are taken from, and those that are written
+            as they were.
 
     Raises:
         MalformedDocument: No JSON, or not an object of the three lists.
     """
-    sections = _sections(document)
     old = previous or MeshState()
-    before = {name: old.written.get(name, {}) for name in SECTIONS}
-    workloads = _Section(
-        "workload",
-        "workloads",
-        addresses.workload,
-        _uid,
-        previous=old.workloads,
-        written=before["workloads"],
-    )
-    services = _Section(
-        "service",
-        "services",
-        addresses.service,
-        _key_of("hostname"),
-        previous=old.services,
-        written=before["services"],
-    )
-    rules = _Section(
-        "policy",
-        "policies",
-        policies.policy,
-        _key_of("name"),
-        previous=old.policies,
-        written=before["policies"],
-    )
-    read_workloads = workloads.read(sections["workloads"], lambda workload: workload.uid)
-    read_services = services.read(sections["services"], lambda service: service.key)
-    read_policies = rules.read(sections["policies"], lambda policy: policy.key)
+    text_of = {name: old.written.get(name, {}) for name in SECTIONS}
+    workloads = _Section("workload", addresses.workload, _uid, old.workloads, text_of["workloads"])
+    services = _Section("service", addresses.service, _key_of("hostname"), old.services, text_of["services"])
+    rules = _Section("policy", policies.policy, _key_of("name"), old.policies, text_of["policies"])
+    sections: dict[str, _Section[Any]] = {"workloads": workloads, "services": services, "policies": rules}
+    _read(document, sections)
     unusable: dict[tuple[str, IPAddress], str] = {}
     for rejected in (*workloads.lost, *services.lost):
         unusable.update(dict.fromkeys(_addresses(rejected.value), rejected.reason))
     return MeshState(
         version=version,
-        workloads=read_workloads.values(),
-        services=read_services.values(),
-        policies=read_policies.values(),
+        workloads=workloads.found.values(),
+        services=services.found.values(),
+        policies=rules.found.values(),
         rejections=[*workloads.rejections, *services.rejections, *rules.rejections],
         unloaded=[unloaded for lost in rules.lost if (unloaded := _unloaded(lost)) is not None],
         unusable=unusable,
-        written={section.name: section.written for section in (workloads, services, rules)},
+        written={name: section.written for name, section in sections.items()},
         previous=previous,
     )
 
 
-def _sections(document: bytes) -> dict[str, list[object]]:
+def _read(document: bytes, sections: Mapping[str, _Section[Any]]) -> None:
+    seen: set[str] = set()
     try:
-        value = json.loads(document, object_pairs_hook=_object, parse_constant=_constant)
+        cursor = Cursor(document.decode("utf-8-sig"))
+        if cursor.char != "{":
+            value, _ = cursor.value()
+            raise MalformedDocument(f"{shown(value)} is no object with {', '.join(sections)}")
+        for name in cursor.members():
+            if name not in sections:
+                raise MalformedDocument(f"unknown section {shown(name)}; known: {', '.join(sections)}")
+            if name in seen:
+                raise MalformedDocument(f"{name} is there twice")
+            seen.add(name)
+            if cursor.char != "[":
+                value, _ = cursor.value()
+                raise MalformedDocument(f"{name}: {shown(value)} is no list")
+            sections[name].read(name, cursor)
+        cursor.end()
+    except MalformedDocument:
+        raise
     except (ValueError, RecursionError) as exc:
         raise MalformedDocument(f"no JSON: {exc}") from exc
-    if not isinstance(value, dict):
-        raise MalformedDocument(f"{shown(value)} is no object with {', '.join(SECTIONS)}")
-    unknown = sorted(set(value) - set(SECTIONS))
-    if unknown:
-        raise MalformedDocument(f"unknown section {shown(unknown[0])}; known: {', '.join(SECTIONS)}")
-    sections = {}
-    for name in SECTIONS:
-        section = value.get(name, [])
-        if not isinstance(section, list):
-            raise MalformedDocument(f"{name}: {shown(section)} is no list")
-        sections[name] = section
-    return sections
-
-
-class _Twice(dict[str, Any]):
-    """An object in which a key came twice: of two readers, each might take another one."""
-
-    twice: str
-    __hash__ = dict.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return False  # as it was is not how it is written now
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    breathe()
-    value: dict[str, Any] = dict(pairs)
-    if len(value) == len(pairs):
-        return value
-    marked = _Twice(value)
-    [(marked.twice, _)] = Counter(key for key, _ in pairs).most_common(1)
-    return marked
-
-
-def _constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
 
 
 @dataclass(frozen=True, slots=True)
-class _Lost:
-    """A rejected resource with no previous version."""
+class _Rejected:
+    """A resource that cannot be used."""
 
     value: object
+    where: str
     reason: str
+
+
+class _Before:
+    """The resources of the document before, in its order: as which the next one may be written again."""
+
+    def __init__(self, written: Mapping[str, str]) -> None:
+        self.written = written
+        self._order = list(written.items())
+        self._next = 0
+
+    @property
+    def expected(self) -> tuple[str, str]:
+        """Key and text of the one that comes next if nothing has changed; empty behind the last."""
+        return self._order[self._next] if self._next < len(self._order) else ("", "")
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {key: place for place, key in enumerate(self.written)}
+
+    def went_on(self) -> None:
+        """The expected one has come."""
+        self._next += 1
+
+    def came(self, key: str | None) -> None:
+        """Another one has come: what was behind the one of that key is expected."""
+        if key in self._places:
+            self._next = self._places[key] + 1
 
 
 class _Section(Generic[R]):
@@ -145,64 +138,69 @@ class _Section(Generic[R]):
     def __init__(
         self,
         kind: str,
-        name: str,
         parse_one: Callable[[object, str], R],
         key_of: Callable[[object], str | None],
-        *,
-        previous: dict[str, R],
-        written: Mapping[str, object],
+        previous: Mapping[str, R],
+        written: Mapping[str, str],
     ) -> None:
-        self.kind = kind
-        self.name = name
-        self.parse_one = parse_one
-        self.key_of = key_of
-        self.previous = previous
-        self.written_before = written
-        self.written: dict[str, object] = {}
-        """What was read, as it was written: what is written the same the next time is not read again."""
+        self._kind = kind
+        self._parse_one = parse_one
+        self._key_of = key_of
+        self._previous = previous
+        self._before = _Before(written)
+        self.found: dict[str, R] = {}
+        """By key: those that can be used, and the last good versions of those that cannot."""
+        self.written: dict[str, str] = {}
+        """Their text: what is written the same the next time is not read again."""
         self.rejections: list[Rejection] = []
-        self.lost: list[_Lost] = []
+        self.lost: list[_Rejected] = []
+        """The rejected ones with no previous version."""
 
-    def read(self, values: Iterable[object], key: Callable[[R], str]) -> dict[str, R]:
-        """Those that can be used, and the last good versions of those that cannot."""
-        found: dict[str, R] = {}
-        rejected: list[tuple[object, str, str]] = []
-        for index, value in enumerate(values):
-            breathe()
-            where = f"{self.name}[{index}]"
+    def read(self, name: str, cursor: Cursor) -> None:
+        """Read the list at which the cursor stands."""
+        rejected: list[_Rejected] = []
+        for index, _ in enumerate(breathing(cursor.items())):
+            key, text = self._before.expected
+            if text and key not in self.found and cursor.same(text):
+                self.found[key], self.written[key] = self._previous[key], text
+                self._before.went_on()
+                continue
+            value, text = cursor.value()
+            where = f"{name}[{index}]"
+            self._before.came(self._key_of(value))
             try:
-                resource = self._read_one(value, where)
-                if key(resource) in found:
-                    raise Malformed(f"{where}: {key(resource)} is there twice")
+                resource = self._read_one(value, text, where)
+                if resource.key in self.found:
+                    raise Malformed(f"{where}: {resource.key} is there twice")
             except (Malformed, RecursionError) as exc:
-                rejected.append((value, where, str(exc)))
+                rejected.append(_Rejected(value, where, str(exc)))
             else:
-                own = key(resource)
-                found[own] = resource
-                # As it was before if it says the same: what is read here is let go of here, and not when
-                # the snapshot is replaced, beside the traffic.
-                same = self.previous.get(own) is resource
-                self.written[own] = self.written_before[own] if same else value
-        for value, where, reason in rejected:
-            name = self.key_of(value)
-            kept = name is not None and (name in found or name in self.previous)
-            if name is not None and name not in found and name in self.previous:
-                found[name] = self.previous[name]
-            if not kept:
-                self.lost.append(_Lost(value, reason))
-            self.rejections.append(Rejection(kind=self.kind, key=name or where, reason=reason, kept=kept))
-        return found
+                self.found[resource.key], self.written[resource.key] = resource, text
+        self._settle(rejected)
 
-    def _read_one(self, value: object, where: str) -> R:
-        name = self.key_of(value)
-        if name is not None and name in self.previous and self.written_before.get(name) == value:
-            return self.previous[name]
+    def _read_one(self, value: object, text: str, where: str) -> R:
+        key = self._key_of(value)
+        if key is not None and self._before.written.get(key) == text:
+            return self._previous[key]
         _refuse_twice(value, where)
-        return self.parse_one(value, where)
+        return self._parse_one(value, where)
+
+    def _settle(self, rejected: list[_Rejected]) -> None:
+        """Those that were rejected stay as they were, or are lost."""
+        for each in rejected:
+            key = self._key_of(each.value)
+            kept = key is not None and (key in self.found or key in self._previous)
+            if key is not None and key not in self.found and key in self._previous:
+                self.found[key] = self._previous[key]
+            if not kept:
+                self.lost.append(each)
+            self.rejections.append(
+                Rejection(kind=self._kind, key=key or each.where, reason=each.reason, kept=kept)
+            )
 
 
 def _refuse_twice(value: object, where: str) -> None:
-    if isinstance(value, _Twice):
+    if isinstance(value, Twice):
         raise Malformed(f"{where}: {shown(value.twice)} is there twice")
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -246,7 +244,7 @@ def _addresses(value: object) -> list[tuple[str, IPAddress]]:
     return found
 
 
-def _unloaded(lost: _Lost) -> Unloaded | None:
+def _unloaded(lost: _Rejected) -> Unloaded | None:
     """What a rejected policy must be taken for; None where it names no namespace or was a dry run."""
     key = _key_of("name")(lost.value)
     if key is None or not isinstance(lost.value, dict) or lost.value.get("dryRun") is True:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from proxy.background import breathing
 from proxy.rbac import Compiled, Policy
 from proxy.state.applying import Applying, Unloaded
 from proxy.state.model import IPAddress, NetworkMode, Service, Workload
@@ -47,7 +48,7 @@ class MeshState:
         rejections: Iterable[Rejection] = (),
         unloaded: Iterable[Unloaded] = (),
         unusable: Mapping[tuple[str, IPAddress], str] = MappingProxyType({}),
-        written: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
+        written: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
         previous: MeshState | None = None,
     ) -> None:
         """Index.
@@ -61,13 +62,13 @@ class MeshState:
             unloaded: Policies that must be assumed to deny.
             unusable: (network, address) of rejected workloads and services -> why. Connections there are
                 refused: to guess them out of the mesh would send their traffic in plaintext.
-            written: Section -> key -> the resource as it was written.
+            written: Section -> key -> the resource's text, in the order of the document.
             previous: The snapshot before: what was compiled and has not changed is used again.
         """
         self.version = version
-        self.workloads = {workload.uid: workload for workload in workloads}
-        self.services = {service.key: service for service in services}
-        self.policies = {policy.key: policy for policy in policies}
+        self.workloads = {workload.key: workload for workload in breathing(workloads)}
+        self.services = {service.key: service for service in breathing(services)}
+        self.policies = {policy.key: policy for policy in breathing(policies)}
         self.rejections = tuple(rejections)
         self.unloaded = tuple(unloaded)
         self.unusable = dict(unusable)
@@ -75,7 +76,7 @@ class MeshState:
         self._by_address: dict[tuple[str, IPAddress], Workload] = {}
         self._by_pod: dict[tuple[str, str, str], Workload] = {}
         endpoints: defaultdict[str, list[Endpoint]] = defaultdict(list)
-        for workload in self.workloads.values():
+        for workload in breathing(self.workloads.values()):
             if workload.network_mode is not NetworkMode.HOST_NETWORK:
                 self._by_address.update(
                     {(workload.network, address): workload for address in workload.addresses}
@@ -86,7 +87,7 @@ class MeshState:
         self._endpoints = {key: tuple(found) for key, found in endpoints.items()}
         self._by_hostname: defaultdict[str, list[Service]] = defaultdict(list)
         self._by_vip: defaultdict[tuple[str, IPAddress], list[Service]] = defaultdict(list)
-        for service in self.services.values():
+        for service in breathing(self.services.values()):
             self._by_hostname[service.hostname.lower()].append(service)
             for vip in service.vips:
                 self._by_vip[vip].append(service)

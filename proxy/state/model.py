@@ -129,6 +129,11 @@ class Workload:
     waypoint: Gateway | None = None
     network_gateway: Gateway | None = None
 
+    @property
+    def key(self) -> str:
+        """By which documents know it."""
+        return self.uid
+
     @cached_property
     def identity(self) -> SpiffeId:
         """The identity its proxy presents and its peers expect."""

@@ -155,8 +155,11 @@ class FileSource:
             )
 
     def _read(self, document: bytes, previous: MeshState) -> MeshState:
-        """In a thread of its own, beside the traffic."""
-        with beside_traffic(), _uncollected() if len(document) > LARGE_BYTES else nullcontext():
+        """In a thread of its own, beside the traffic; before the first state there is none."""
+        with (
+            beside_traffic() if previous.version else nullcontext(),
+            _uncollected() if len(document) > LARGE_BYTES else nullcontext(),
+        ):
             state = parse(document, version=previous.version + 1, previous=previous)
             state.prepare(self.node)
         return state

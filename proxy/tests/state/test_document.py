@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from proxy.identity.spiffe import SpiffeId
 from proxy.rbac import Action, Facts, Scope, ServiceAccountMatch, StringKind, StringMatch, evaluate
+from proxy.state.cursor import Cursor
 from proxy.state.document import MalformedDocument, parse
 from proxy.state.mesh import MeshState
 from proxy.state.model import Protocol
@@ -336,6 +337,68 @@ def test_what_is_written_the_same_is_not_read_again() -> None:
     assert after.workloads[WORKLOAD["uid"]] is before.workloads[WORKLOAD["uid"]]
     assert after.policies["bench/strict"] is before.policies["bench/strict"]
     assert after.policies["bench/other"].action is Action.ALLOW
+
+
+POLICIES = st.lists(
+    st.one_of(
+        st.builds(
+            lambda name, action: {**POLICY, "name": name, "action": action},
+            st.sampled_from("abcdef"),
+            st.sampled_from(["Allow", "Deny", "Perhaps"]),
+        ),
+        st.just("no policy"),
+    ),
+    max_size=8,
+)
+
+
+@given(documents=st.lists(POLICIES, min_size=2, max_size=4), indent=st.sampled_from([None, 1]))
+def test_what_is_stepped_over_is_as_if_it_had_been_read(
+    documents: list[list[Any]], indent: int | None
+) -> None:
+    """Policies that come, go, move, change, turn bad and good again, one there twice."""
+    state, anew = MeshState(), MeshState()
+    for number, each in enumerate(documents, start=1):
+        text = json.dumps({"policies": each}, indent=indent).encode()
+        state = parse(text, version=number, previous=state)
+        anew = parse(text, version=number, previous=without_texts(anew))
+
+        assert list(state.policies.items()) == list(anew.policies.items())
+        assert state.rejections == anew.rejections
+        assert state.unloaded == anew.unloaded
+        assert state.written == anew.written
+
+
+def without_texts(state: MeshState) -> MeshState:
+    """The same, of which nothing can be stepped over."""
+    return MeshState(version=state.version, policies=state.policies.values())
+
+
+def test_only_what_is_written_otherwise_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 100 policies one is changed, one is gone, one is new and one comes first now."""
+    before = [{**POLICY, "name": f"p{number}"} for number in range(100)]
+    state = read(policies=before)
+    after = [before[50], *before[:20], {**before[20], "action": "Allow"}, *before[22:50], *before[51:]]
+    after.insert(80, {**POLICY, "name": "new"})
+    decoded: list[str] = []
+    original = Cursor.value
+
+    def value(cursor: Cursor) -> tuple[object, str]:
+        found, text = original(cursor)
+        if isinstance(found, dict):
+            decoded.append(found["name"])
+        return found, text
+
+    monkeypatch.setattr(Cursor, "value", value)
+    read(state, policies=after)
+
+    assert decoded == ["p50", "p0", "p20", "p22", "p51", "new"]
+
+
+def test_a_section_that_comes_twice_is_refused_whole() -> None:
+    """Of two readers, each might take another one."""
+    with pytest.raises(MalformedDocument, match="policies is there twice"):
+        parse(b'{"policies": [], "policies": []}', version=1)
 
 
 def test_a_key_that_comes_twice_is_rejected_even_where_the_rest_is_as_before() -> None:
