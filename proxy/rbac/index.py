@@ -11,8 +11,10 @@ What is found may still not match; what is not found cannot. 10,000 rules cost 1
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
+from operator import attrgetter
 from typing import NamedTuple
 
 from proxy.background import breathing
@@ -43,25 +45,25 @@ Named = tuple[str, Rule]
 class _Entry:
     """A rule that is there, once for all policies that have it."""
 
-    __slots__ = ("_predicate", "keys", "names", "rule")
+    __slots__ = ("_predicate", "keys", "name", "names", "rule")
 
     def __init__(self, rule: Rule, names: tuple[str, ...], keys: tuple[Key, ...]) -> None:
         self.rule = rule
         self.names = names
         """Of those policies, sorted; a policy that has the rule twice is there twice."""
+        self.name = names[0]
         self.keys = keys
         """By which it is found; none: it is asked each time, and so compiled before anybody waits for it."""
         self._predicate: Predicate | None = None if keys else compiled(rule)
-
-    @property
-    def name(self) -> str:
-        return self.names[0]
 
     def holds(self, facts: Facts) -> bool:
         """Whether the rule matches. Compiled when it is first asked: of many rules, few ever are."""
         if self._predicate is None:
             self._predicate = compiled(self.rule)
         return self._predicate(facts)
+
+
+_name = attrgetter("name")
 
 
 class Index:
@@ -73,22 +75,21 @@ class Index:
         """Index rules."""
         self._entries: dict[Rule, _Entry] = {}
         self._by_lookup: dict[Lookup, dict[Value, tuple[_Entry, ...]]] = {}
-        self._asked: tuple[_Entry, ...] = ()
+        self._asked: list[_Entry] = []
         named: dict[Rule, list[str]] = {}
         for name, rule in breathing(rules):
             named.setdefault(rule, []).append(name)
         found_by: defaultdict[Key, list[_Entry]] = defaultdict(list)
-        asked = []
         for rule, names in breathing(named.items()):
             keys = _keys(rule, lambda key: len(found_by.get(key, ())))
             entry = self._entries[rule] = _Entry(rule, tuple(sorted(names)), keys)
             for key in keys:
                 found_by[key].append(entry)
             if not keys:
-                asked.append(entry)
+                self._asked.append(entry)
         for (lookup, value), entries in breathing(found_by.items()):
             self._by_lookup.setdefault(lookup, {})[value] = tuple(entries)
-        self._asked = _by_name(asked)
+        self._asked.sort(key=_name)
 
     def changed(self, gone: Collection[Named], come: Collection[Named]) -> Index:
         """The index without some of its rules and with others: for few, in a fraction of the time."""
@@ -97,7 +98,7 @@ class Index:
         made = Index(())
         made._entries = dict(self._entries)
         made._by_lookup = {lookup: dict(found) for lookup, found in self._by_lookup.items()}
-        made._asked = self._asked
+        made._asked = list(self._asked)
         for name, rule in breathing(gone):
             names = list(made._take(rule))
             names.remove(name)
@@ -108,7 +109,9 @@ class Index:
 
     def first(self, facts: Facts) -> str | None:
         """The name of the first policy, by name, of which a rule matches."""
-        best = next((entry.name for entry in _by_name(self._found(facts)) if entry.holds(facts)), None)
+        best = next(
+            (entry.name for entry in sorted(self._found(facts), key=_name) if entry.holds(facts)), None
+        )
         for entry in self._asked:
             if best is not None and entry.name > best:
                 break
@@ -133,7 +136,7 @@ class Index:
             entries = self._by_lookup.setdefault(lookup, {})
             entries[value] = (*entries.get(value, ()), entry)
         if not keys:
-            self._asked = _by_name((*self._asked, entry))
+            insort(self._asked, entry, key=_name)
 
     def _take(self, rule: Rule) -> tuple[str, ...]:
         """Take a rule out if it is there; its names."""
@@ -142,22 +145,15 @@ class Index:
             return ()
         for lookup, value in entry.keys:
             entries = self._by_lookup[lookup]
-            entries[value] = _without(entry, entries[value])
+            place = entries[value].index(entry)
+            entries[value] = (*entries[value][:place], *entries[value][place + 1 :])
             if not entries[value]:
                 del entries[value]
             if not entries:
                 del self._by_lookup[lookup]
         if not entry.keys:
-            self._asked = _without(entry, self._asked)
+            self._asked.remove(entry)
         return entry.names
-
-
-def _by_name(entries: Iterable[_Entry]) -> tuple[_Entry, ...]:
-    return tuple(sorted(entries, key=lambda entry: entry.name))
-
-
-def _without(entry: _Entry, entries: tuple[_Entry, ...]) -> tuple[_Entry, ...]:
-    return tuple(other for other in entries if other is not entry)
 
 
 def _answer(lookup: Lookup, facts: Facts) -> Value | None:
