@@ -154,8 +154,11 @@ class Stage:
         """
         start_users()
         if not self._all_ready.wait(self.ready_s):
+            errors = ", ".join(f"{count} {kind}" for kind, count in self.verification.errors.items())
             raise Refused(
-                f"{self._ready} of {self.users} users got ready within {self.ready_s} s", kind="not-ready"
+                f"{self._ready} of {self.users} users got ready within {self.ready_s:g} s: "
+                f"{self._joined} had started, {self.opened} had begun to connect; errors: {errors or 'none'}",
+                kind="not-ready",
             )
         if self.settle_s:
             gevent.sleep(self.settle_s)
