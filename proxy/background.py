@@ -22,7 +22,7 @@ REST_S = 0.0005
 """Longer than the work: meanwhile the loop's thread has to ask for the interpreter after each system call."""
 REST_SHARE = 10
 """Where processors are short a rest is long; the work behind it is a tenth as long, or it would never end."""
-FEW = 16
+STRIDE = 16
 """Values between two breaths; each may take some 10 us."""
 
 
@@ -58,6 +58,6 @@ def breathe() -> None:
 def breathing(values: Iterable[T]) -> Iterator[T]:
     """The values, with a breath every few of them: to look at the clock costs more than to step over one."""
     for count, value in enumerate(values):
-        if not count % FEW:
+        if not count % STRIDE:
             breathe()
         yield value

@@ -100,6 +100,8 @@ def _read(document: bytes, sections: Mapping[str, _Section[Any]]) -> None:
 class _Rejected:
     """A resource that cannot be used."""
 
+    key: str | None
+    """None where not even that could be read."""
     value: object
     where: str
     reason: str
@@ -166,20 +168,19 @@ class _Section(Generic[R]):
                 self._before.went_on()
                 continue
             value, text = cursor.value()
-            where = f"{name}[{index}]"
-            self._before.came(self._key_of(value))
+            where, own = f"{name}[{index}]", self._key_of(value)
+            self._before.came(own)
             try:
-                resource = self._read_one(value, text, where)
+                resource = self._read_one(own, value, text, where)
                 if resource.key in self.found:
                     raise Malformed(f"{where}: {resource.key} is there twice")
             except (Malformed, RecursionError) as exc:
-                rejected.append(_Rejected(value, where, str(exc)))
+                rejected.append(_Rejected(own, value, where, str(exc)))
             else:
                 self.found[resource.key], self.written[resource.key] = resource, text
         self._settle(rejected)
 
-    def _read_one(self, value: object, text: str, where: str) -> R:
-        key = self._key_of(value)
+    def _read_one(self, key: str | None, value: object, text: str, where: str) -> R:
         if key is not None and self._before.written.get(key) == text:
             return self._previous[key]
         _refuse_twice(value, where)
@@ -188,7 +189,7 @@ class _Section(Generic[R]):
     def _settle(self, rejected: list[_Rejected]) -> None:
         """Those that were rejected stay as they were, or are lost."""
         for each in rejected:
-            key = self._key_of(each.value)
+            key = each.key
             kept = key is not None and (key in self.found or key in self._previous)
             if key is not None and key not in self.found and key in self._previous:
                 self.found[key] = self._previous[key]
@@ -246,12 +247,11 @@ def _addresses(value: object) -> list[tuple[str, IPAddress]]:
 
 def _unloaded(lost: _Rejected) -> Unloaded | None:
     """What a rejected policy must be taken for; None where it names no namespace or was a dry run."""
-    key = _key_of("name")(lost.value)
-    if key is None or not isinstance(lost.value, dict) or lost.value.get("dryRun") is True:
+    if lost.key is None or not isinstance(lost.value, dict) or lost.value.get("dryRun") is True:
         return None
     scope = action = None
     with suppress(Malformed):
         scope = fields.word(lost.value.get("scope"), "scope", Scope)
     with suppress(Malformed):
         action = fields.word(lost.value.get("action"), "action", Action)
-    return Unloaded(key=key, namespace=lost.value["namespace"], scope=scope, action=action)
+    return Unloaded(key=lost.key, namespace=lost.value["namespace"], scope=scope, action=action)

@@ -10,7 +10,7 @@ from time import monotonic
 import pytest
 
 from proxy.listeners.acceptor import Tasks
-from proxy.listeners.live import POLICY_CHANGE, SPREAD_S, LiveConnections, Review
+from proxy.listeners.live import POLICY_CHANGE, SPREAD_S, Live, LiveConnections, Review
 from proxy.listeners.verdict import Denied
 from proxy.rbac import Action, Compiled, Facts, Match, Policy, PolicySet, Scope
 from proxy.relay.outcome import End, Outcome
@@ -130,6 +130,10 @@ class Reviewed:
         self.policies: Compiled | None = OPEN
         self.review = Review(self.live, self.tasks, lambda: self.policies, name="pod")
 
+    def connected(self, stack: ExitStack, port: int, count: int) -> list[Live]:
+        """So many live connections to a port."""
+        return [stack.enter_context(self.live.registered(facts(port), record())) for _ in range(count)]
+
     def put(self, policies: Compiled | None) -> None:
         self.policies = policies
         self.review.changed()
@@ -142,9 +146,7 @@ def test_traffic_has_its_turn_between_the_cuts_of_a_thousand() -> None:
         async with asyncio.TaskGroup() as group:
             bed = Reviewed(group)
             with ExitStack() as stack:
-                all_live = [
-                    stack.enter_context(bed.live.registered(facts(80), record())) for _ in range(1000)
-                ]
+                all_live = bed.connected(stack, 80, 1000)
                 bed.put(NOT_PORT_80)
                 while len(bed.tasks):
                     await asyncio.sleep(0)
@@ -165,7 +167,7 @@ def test_a_few_are_cut_at_once() -> None:
         async with asyncio.TaskGroup() as group:
             bed = Reviewed(group)
             with ExitStack() as stack:
-                few = [stack.enter_context(bed.live.registered(facts(80), record())) for _ in range(10)]
+                few = bed.connected(stack, 80, 10)
                 began = monotonic()
                 bed.put(NOT_PORT_80)
                 await until(lambda: all(live._decision is not None for live in few))
@@ -181,8 +183,8 @@ def test_policies_that_come_in_mid_review_are_the_ones_that_count() -> None:
         async with asyncio.TaskGroup() as group:
             bed = Reviewed(group)
             with ExitStack() as stack:
-                first = [stack.enter_context(bed.live.registered(facts(80), record())) for _ in range(50)]
-                other = stack.enter_context(bed.live.registered(facts(81), record()))
+                first = bed.connected(stack, 80, 50)
+                (other,) = bed.connected(stack, 81, 1)
                 bed.put(NOT_PORT_80)
                 await until(lambda: first[0]._decision is not None)
                 bed.put(not_port(81))
