@@ -93,14 +93,16 @@ def build_missing(store: ImageStore, told: Callable[[str], None], wanted: Collec
     incomplete = [name for name in missing if not store.exists(_deps_tag(known, known[name]))]
     if incomplete:
         told("building images; the first time takes some minutes, later only what has changed is built")
-        if not store.exists(_root_tag(known)):
+        # Packages fetched today may not suit a root of last month: where theirs are gone, both are made anew.
+        anew = not (store.exists(_root_tag(known)) and supplies.debian_folder(_debian(known)).exists())
+        if anew:
             # Making the root waits for Debian's servers and one core: wheels come meanwhile.
             with ThreadPoolExecutor(1, thread_name_prefix="fetch") as pool:
                 fetched = [pool.submit(_fetch, known[name]) for name in incomplete]
                 store.load_root(_root_tag(known), told, _debian(known))
                 for each in fetched:
                     each.result()
-        _build_deps(store, known, known["base"], told)
+        _build_deps(store, known, known["base"], told, anew=anew)
     # What is compiled takes longest (it needs the builder first), so it begins first.
     missing.sort(key=lambda name: (not known[name].compiled, name))
     with ThreadPoolExecutor(BUILD_THREADS, thread_name_prefix="build") as pool:
@@ -129,10 +131,15 @@ def _complete(
 
 
 def _build_deps(
-    store: ImageStore, known: Mapping[str, Recipe], recipe: Recipe, told: Callable[[str], None]
+    store: ImageStore,
+    known: Mapping[str, Recipe],
+    recipe: Recipe,
+    told: Callable[[str], None],
+    *,
+    anew: bool = False,
 ) -> None:
     tag = _deps_tag(known, recipe)
-    if store.exists(tag):
+    if store.exists(tag) and not anew:
         return
     begin = time.monotonic()
     context = [("Dockerfile", recipe.dockerfile)]

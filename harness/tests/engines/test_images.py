@@ -53,6 +53,7 @@ def _no_fetching(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Ingredients that nobody has to fetch."""
     (tmp_path / "a.deb").write_text("deb")
     (tmp_path / "a.tar.gz").write_text("source")
+    monkeypatch.setattr(supplies, "debian_folder", lambda _: tmp_path)
     monkeypatch.setattr(supplies, "debs", lambda *_: tmp_path)
     monkeypatch.setattr(supplies, "site", lambda _: tmp_path)
     monkeypatch.setattr(supplies, "sources", lambda _: tmp_path)
@@ -79,6 +80,20 @@ def test_nothing_is_built_when_everything_is_there() -> None:
 
     assert store.built == []
     assert told == []
+
+
+def test_root_and_base_are_made_anew_where_their_packages_are_gone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A cache that somebody cleared: packages of another day need not suit the root that is there."""
+    store = Remembering()
+    build_missing(store, lambda _: None, wanted=["base"])
+    assert store.built == ["root", "base-deps", "base"]
+    monkeypatch.setattr(supplies, "debian_folder", lambda _: tmp_path / "gone")
+
+    build_missing(store, lambda _: None, wanted=["app"])
+
+    assert store.built[3:] == ["root", "base-deps", "app-deps", "app"]
 
 
 def test_a_change_of_code_rebuilds_the_last_layer_of_the_images_that_hold_it(
