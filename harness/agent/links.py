@@ -21,6 +21,10 @@ from harness.topology.model import IPAddress, IPNetwork
 MTU = 1500
 """On every link alike; lo keeps the kernel's 65536, as in any pod."""
 
+_FIRST_INDEX = 1000
+"""Of our ends; the kernel numbers the other ends from 2. Where the ends of a pair happen to have one number,
+the news that they are up is not urgent to the kernel, and a bridge forwards nothing from such a port for up
+to a second. Source: linkwatch_urgent_event in net/core/link_watch.c."""
 _WITHOUT_DAD = {6: {"flags": 0x02}}  # IFA_F_NODAD, linux/if_addr.h
 _PERMANENT = 0x80  # NUD_PERMANENT, linux/neighbour.h
 _STATIC = 0x40  # NUD_NOARP: behind a port for good; on a bridge, permanent means the bridge itself
@@ -42,10 +46,10 @@ def make(veths: Sequence[Veth]) -> list[str]:
     made: list[str] = []
     with IPRoute() as kernel:
         try:
-            for veth in veths:
+            for index, veth in enumerate(veths, _FIRST_INDEX):
                 if not kernel.link_lookup(ifname=veth.name):
                     with _attempt(f"make {veth.name}, the other end of {veth.peer} in {veth.peer_path}"):
-                        _add(kernel, veth)
+                        _add(kernel, veth, index)
                     made.append(veth.name)
         except LinkError:
             discard(made)
@@ -125,10 +129,10 @@ def _family(of: IPAddress | IPNetwork) -> int:
     return socket.AF_INET if of.version == 4 else socket.AF_INET6
 
 
-def _add(kernel: IPRoute, veth: Veth) -> None:
+def _add(kernel: IPRoute, veth: Veth, index: int) -> None:
     descriptor = os.open(veth.peer_path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        end = {"mtu": MTU, **({"address": veth.mac} if veth.mac else {})}
+        end = {"index": index, "mtu": MTU, **({"address": veth.mac} if veth.mac else {})}
         peer = {"ifname": veth.peer, "net_ns_fd": descriptor, "mtu": MTU}
         if veth.peer_mac:
             peer["address"] = veth.peer_mac

@@ -6,6 +6,7 @@ proxy that knows nothing of levels.
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import socket
@@ -195,6 +196,23 @@ def test_setup_again_changes_nothing(bed: Bed) -> None:
     assert {False} == {link["made"] for link in answer.document["links"]}
     assert "0" == answer.document["sysctls"]["pod-client"]["ipv4/conf/eth0/rp_filter"]
     assert answer.document["sysctls"]["pod-client"]["ipv4/tcp_congestion_control"] in {"cubic", "reno"}
+
+
+@pytest.mark.parametrize("namespace", ["node-a", "node-b", "underlay"])
+def test_no_link_has_the_number_of_its_other_end(bed: Bed, namespace: str) -> None:
+    """One that has is up a second late for a bridge, and loses the first packets."""
+
+    def links() -> list[dict[str, Any]]:
+        command = ["ip", "-json", "link", "show", "type", "veth"]
+        found: list[dict[str, Any]] = json.loads(
+            subprocess.run(command, capture_output=True, check=True).stdout
+        )
+        return found
+
+    found = within(bed, namespace, links)
+
+    assert found
+    assert [] == [link["ifname"] for link in found if link["ifindex"] == link["link_index"]]
 
 
 def test_links_are_as_declared(bed: Bed) -> None:
