@@ -30,6 +30,13 @@ def suite() -> Suite:
 
 
 @pytest.fixture(scope="module")
+def across() -> Suite:
+    """What `suite` measures across nodes, for tests that record a run of their own."""
+    only = [f"matrix[{number}].path=['cross-node']" for number in range(3)]
+    return load_suite("quick", only, dataplanes=("none", "pyztunnel"))
+
+
+@pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory, suite: Suite) -> Path:
     return synthetic.record(tmp_path_factory.mktemp("results"), suite, noise=0.004)
 
@@ -118,14 +125,14 @@ def test_cold_agrees_with_and_without_reuse(findings: Findings) -> None:
     assert {check.status for check in agreements} == {CheckStatus.VALID}
 
 
-def test_cold_that_disagrees_is_found(tmp_path: Path, suite: Suite) -> None:
+def test_cold_that_disagrees_is_found(tmp_path: Path, across: Suite) -> None:
     def truth(configuration: Configuration) -> dict[str, float]:
         medians = synthetic.truth(configuration)
         if configuration.reuse.value == "on":
             medians["first.cold"] *= 0.6
         return medians
 
-    found = analyse(read(synthetic.record(tmp_path, suite, truth=truth)))
+    found = analyse(read(synthetic.record(tmp_path, across, truth=truth)))
 
     agreements = [check for check in found.checks if check.name.startswith("cold-agreement")]
     assert {check.status for check in agreements} == {CheckStatus.INVALID}
@@ -170,8 +177,8 @@ def _spoiled(cell: Cell, evidence: dict[str, Any]) -> None:
         evidence["rules"] = rules
 
 
-def test_invalid_cells_enter_nothing(tmp_path: Path, suite: Suite) -> None:
-    found = analyse(read(synthetic.record(tmp_path, suite, spoil=_spoiled)))
+def test_invalid_cells_enter_nothing(tmp_path: Path, across: Suite) -> None:
+    found = analyse(read(synthetic.record(tmp_path, across, spoil=_spoiled)))
 
     assert found.invalid
     assert found.counts()["invalid"] == 2
@@ -216,14 +223,14 @@ def test_altered_samples_turn_their_cell_unknown(run: Path) -> None:
     assert found.counts()["unknown"] == 1
 
 
-def test_a_limited_generator_gives_a_bound_and_no_ratio(tmp_path: Path, suite: Suite) -> None:
+def test_a_limited_generator_gives_a_bound_and_no_ratio(tmp_path: Path, across: Suite) -> None:
     def busy(cell: Cell, evidence: dict[str, Any]) -> None:
         if cell.configuration.dataplane == "none":
             generator = json.loads(json.dumps(evidence["generator"]))
             generator["stages"]["requests"]["cpu_ns"] = generator["stages"]["requests"]["ended_ns"]
             evidence["generator"] = generator
 
-    found = analyse(read(synthetic.record(tmp_path, suite, spoil=busy)))
+    found = analyse(read(synthetic.record(tmp_path, across, spoil=busy)))
 
     none = next(each for each in found.configurations if each.dataplane == "none")
     requests = found.measure(none, "requests")
@@ -302,11 +309,12 @@ def test_claims_without_data_say_so(tmp_path: Path) -> None:
 
 def test_break_even_is_found_where_the_lines_cross(tmp_path: Path) -> None:
     """Redirect is flat at 20 us above tproxy-notrack, which climbs 16 ns a rule: they cross at 1,250."""
-    full = load_suite(
-        "full",
-        ["rounds=6", "matrix=[{path=['cross-node'], dataplane=['none']}]"],
-        dataplanes=("none", "pyztunnel"),
-    )
+    levels = "at={interception=['redirect', 'tproxy', 'tproxy-notrack']}"
+    only = [
+        "matrix=[{path=['cross-node'], dataplane=['none']}]",
+        f"vary=[{{factor='filler_rules', values=[1000, 10000], {levels}}}]",
+    ]
+    full = load_suite("full", ["rounds=6", *only], dataplanes=("none", "pyztunnel"))
 
     def truth(configuration: Configuration) -> dict[str, float]:
         medians = synthetic.truth(configuration)

@@ -15,13 +15,17 @@ from harness.suite import load_suite
 from harness.tests import synthetic
 
 DATAPLANES = ("none", "pyztunnel")
+MATRIX = (
+    "matrix=[{path=['cross-node'], dataplane=['none']}, {path=['same-node', 'cross-node'], "
+    "dataplane=['pyztunnel'], interception=['redirect'], reuse=['on']}]"
+)
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two alike runs, one of them with a slower tunnel, and one of another kernel."""
     root = tmp_path_factory.mktemp("results")
-    suite = load_suite("smoke", ["rounds=6", "load.first_packet.probes=20"], dataplanes=DATAPLANES)
+    suite = load_suite("smoke", [MATRIX, "rounds=6", "load.first_packet.probes=20"], dataplanes=DATAPLANES)
     for number, effect in ((1, 1.0), (2, 1.4)):
 
         def truth(configuration: Configuration, effect: float = effect) -> dict[str, float]:

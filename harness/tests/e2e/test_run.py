@@ -32,6 +32,12 @@ from harness.tests.waiting import until
 PREDICTION_SHARE = 0.15
 """How far the predicted time may be from the real one."""
 
+FEW_CELLS = (
+    "matrix=[{path=['cross-node'], dataplane=['none']}, {path=['same-node', 'cross-node', 'out-of-mesh'], "
+    "dataplane=['pyztunnel'], interception=['redirect'], reuse=['on']}]"
+)
+"""Four of the smoke suite's seven, for tests of what befalls a run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
@@ -151,7 +157,9 @@ def test_a_rule_removed_in_mid_run_makes_the_cell_invalid(
     engine: str, sabotaged: list[str], tmp_path: Path
 ) -> None:
     """F20, T73, M08: without its rule the traffic passes by the proxy and everything looks fine and fast."""
-    code = cli.obey(["run", "smoke", "--engine", engine, "--results", str(tmp_path), "--json"])
+    code = cli.obey(
+        ["run", "smoke", "-s", FEW_CELLS, "--engine", engine, "--results", str(tmp_path), "--json"]
+    )
 
     (folder,) = tmp_path.iterdir()
     found: Findings = analyse(read(folder))
@@ -187,7 +195,7 @@ def test_a_cell_whose_clock_failed_is_measured_again_with_new_proofs(
     """M18: both measurements are kept, and the cells after it refer to the round's new proofs."""
     monkeypatch.setattr(LateOnce, "late", [], raising=False)
     monkeypatch.setattr(story, "Bench", LateOnce)
-    shorter = ["-s", "rounds=1", "-s", "noisy_repeats=1"]
+    shorter = ["-s", FEW_CELLS, "-s", "rounds=1", "-s", "noisy_repeats=1"]
 
     code = cli.obey(["run", "smoke", "--engine", "netns", "--results", str(tmp_path), *shorter])
 
@@ -285,7 +293,7 @@ def test_whatever_ends_a_run_only_the_cell_in_progress_is_lost(ending: str, tmp_
     end, code, status = ENDINGS[ending]
     command = [sys.executable, "-m", "harness", "run"]
     at = ["--results", str(tmp_path), "--json"]
-    suite = ["smoke", "--engine", "netns", "-s", "rounds=1", "-s", "noisy_repeats=2"]
+    suite = ["smoke", "--engine", "netns", "-s", FEW_CELLS, "-s", "rounds=1", "-s", "noisy_repeats=2"]
     with subprocess.Popen([*command, *suite, *at], stdout=subprocess.DEVNULL, text=True) as run:
         until(lambda: len(list(tmp_path.glob("*/cells/[0-9]*"))) >= 2, within_s=120)
         end(run)
