@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -49,13 +50,13 @@ async def call(port: int, seconds: float, connections: int, aborts: int, seed: i
 async def _worker(r: Caller, told: Told, random: Random, ends: float) -> None:
     """One connection after another, of any kind, with pauses in which it is idle."""
     kinds: list[tuple[str, Callable[[Caller, Random], Awaitable[None]], int]] = [
-        ("ping-pong", _ping_pong, 12),
+        ("ping-pong", partial(_ping_pong, ends=ends), 12),
         ("bulk", _bulk, 2),
         ("half-close", _half_close, 3),
         ("abort", _aborted, 3),
         ("junk", _junk, 1),
     ]
-    await asyncio.sleep(random.random() * max(0.0, min(5.0, ends - time.monotonic())))
+    await asyncio.sleep(random.random() * min(5.0, _left_s(ends)))
     while time.monotonic() < ends:
         kind, step, _ = random.choices(kinds, weights=[weight for _, _, weight in kinds])[0]
         try:
@@ -67,19 +68,24 @@ async def _worker(r: Caller, told: Told, random: Random, ends: float) -> None:
             told.done[kind] += 1
 
 
+def _left_s(ends: float) -> float:
+    return max(0.0, ends - time.monotonic())
+
+
 async def _reached(r: Caller) -> socket.socket:
     sock, answer = await r.ask(name(NAME), 80)
     assert answer == reply(Reply.SUCCEEDED), answer
     return sock
 
 
-async def _ping_pong(r: Caller, random: Random) -> None:
+async def _ping_pong(r: Caller, random: Random, ends: float) -> None:
+    """Messages with pauses between them; when time is up, the rest without."""
     with await _reached(r) as sock:
         for _ in range(random.randint(1, 20)):
             message = random.randbytes(random.randint(1, 2000))
             await send(sock, message)
             assert await receive_exactly(sock, len(message)) == message
-            await asyncio.sleep(random.random())
+            await asyncio.sleep(min(random.random(), _left_s(ends)))
         sock.shutdown(socket.SHUT_WR)
         assert await receive_all(sock) == b""
 
