@@ -15,12 +15,12 @@ from proxy.tests.wire.running import Running, running, wait_until
 
 pytestmark = pytest.mark.netns
 
-LIMIT_S = 2.0
+LIMIT_S = 1.0
 CLIENT_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32)
 """The first bytes of one."""
 
-NO_SETTINGS, NO_REQUEST = "no SETTINGS after 2 s", "no request after 2 s"
-INCOMPLETE = "a frame not complete after 2 s"
+NO_SETTINGS, NO_REQUEST = "no SETTINGS after 1 s", "no request after 1 s"
+INCOMPLETE = "a frame not complete after 1 s"
 """Runs from the frame's first byte, so it may come after the others."""
 
 
@@ -45,7 +45,7 @@ def test_before_tls(impatient: Running, sent: bytes) -> None:
     line = line_of(impatient, source)
 
     assert line.flag is Flag.TLS_FAILURE
-    assert line.error == "TLS handshake not complete after 2 s"
+    assert line.error == "TLS handshake not complete after 1 s"
 
 
 def line_of(server: Running, port: int) -> ConnectionRecord:
@@ -71,7 +71,7 @@ def ended(sock: socket.socket) -> bool:
     [
         (b"", (NO_SETTINGS,)),
         (frames.PREFACE[:10], (NO_SETTINGS, INCOMPLETE)),
-        (frames.PREFACE + frames.settings([]), ("our SETTINGS not acknowledged after 2 s",)),
+        (frames.PREFACE + frames.settings([]), ("our SETTINGS not acknowledged after 1 s",)),
         (OPENING, (NO_REQUEST,)),
         (OPENING + head(1)[:15], (NO_REQUEST, INCOMPLETE)),
         (OPENING + frames.frame(1, 0, 1, b"\x82"), (NO_REQUEST, INCOMPLETE)),
