@@ -25,11 +25,11 @@ def main() -> None:
         differing = differences(FOLDER)
         if differing:
             sys.exit(f"compose: {', '.join(differing)} differ from the topology; run `make compose`")
-        return
-    for name, content in files().items():
-        path = FOLDER / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
+    else:
+        for name, content in files().items():
+            path = FOLDER / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
     if arguments.images:
         build()
 
