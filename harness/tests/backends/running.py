@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.backends.nginx import status_socket
+from harness.tests.waiting import until
+
 ADDRESS = f"127.{os.getpid() >> 16 & 0x7F}.{os.getpid() >> 8 & 0xFF}.{os.getpid() & 0xFF | 1}"
 """Loopback, and likely nobody else's: other test runs may be using the same ports."""
 
@@ -63,6 +66,11 @@ def await_listener(port: int, *, within_s: float = 10.0) -> None:
             return
 
 
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        return asking.connect_ex(str(path)) == 0
+
+
 @contextmanager
 def backend(
     state_dir: Path, *, pod: str = "server", node: str = "b", prefix: Sequence[str] = ()
@@ -76,6 +84,8 @@ def backend(
     try:
         for port in (app, echo, sink, source):
             await_listener(port)
+        # nginx listens on its ports before it does on its status socket, and serves none before all.
+        until(lambda: _listens(status_socket(state_dir)))
         yield Backend(
             process=process,
             state_dir=state_dir,
