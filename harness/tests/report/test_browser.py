@@ -96,7 +96,7 @@ def test_axe_is_heard(browser: Browser) -> None:
     assert [("image-alt", "critical")] == [each[:2] for each in violations(page)]
 
 
-def test_nothing_is_asked_of_any_network_and_no_script_fails(browser: Browser, report: Path) -> None:
+def test_nothing_is_asked_of_any_network_and_no_script_fails(browser: Browser, shorter: Path) -> None:
     context = browser.new_context(viewport=WIDE)
     page = context.new_page()
     asked: list[str] = []
@@ -104,10 +104,10 @@ def test_nothing_is_asked_of_any_network_and_no_script_fails(browser: Browser, r
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: failed.append(str(error)))
     page.on("console", lambda message: failed.append(message.text) if message.type == "error" else None)
-    page.goto(report.as_uri())
+    page.goto(shorter.as_uri())
     _draw_all(page)
 
-    assert [report.as_uri()] == [url for url in asked if not url.startswith("data:")]
+    assert [shorter.as_uri()] == [url for url in asked if not url.startswith("data:")]
     assert failed == []
 
 
@@ -122,8 +122,8 @@ def test_it_opens_at_once(browser: Browser, report: Path) -> None:
     assert seconds < OPENS_WITHIN_S
 
 
-def test_figures_are_drawn_as_they_come_near(browser: Browser, report: Path) -> None:
-    page = _open(browser, report)
+def test_figures_are_drawn_as_they_come_near(browser: Browser, shorter: Path) -> None:
+    page = _open(browser, shorter)
     before = page.locator(".plot:has(.main-svg)").count()
 
     _draw_all(page)
