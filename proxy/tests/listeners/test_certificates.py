@@ -170,7 +170,7 @@ def test_an_address_given_to_another_identity_never_meets_the_old_ones_tunnels()
     """F46: as destination and as source; the old pod, its tunnel and its listeners being there still."""
 
     async def test() -> None:
-        async with cluster(readiness_wait_s=0.2) as c:
+        async with cluster(readiness_wait_s=1.0) as c:
             await c.listen("server", echo)
             await exchange(c, "client", "server")
             (old_tunnel,) = c.server.pods["server"]._inbound._tunnels
