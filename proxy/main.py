@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from proxy import allocator
 from proxy.config import InvalidSetting, Loop, Mode, Settings, variables
 from proxy.state.document import MalformedDocument, parse
 from proxy.telemetry import logs
@@ -53,7 +52,6 @@ def serve(settings: Settings) -> int:
     from proxy.explicit.listener import ExplicitListeners  # noqa: PLC0415
     from proxy.listeners.pod import Listeners  # noqa: PLC0415
 
-    allocator.give_back()
     logs.configure(settings.log_format, settings.log_levels)
     listeners = ExplicitListeners if settings.mode is Mode.EXPLICIT else Listeners
     factory, name = loop_factory(settings.loop)

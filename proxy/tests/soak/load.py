@@ -19,7 +19,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from proxy import allocator
 from proxy.telemetry import access
 from proxy.tests.explicit.reach import Reach, reach
 from proxy.tests.soak import descriptors
@@ -111,7 +110,6 @@ async def load(seconds: float, *, connections: int = CONNECTIONS, aborts: int = 
     """Load for a while, then abort responses, then wait until all is gone."""
     figures = Figures(seconds=seconds, connections=connections, aborts=aborts)
     descriptors.allow(connections)
-    allocator.give_back()  # as `proxy.main` does
     logging.getLogger("proxy").addHandler(_Tracebacks(figures))
     access.log.setLevel(logging.CRITICAL)  # junk and aborts are errors there
     settings: dict[str, Any] = {
