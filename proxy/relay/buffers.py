@@ -15,7 +15,8 @@ from proxy.hbone.frames import HEAD_BYTES
 
 READ_BYTES: Final = 256 * 1024
 """Most bytes of one read: sixteen TLS records for one system call."""
-_RECORD_BYTES: Final = 16_384 + 256
+RECORD_BYTES: Final = 16_384 + 256 + 5
+"""The longest TLS record. Source: RFC 8446, 5.2."""
 
 
 class Buffers:
@@ -28,7 +29,7 @@ class Buffers:
         """A DATA frame in the making: room for its head, then what the app's socket gave."""
         self.payload = self.frame[HEAD_BYTES:]
         """The part of `frame` behind its head."""
-        self.plaintext = memoryview(bytearray(READ_BYTES + 2 * _RECORD_BYTES))
+        self.plaintext = memoryview(bytearray(READ_BYTES + 2 * RECORD_BYTES))
         """What TLS made of a read, and of the part of a record that was there before."""
 
     @staticmethod

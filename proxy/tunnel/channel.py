@@ -3,6 +3,8 @@
 Received: up to 256 KiB from the socket at once, through a memory BIO, decrypted into one buffer, so
 that a system call is paid per read and not per 16 KiB record. Sent: encrypted at once, but sent
 together at the end of the loop's turn: streams that are ready in the same turn share a system call.
+
+A memory BIO for ever keeps the size that it once had to have, so neither is given much at a time.
 """
 
 from __future__ import annotations
@@ -15,15 +17,15 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from proxy.net import options
-from proxy.relay.buffers import READ_BYTES, Buffers
+from proxy.relay.buffers import READ_BYTES, RECORD_BYTES, Buffers
 from proxy.tunnel.errors import TlsFailed
 
 CONGESTED_BYTES = 1024 * 1024
 """Unsent ciphertext above which streams may not add any. ztunnel: 4 MiB (client), 400 KiB (server)."""
 RELIEVED_BYTES = 256 * 1024
 """Unsent ciphertext below which they may again."""
-CHUNK_BYTES = 256 * 1024
-"""Ciphertext at which it leaves TLS's buffer, which for ever keeps the size that it once had to have."""
+BIO_BYTES = 64 * 1024
+"""Ciphertext that a BIO is given at once when it comes, and at which it leaves it when it is to be sent."""
 
 
 class Receiver(Protocol):
@@ -144,7 +146,7 @@ class Channel:
         """Begin to receive, with what has already come."""
         self._receiver = receiver
         self._watch()
-        self._decrypt()
+        self._decrypt(self._socket_buffer[:0])
 
     def _watch(self) -> None:
         if not self._watching:
@@ -161,7 +163,8 @@ class Channel:
             self._unwatch()  # until somebody receives, what comes stays with the kernel
             return
         try:
-            length = self._sock.recv_into(self._socket_buffer, READ_BYTES)
+            limit = READ_BYTES if self._receiver is not None else BIO_BYTES
+            length = self._sock.recv_into(self._socket_buffer, limit)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as exc:
@@ -177,21 +180,25 @@ class Channel:
         if not length:
             self._lost("connection closed without close_notify" if not self._closing else None)
             return
-        self._incoming.write(self._socket_buffer[:length])
-        self._decrypt()
+        self._decrypt(self._socket_buffer[:length])
 
-    def _decrypt(self) -> None:
+    def _decrypt(self, received: memoryview) -> None:
         plaintext, total, ended = self._plaintext, 0, False
         read = self._read
         failure: str | None = None
         incoming = self._incoming
         # Asking TLS once more to hear that it wants more costs as much as the read itself (6 us for an
-        # exception); with nothing left in the BIO the answer is known. The buffer holds a whole record,
-        # so none is ever left inside TLS.
-        while incoming.pending:
+        # exception); with nothing left in the BIO, or a whole record in it, the answer is known. The
+        # buffer holds a whole record, so none is ever left inside TLS.
+        while received or incoming.pending:
+            if received and incoming.pending < RECORD_BYTES:
+                incoming.write(received[:BIO_BYTES])
+                received = received[BIO_BYTES:]
             try:
                 length = read(READ_BYTES, plaintext[total:] if total else plaintext)
             except ssl.SSLWantReadError:
+                if received:
+                    continue  # records without data, or part of one: the BIO is empty
                 break
             except ssl.SSLZeroReturnError:
                 ended = True
@@ -234,10 +241,10 @@ class Channel:
         self._tls.write(data)
         outgoing = self._outgoing
         if self._writing:
-            if outgoing.pending >= CHUNK_BYTES:
+            if outgoing.pending >= BIO_BYTES:
                 self._unsent.append(outgoing.read())
             self.congested = self._waiting > CONGESTED_BYTES
-        elif now or outgoing.pending >= CHUNK_BYTES:
+        elif now or outgoing.pending >= BIO_BYTES:
             self._send()
         elif not self._flush_due:
             self._flush_due = True
