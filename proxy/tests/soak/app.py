@@ -13,6 +13,7 @@ from subprocess import PIPE
 
 from proxy.tests.explicit.reach import app_socket, echo
 from proxy.tests.soak import descriptors
+from proxy.tests.soak.parent import live_and_die_with_parent
 
 BACKLOG = 4096
 """A thousand may call at once; asyncio's own 100 would leave some of them without an answer for 10 s."""
@@ -21,7 +22,9 @@ BACKLOG = 4096
 @asynccontextmanager
 async def app(address: str) -> AsyncIterator[int]:
     """The app's port, as soon as it listens there; killed after the block."""
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", __name__, address, stdout=PIPE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", __name__, address, stdin=PIPE, stdout=PIPE
+    )
     assert process.stdout is not None
     try:
         yield int(await process.stdout.readline())
@@ -31,6 +34,7 @@ async def app(address: str) -> AsyncIterator[int]:
 
 
 async def _serve(address: str) -> None:
+    live_and_die_with_parent()
     descriptors.allow(1000)
     sock = app_socket(address)
     async with await asyncio.start_server(echo, sock=sock, backlog=BACKLOG) as server:

@@ -21,6 +21,7 @@ from typing import Final
 from proxy.explicit.socks import Reply, reply
 from proxy.tests.explicit.reach import NAME, Caller, name
 from proxy.tests.soak import descriptors
+from proxy.tests.soak.parent import live_and_die_with_parent
 from proxy.tests.sockets import receive_all, receive_exactly, reset, send
 
 STEP_TIMEOUT_S: Final = 60.0
@@ -37,6 +38,7 @@ class Told:
 
 async def call(port: int, seconds: float, connections: int, aborts: int, seed: int) -> Told:
     """Keep that many connections going for a while, then abort responses."""
+    live_and_die_with_parent()
     descriptors.allow(connections)
     r, told = Caller(socks_port=port), Told()
     ends = time.monotonic() + seconds

@@ -139,11 +139,13 @@ async def _callers(
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "proxy.tests.soak.callers"),
         *(str(value) for value in (r.socks_port, seconds, connections, aborts, seed)),
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
-    said, _ = await process.communicate()
-    if process.returncode:
-        raise RuntimeError(f"soak callers ended with {process.returncode}")
+    assert process.stdout is not None
+    said = await process.stdout.read()
+    if code := await process.wait():
+        raise RuntimeError(f"soak callers ended with {code}")
     answer = json.loads(said)
     figures.done.update(answer["done"])
     figures.failures += answer["failures"]

@@ -10,6 +10,7 @@ from collections import Counter
 import pytest
 
 from proxy.tests.soak.load import Figures
+from proxy.tests.soak.parent import ORPHANED
 
 GOOD = [(float(second), 100.0) for second in range(1800)]
 
@@ -35,8 +36,13 @@ def test_a_short_load_fails_nothing_and_leaves_nothing() -> None:
     assert kinds["ping-pong"] > 0
 
 
-def growing(mb_in_10_minutes: float) -> list[tuple[float, float]]:
-    return [(second, 100 + second * mb_in_10_minutes / 600) for second, _ in GOOD]
+def test_callers_end_with_their_parent() -> None:
+    command = [sys.executable, "-m", "proxy.tests.soak.callers", "1", "60", "1", "0", "7"]
+    callers = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    callers.communicate(timeout=20)  # closes their standard input
+
+    assert callers.returncode == ORPHANED
 
 
 def figures(**changes: object) -> Figures:
