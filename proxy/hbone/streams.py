@@ -13,8 +13,12 @@ from proxy.hbone.limits import Limits
 from proxy.hbone.settings import PeerSettings
 from proxy.hbone.windows import ReceiveWindow, SendWindow
 
-TOLERATED = 4096
-"""Streams reset by us that we remember: what the peer sent before it heard of that is no fault of its own."""
+TOLERATED = 1024
+"""Streams reset by us that we remember: what the peer sent before it heard of that is no fault of its own.
+
+It hears within a round trip. A client has no more than its streams' limit (200) under way, for it counts a
+stream until then; ours resets less than that a round trip, as no core opens so many.
+"""
 
 
 class Side(Enum):

@@ -15,6 +15,7 @@ from proxy.hbone.events import Answered, Data, Draining, Ended, Pong, Requested,
 from proxy.hbone.frames import FrameType
 from proxy.hbone.headers import response_headers
 from proxy.hbone.limits import Limits, Rate
+from proxy.hbone.streams import TOLERATED
 from proxy.tests.hbone.pair import HEADERS, Pair, packed
 from proxy.tests.hbone.raw import data, goaways, head, kinds, open_block, raw_server, resets
 
@@ -263,6 +264,26 @@ def test_data_after_its_end_resets_the_stream() -> None:
 
     assert [Data, Ended, Reset] == [type(event) for event in events]
     assert resets(server.output()) == [(1, ErrorCodes.STREAM_CLOSED)]
+
+
+def test_what_crosses_our_reset_is_tolerated_and_not_for_ever() -> None:
+    """An answer and data that were under way. What is kept for that is bounded: tunnels live for days."""
+    client = Connection(Side.CLIENT)
+    client.start()
+    client.receive(frames.settings([]), 0.0)
+    reset = []
+    for _ in range(TOLERATED + 100):
+        reset.append(client.connect(HEADERS))
+        client.reset(client.stream(reset[-1]), ErrorCodes.CANCEL)
+    client.output()
+    encoder = Encoder()
+
+    for stream_id in reset[-TOLERATED:]:
+        answer = frames.headers(stream_id, encoder.encode(OK), end_stream=False)
+        assert client.receive(answer + data(stream_id, b"x"), 0.0) == []
+    assert resets(client.output()) == []
+    client.receive(data(reset[0], b"x"), 0.0)
+    assert resets(client.output()) == [(reset[0], ErrorCodes.STREAM_CLOSED)]
 
 
 def test_padding_is_credited() -> None:
