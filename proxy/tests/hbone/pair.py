@@ -13,6 +13,7 @@ from proxy.hbone.headers import request_headers, response_headers
 from proxy.hbone.limits import Limits
 
 HEADERS = request_headers("10.0.0.2:80", source=(IPv4Address("10.0.0.1"), 40000))
+OK = response_headers(200)
 E = TypeVar("E")
 
 
@@ -68,7 +69,7 @@ class Pair:
         self.stream(self.client, stream_id)
         self.pump()
         assert Requested(stream_id, HEADERS) in self.seen[Side.SERVER]
-        self.server.answer(stream_id, response_headers(200))
+        self.server.answer(stream_id, OK)
         self.pump()
         return stream_id
 

@@ -1,6 +1,6 @@
 """F11: connections of every shape behave through a tunnel as over plain TCP.
 
-Much data is the 5 GiB of `make soak` (soak/transfer) and of hbone/test_connection.
+Much data is the 5 GiB of `make soak` (soak/transfer) and of hbone/test_windows.
 """
 
 from __future__ import annotations
