@@ -19,7 +19,7 @@ from proxy.state.model import Workload
 from proxy.telemetry import Flag, Outcome
 from proxy.tests.ca import Ca, pem
 from proxy.tests.listeners.cluster import ADDRESSES, Cluster, cluster
-from proxy.tests.listeners.test_end_to_end import echo, exchange, expect_reset, greeted
+from proxy.tests.listeners.talk import echo, exchange, expect_reset, greeted
 from proxy.tests.mesh import workload
 from proxy.tests.sockets import receive_exactly, run, send, until
 

@@ -5,87 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Sequence
-from dataclasses import replace
 from hashlib import sha256
-from ipaddress import ip_network
 
 import pytest
-from h2.errors import ErrorCodes
 
 from proxy.config import Reuse, SameNode, Settings
-from proxy.hbone.events import Header
-from proxy.hbone.headers import request_headers
-from proxy.hbone.limits import CLIENT_LIMITS
-from proxy.identity.spiffe import SpiffeId
-from proxy.listeners.live import POLICY_CHANGE
-from proxy.net import connect_socket
-from proxy.rbac import Action, Match, Policy, Scope, StringKind, StringMatch
-from proxy.telemetry import Direction, Flag, Outcome, Stats
+from proxy.telemetry import Direction, Flag, Outcome
 from proxy.telemetry.journal import FIELDS
-from proxy.tests.listeners.cluster import ADDRESSES, PORT, Cluster, address, cluster
+from proxy.tests.listeners.cluster import ADDRESSES, PORT, Cluster, cluster
+from proxy.tests.listeners.policies import ALLOW_OTHERS, CLIENT, SERVER, STRICT
+from proxy.tests.listeners.talk import echo, exchange, expect_reset, greeted
 from proxy.tests.namespaces import run_in
-from proxy.tests.sockets import PATIENCE_S, receive_all, receive_exactly, reset, run, send, until
-from proxy.tunnel.client import ClientTunnel
-from proxy.tunnel.errors import ConnectRefused
-from proxy.tunnel.tunnel import Timing
+from proxy.tests.sockets import receive_all, receive_exactly, reset, run, send, until
 
 pytestmark = pytest.mark.netns
-
-CLIENT, SERVER = SpiffeId("cluster.local", "ns", "client"), SpiffeId("cluster.local", "ns", "server")
-
-
-def policy(action: Action, *matches: Match, name: str = "policy", namespace: str = "ns") -> Policy:
-    scope = Scope.NAMESPACE if namespace else Scope.GLOBAL
-    return Policy(name=name, namespace=namespace, scope=scope, action=action, rules=((matches,),))
-
-
-ALLOW_OTHERS = policy(
-    Action.ALLOW, Match(principals=(StringMatch(StringKind.EXACT, "cluster.local/ns/ns/sa/other"),))
-)
-STRICT = policy(
-    Action.DENY, Match(not_principals=(StringMatch(StringKind.PRESENCE, ""),)), name="strict", namespace=""
-)
-
-
-async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Says who called, then sends back what comes, and ends when the caller has ended."""
-    peer = writer.get_extra_info("peername")
-    writer.write(f"{peer[0]}\n".encode())
-    try:
-        while part := await reader.read(1 << 20):
-            writer.write(part)
-            await writer.drain()
-    except ConnectionResetError:
-        pass
-    writer.close()
-
-
-async def greeted(sock: socket.socket) -> str:
-    """The first line: whom the app saw."""
-    line = b""
-    while not line.endswith(b"\n"):
-        part = await asyncio.get_running_loop().sock_recv(sock, 1)
-        if not part:
-            break
-        line += part
-    return line.decode().strip()
-
-
-async def expect_reset(sock: socket.socket) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        with sock, pytest.raises(ConnectionResetError):
-            await receive_all(sock)
-
-
-async def exchange(c: Cluster, source: str, destination: str, payload: bytes = b"hello") -> str:
-    """One echo to the end; whom the app saw."""
-    with await c.dial(source, destination) as sock:
-        seen = await greeted(sock)
-        await send(sock, payload)
-        sock.shutdown(socket.SHUT_WR)
-        assert await receive_all(sock) == payload
-    return seen
 
 
 @pytest.mark.parametrize("nodes", [1, 2], ids=["local_captured_inpod", "cross_node_captured_inpod"])
@@ -261,81 +194,6 @@ def test_dropped_tunnels_are_gone_on_both_sides_and_come_back() -> None:
     run(test())
 
 
-def test_test_policy() -> None:
-    """CONNECT from an identity that no policy allows: 401, and a reset for the app."""
-
-    async def test() -> None:
-        async with cluster(policies=[ALLOW_OTHERS]) as c:
-            await c.listen("server", echo)
-            await expect_reset(await c.dial("client", "server"))
-            (out,) = await c.records(c.client, 1)
-            (into,) = await c.records(c.server, 1)
-
-            assert (out.outcome, out.flag) == (Outcome.DENIED, Flag.DENY)
-            assert (into.outcome, into.flag) == (Outcome.DENIED, Flag.DENY)
-            assert into.error == "allow policies exist, but none allowed"
-            assert c.server.stats.connects_denied == 1
-
-    run(test())
-
-
-def test_strict_refuses_plaintext_and_takes_hbone() -> None:
-    """T54."""
-
-    async def test() -> None:
-        async with cluster(policies=[STRICT]) as c:
-            await c.listen("server", echo)
-            await expect_reset(await c.dial("outside", "server"))
-            await exchange(c, "client", "server")
-            denied = c.server.telemetry.completed[0]
-
-            assert (denied.outcome, denied.policy) == (Outcome.DENIED, "/strict")
-
-    run(test())
-
-
-def test_change_of_policy_cuts_who_is_denied_now() -> None:
-    """T55: within a turn of the loop; others keep every byte."""
-
-    async def test() -> None:
-        async with cluster() as c:
-            await c.listen("server", echo)
-            through_tunnel, plain = await c.dial("client", "server"), await c.dial("outside", "server")
-            await greeted(through_tunnel)
-            await greeted(plain)
-            c.apply(STRICT)
-            await expect_reset(plain)
-            await send(through_tunnel, b"still here")
-            assert await receive_exactly(through_tunnel, 10) == b"still here"
-            c.apply(ALLOW_OTHERS)
-            await expect_reset(through_tunnel)
-            await c.records(c.server, 2)
-
-            assert all(POLICY_CHANGE in (record.error or "") for record in c.server.telemetry.completed)
-
-    run(test())
-
-
-def test_change_of_trust_domain_cuts_those_of_the_old_one() -> None:
-    """T33, T55: what was proved on the tunnel is not enough any more. Plaintext proves nothing anyway."""
-
-    async def test() -> None:
-        async with cluster() as c:
-            await c.listen("server", echo)
-            through_tunnel, plain = await c.dial("client", "server"), await c.dial("outside", "server")
-            await greeted(through_tunnel)
-            await greeted(plain)
-            moved = [replace(each, trust_domain="elsewhere") for each in c.workloads if each.name == "server"]
-            c.workloads = (c.workloads[0], *moved)
-            c.apply()
-            await expect_reset(through_tunnel)
-            await send(plain, b"still here")
-            assert await receive_exactly(plain, 10) == b"still here"
-            plain.close()
-
-    run(test())
-
-
 def test_refusing_backend_is_a_reset_soon() -> None:
     """F07: 503, and the other streams of the tunnel do not notice."""
 
@@ -468,127 +326,6 @@ def test_same_node_plaintext_leaves_the_tunnel_out_and_keeps_policy_and_source()
     run(test())
 
 
-def test_hbone_ip_mismatch() -> None:
-    """T50; and what else a CONNECT may not ask for."""
-
-    async def test() -> None:
-        async with cluster() as c:
-            await c.listen("server", echo)
-            for authority, status in (
-                (f"{ADDRESSES['outside']}:{PORT}", 400),
-                ("127.0.0.1:8080", 400),
-                ("0.0.0.0:8080", 400),
-                (f"{ADDRESSES['server']}:0", 400),
-                (f"{ADDRESSES['server']}:08080", 400),
-                (f"user@{ADDRESSES['server']}:8080", 400),
-                (f"{ADDRESSES['server']}:15001", 503),
-                (f"{ADDRESSES['server']}:15006", 503),
-                (f"{ADDRESSES['server']}:15008", 503),
-                ("server.ns.svc.cluster.local:8080", 503),
-            ):
-                assert await asked(c, authority) == status, authority
-            assert await asked(c, f"{ADDRESSES['server']}:{PORT}") == 200
-            assert any("ip mismatch" in (record.error or "") for record in c.server.telemetry.completed)
-
-    run(test())
-
-
-def from_addresses(action: Action, network: str) -> Policy:
-    return policy(action, Match(source_ips=(ip_network(network),)))
-
-
-def test_headers_prove_nothing() -> None:
-    """T62: whoever a CONNECT says that it is for, policies see the certificate and the TCP peer."""
-    claims = [
-        (b"forwarded", b'for="192.0.2.7:1";host=server'),
-        (b"x-forwarded-for", b"192.0.2.7"),
-        (b"x-forwarded-network", b"other"),
-        (b"baggage", b"k8s.namespace.name=ns,service.name=other"),
-    ]
-
-    async def test() -> None:
-        async with cluster(policies=[from_addresses(Action.ALLOW, "192.0.2.7")]) as c:
-            await c.listen("server", echo)
-            authority = f"{ADDRESSES['server']}:{PORT}"
-            assert await asked(c, authority, claims) == 401
-            c.apply(ALLOW_OTHERS)
-            assert await asked(c, authority, claims) == 401
-            c.apply(from_addresses(Action.ALLOW, ADDRESSES["client"]))
-            assert await asked(c, authority, claims) == 200
-            assert all(record.source_identity == CLIENT for record in c.server.telemetry.completed)
-
-    run(test())
-
-
-@pytest.mark.parametrize("source", ["client", "outside"])
-def test_source_addresses_are_those_of_the_tcp_peer(source: str) -> None:
-    """T63: of plaintext that is what the network lets through; the app sees the same address."""
-
-    async def test() -> None:
-        async with cluster(policies=[from_addresses(Action.DENY, ADDRESSES[source])]) as c:
-            await c.listen("server", echo)
-            await expect_reset(await c.dial(source, "server"))
-            c.apply(from_addresses(Action.DENY, "192.0.2.7"))
-            assert await exchange(c, source, "server") == ADDRESSES[source]
-
-    run(test())
-
-
-async def asked(c: Cluster, authority: str, more: Sequence[Header] = ()) -> int:
-    """What the server's proxy answers to a CONNECT."""
-    sock = connect_socket(c.namespaces["client"].fd, socket.AF_INET, mark=0x539)
-    await asyncio.get_running_loop().sock_connect(sock, (ADDRESSES["server"], 15008))
-    tunnel, stream = await ClientTunnel.open(
-        sock,
-        await c.client.context.identities.client_context(CLIENT),
-        expected=frozenset({str(SERVER)}),
-        headers=[*request_headers(authority, source=(address("client"), 1)), *more],
-        limits=CLIENT_LIMITS,
-        timing=Timing(),
-        stats=Stats(),
-    )
-    try:
-        await stream.answered()
-    except ConnectRefused as exc:
-        return exc.status
-    else:
-        stream.reset(ErrorCodes.CANCEL)
-        return 200
-    finally:
-        tunnel.close()
-        await until(lambda: tunnel.over)
-
-
-@pytest.mark.parametrize("source", ["client", "outside"])
-@pytest.mark.parametrize("target", ["127.0.0.1", "client", "server"])
-@pytest.mark.parametrize("port", [15001, 15006, 15008])
-def test_malicious_calls_inpod(source: str, target: str, port: int) -> None:
-    """T51, T52, B58: none of the proxy's own ports leads anywhere, from whereever it is called."""
-
-    async def test() -> None:
-        async with cluster(handshake_timeout_s=0.3, ping_interval_s=0.3) as c:
-            try:
-                sock = await c.dial(source, target, port)
-            except ConnectionRefusedError:
-                return
-            with sock:
-                try:
-                    await send(sock, b"GET / HTTP/1.1\r\n\r\n")
-                    answer = await receive_all(sock)
-                except OSError:
-                    answer = b""
-            assert b"HTTP" not in answer
-            assert len(answer) < 200  # at most a TLS alert
-            assert c.server.stats.connects_accepted == 0
-            for node in (c.client, c.server):
-                assert not any(
-                    r.outcome in (Outcome.HBONE, Outcome.PASSTHROUGH) and not r.error
-                    for r in node.telemetry.completed
-                )
-
-    run(test())
-
-
 def test_nothing_is_guessed_before_the_first_state() -> None:
     """T64: held, then refused; and served when the state comes in time."""
     assert Settings().readiness_wait_s == 5
@@ -626,60 +363,6 @@ def test_stale_tunnel_costs_the_app_nothing() -> None:
 
             assert c.client.stats.tunnels_opened == 2
             assert all(record.error is None for record in await c.records(c.client, 2))
-
-    run(test())
-
-
-def test_ztunnel_shutdown() -> None:
-    """F04: after shutdown starts, the open connection works, new ones are not taken."""
-
-    async def test() -> None:
-        async with cluster() as c:
-            await c.listen("server", echo)
-            with await c.dial("client", "server") as sock:
-                await greeted(sock)
-                draining = asyncio.ensure_future(c.server.pods["server"].drain(20))
-                await until(lambda: c.client.stats.tunnels_outbound == 1)
-                await send(sock, b"late")
-                assert await receive_exactly(sock, 4) == b"late"
-                await expect_reset(await c.dial("client", "server"))
-                assert not draining.done()
-            await draining
-
-            assert c.server.stats.tunnels_inbound == 0
-
-    run(test())
-
-
-def test_server_shutdown() -> None:
-    """A pod that is taken away resets what lives."""
-
-    async def test() -> None:
-        async with cluster() as c:
-            await c.listen("server", echo)
-            sock = await c.dial("client", "server")
-            await greeted(sock)
-            await c.server.pods["server"].close()
-            await expect_reset(sock)
-            await expect_reset(await c.dial("client", "server"))
-            assert c.server.stats.tunnels_inbound == 0
-
-    run(test())
-
-
-def test_shutdown_forced_drain() -> None:
-    """What lives at the deadline is reset."""
-
-    async def test() -> None:
-        async with cluster() as c:
-            await c.listen("server", echo)
-            sock = await c.dial("client", "server")
-            await greeted(sock)
-            await c.client.pods["client"].drain(0.05)
-            await expect_reset(sock)
-            (record,) = await c.records(c.client, 1)
-
-            assert record.error == "closed by drain"
 
     run(test())
 

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.inpod.api import PodInfo
 from proxy.tests.listeners.cluster import Cluster, cluster
-from proxy.tests.listeners.test_end_to_end import echo, greeted
+from proxy.tests.listeners.talk import echo, greeted
 from proxy.tests.namespaces import run_in
 from proxy.tests.sockets import receive_all, run, send
 

@@ -11,7 +11,8 @@ import pytest
 from proxy.config import SameNode
 from proxy.state.model import BalancerMode, BalancerScope, Health, LoadBalancer
 from proxy.tests.listeners.cluster import PORT, Cluster, Handle, cluster
-from proxy.tests.listeners.test_end_to_end import ALLOW_OTHERS, expect_reset
+from proxy.tests.listeners.policies import ALLOW_OTHERS
+from proxy.tests.listeners.talk import expect_reset
 from proxy.tests.mesh import service
 from proxy.tests.namespaces import run_in
 from proxy.tests.sockets import receive_all, run
