@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from harness.analysis.findings import Findings
 from harness.analysis.ledger import ROWS
@@ -126,4 +128,11 @@ def _environment(findings: Findings) -> list[tuple[str, list[tuple[str, str]]]]:
         groups.append(
             (group, [(str(key), str(value)) for key, value in facts.items() if value not in (None, "")])
         )
+    proxies = findings.run.manifest.members.get("proxies", {})
+    groups.append(("proxies", [(node, _versions(said)) for node, said in proxies.items()]))
     return groups
+
+
+def _versions(said: Mapping[str, Any]) -> str:
+    """What a proxy runs on, which in an image is not what the harness runs on."""
+    return ", ".join(f"{name} {version}" for name, version in said.items())

@@ -159,15 +159,17 @@ def _bed(request: Request, dataplane: str, writer: RunWriter, display: Display) 
 def _note_beds(beds: Mapping[str, Testbed], writer: RunWriter) -> None:
     """Write down how the testbeds came up and what is in them, by data plane where there are two."""
     timing = {"up_s": sum(bed.up_s for bed in beds.values())}
-    described: dict[str, Any] = {"members": {}, "agents": {}}
+    described: dict[str, Any] = {"members": {}, "agents": {}, "proxies": {}}
     for dataplane, bed in beds.items():
         prefix = "" if len(beds) == 1 else f"{dataplane}/"
         for name, seconds in bed.stages_s.items():
             key = f"up_{name.replace(' ', '_')}_s"
             timing[key] = timing.get(key, 0.0) + seconds
         agents = {node: reply.document for node, reply in bed.ask_agents("hello").items()}
+        proxies = {node: reply.document for node, reply in bed.ask_proxies("hello").items()}
         described["members"] |= {prefix + name: each for name, each in bed.describe().items()}
         described["agents"] |= {prefix + node: each for node, each in agents.items()}
+        described["proxies"] |= {prefix + node: each for node, each in proxies.items()}
     writer.update(status=RunStatus.RUNNING, timing=timing)
     described["cpu_sets"] = next(iter(beds.values())).cpu_sets.because
     writer.members(described)

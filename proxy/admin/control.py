@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import platform
 import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -83,7 +85,10 @@ def _line(document: dict[str, object]) -> bytes:
 
 
 def control_ops(context: Context, loop_name: str) -> dict[str, Op]:
-    """What the control socket does: read the counters, turn the switches, keep a journal of connections."""
+    """What the control socket does: read versions and counters, turn switches, keep a journal."""
+
+    async def hello(_: dict[str, Any]) -> dict[str, object]:
+        return {"python": platform.python_version(), "tls": ssl.OPENSSL_VERSION, "loop": loop_name}
 
     async def stats(_: dict[str, Any]) -> dict[str, object]:
         return {
@@ -130,7 +135,13 @@ def control_ops(context: Context, loop_name: str) -> dict[str, Op]:
     async def take_journal(_: dict[str, Any]) -> dict[str, object]:
         return {**context.telemetry.journal.take(), "open": sum(context.telemetry.live.values())}
 
-    return {"stats": stats, "configure": configure, "journal": journal, "take-journal": take_journal}
+    return {
+        "hello": hello,
+        "stats": stats,
+        "configure": configure,
+        "journal": journal,
+        "take-journal": take_journal,
+    }
 
 
 def bench_ops(context: Context) -> dict[str, Op]:

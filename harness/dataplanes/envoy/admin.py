@@ -54,6 +54,10 @@ class Admin(http.client.HTTPConnection):
         found = json.loads(self.fetch(f"/stats?format=json&filter={filter_}"))
         return {each["name"]: each["value"] for each in found["stats"] if "value" in each}
 
+    def version(self) -> str:
+        """Its own words: commit, version, state of the tree, kind of build, TLS library."""
+        return str(json.loads(self.fetch("/server_info"))["version"])
+
     def await_ready(self) -> None:
         """Wait until Envoy listens and has all of its configuration.
 

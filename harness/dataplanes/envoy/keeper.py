@@ -1,8 +1,8 @@
 """A node's books where Envoy is the data plane: `python3 -m harness.dataplanes.envoy.keeper`.
 
 Envoy runs once per pod and knows nothing of the bench. The keeper answers what a proxy of the node would:
-`stats` and `configure` on its control socket, `drop-tunnels` and `nothing` on its bench socket, by asking
-each Envoy of the node.
+`hello`, `stats` and `configure` on its control socket, `drop-tunnels` and `nothing` on its bench socket, by
+asking each Envoy of the node.
 """
 
 from __future__ import annotations
@@ -44,6 +44,10 @@ class Sidecar:
         self._version = 0
         self._admin.await_ready()
 
+    def version(self) -> str:
+        """Its version, in its own words."""
+        return self._admin.version()
+
     def counters(self) -> Mapping[str, int]:
         """What it has counted."""
         return self._admin.counters(FILTER)
@@ -66,6 +70,11 @@ class Keeper:
     def __init__(self, sidecars: list[Sidecar]) -> None:
         self._sidecars = sidecars
         self._turn = threading.Lock()
+
+    def hello(self, _: dict[str, Any]) -> Reply:
+        """Which Envoy this is; all of a node are one program."""
+        with self._turn:
+            return Reply(document={"envoy": self._sidecars[0].version()} if self._sidecars else {})
 
     def stats(self, _: dict[str, Any]) -> Reply:
         """The node's counters."""
@@ -125,7 +134,8 @@ def main() -> None:
     threading.Thread(
         target=serve, args=(layout.bench(arguments.node), bench), kwargs={"at_once": True}, daemon=True
     ).start()
-    serve(layout.proxy(arguments.node), {"stats": keeper.stats, "configure": keeper.configure}, at_once=True)
+    control = {"hello": keeper.hello, "stats": keeper.stats, "configure": keeper.configure}
+    serve(layout.proxy(arguments.node), control, at_once=True)
 
 
 if __name__ == "__main__":

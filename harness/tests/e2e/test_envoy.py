@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from harness import cli
 from harness.analysis.findings import analyse
 from harness.control import Channel, ControlError
 from harness.dataplanes.envoy.launch import binary
+from harness.engines import supplies
 from harness.errors import ExitCode
 from harness.evidence.model import CheckStatus
 from harness.results.read import read
@@ -89,6 +91,11 @@ def test_two_data_planes_are_measured_in_one_run(engine: str, tmp_path: Path) ->
     # Where the only round is noisy, an optional stage has no comparison; its samples are there all the same.
     for samples in ("rtt", "requests-alone", "transfers-alone", "connects"):
         assert len(list(folder.glob(f"cells/*/{samples}.parquet"))) >= 6
+    proxies = found.run.manifest.members["proxies"]
+    assert proxies["pyztunnel/a"]["python"].startswith(
+        supplies.PYTHON if engine == "docker" else platform.python_version()
+    )
+    assert proxies["envoy/b"]["envoy"].endswith("BoringSSL")
     said = "".join(path.read_text() for path in folder.glob("logs/envoy/*envoy*.log"))
     assert 'direction="hbone"' in said
     assert 'direction="inbound"' in said

@@ -132,6 +132,7 @@ def test_hostile_names_stay_text(findings: Findings) -> None:
         engine=HOSTILE,
         command=(HOSTILE,),
         suite={**findings.run.manifest.suite, "description": HOSTILE, "name": HOSTILE},
+        members={"proxies": {HOSTILE: {"python": HOSTILE}}},
     )
     environment = {"host": {HOSTILE: HOSTILE}, "software": {"python": HOSTILE}}
     run = dataclasses.replace(findings.run, manifest=manifest, environment=environment)

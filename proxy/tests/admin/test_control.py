@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import platform
 import socket
 import ssl
 import stat
@@ -50,6 +51,13 @@ def ask(ops: Mapping[str, Op], *requests: object) -> list[dict[str, Any]]:
         return [json.loads(line) for line in answers]
 
     return asyncio.run(run())
+
+
+def test_hello_says_what_the_proxy_runs_on() -> None:
+    (answer,) = ask(control_ops(context(), "uvloop"), {"op": "hello"})
+
+    expected = {"python": platform.python_version(), "tls": ssl.OPENSSL_VERSION, "loop": "uvloop"}
+    assert answer == {"ok": expected, "bytes": 0}
 
 
 def test_stats_is_a_flat_document_with_every_counter() -> None:
