@@ -23,12 +23,12 @@ from harness.errors import EnvironmentUnfit
 
 log = logging.getLogger("harness.engines.supplies")
 
-RELEASE = "trixie"
-"""Debian 13: Python 3.13, OpenSSL 3.5, nginx 1.26, iptables 1.8.11."""
-PYTHON = "3.13"
+RELEASE = "bookworm"
+"""Debian 12: Python 3.11, nginx 1.22, iptables 1.8.9."""
+PYTHON = "3.11"
 """That release's Python, for which wheels are fetched whatever Python the harness runs on."""
-GLIBC_MINORS = range(41, 16, -1)
-"""Wheels for glibc 2.17 (manylinux2014) to 2.41 (that release's) run there."""
+GLIBC_MINORS = range(36, 16, -1)
+"""Wheels for glibc 2.17 (manylinux2014) to 2.36 (that release's) run there."""
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 

@@ -36,7 +36,7 @@ def test_wheels_are_those_of_the_images_python_at_the_harness_own_versions(comma
     (command,) = commands
     assert folder.is_dir()
     assert "--only-binary=:all:" in command
-    assert command[command.index("--python-version") + 1] == "3.13"
+    assert command[command.index("--python-version") + 1] == "3.11"
     assert command[command.index("--constraint") + 1].endswith(".txt")
     assert command[-1] == "h2==4.4.1"
 
