@@ -24,7 +24,7 @@ from harness.errors import EnvironmentUnfit
 log = logging.getLogger("harness.engines.supplies")
 
 RELEASE = "bookworm"
-"""Debian 12: Python 3.11, nginx 1.22, iptables 1.8.9."""
+"""Debian 12: Python 3.11, nginx 1.22, iptables 1.8.9 (python-iptables cannot read 1.8.11's extensions)."""
 PYTHON = "3.11"
 """That release's Python, for which wheels are fetched whatever Python the harness runs on."""
 GLIBC_MINORS = range(36, 16, -1)
