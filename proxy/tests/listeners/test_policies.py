@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 
 import pytest
 
 from proxy.listeners.live import POLICY_CHANGE
 from proxy.telemetry import Flag, Outcome
-from proxy.tests.listeners.cluster import cluster
+from proxy.tests.listeners.cluster import Cluster, cluster
 from proxy.tests.listeners.policies import ALLOW_OTHERS, STRICT
 from proxy.tests.listeners.talk import echo, exchange, expect_reset, greeted
 from proxy.tests.sockets import receive_exactly, run, send
@@ -49,15 +50,21 @@ def test_strict_refuses_plaintext_and_takes_hbone() -> None:
     run(test())
 
 
+async def both_ways(c: Cluster) -> tuple[socket.socket, socket.socket]:
+    """Two callers that the app has greeted: through a tunnel, and in plaintext."""
+    await c.listen("server", echo)
+    through_tunnel, plain = await c.dial("client", "server"), await c.dial("outside", "server")
+    await greeted(through_tunnel)
+    await greeted(plain)
+    return through_tunnel, plain
+
+
 def test_change_of_policy_cuts_who_is_denied_now() -> None:
     """T55: within a turn of the loop; others keep every byte."""
 
     async def test() -> None:
         async with cluster() as c:
-            await c.listen("server", echo)
-            through_tunnel, plain = await c.dial("client", "server"), await c.dial("outside", "server")
-            await greeted(through_tunnel)
-            await greeted(plain)
+            through_tunnel, plain = await both_ways(c)
             c.apply(STRICT)
             await expect_reset(plain)
             await send(through_tunnel, b"still here")
@@ -76,10 +83,7 @@ def test_change_of_trust_domain_cuts_those_of_the_old_one() -> None:
 
     async def test() -> None:
         async with cluster() as c:
-            await c.listen("server", echo)
-            through_tunnel, plain = await c.dial("client", "server"), await c.dial("outside", "server")
-            await greeted(through_tunnel)
-            await greeted(plain)
+            through_tunnel, plain = await both_ways(c)
             moved = [replace(each, trust_domain="elsewhere") for each in c.workloads if each.name == "server"]
             c.workloads = (c.workloads[0], *moved)
             c.apply()
