@@ -8,8 +8,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 
-_ID = re.compile(r"\b(?:[TFB]\d{2,3}b?|(?:generic|http2|hpack)/\d+(?:\.\d+)*)\b", re.IGNORECASE)
-_RANGE = re.compile(r"\b([TFB])(\d{2,3}) to \1(\d{2,3})\b")
+_ID = re.compile(r"\b(?:[TFBP]\d{2,3}b?|(?:generic|http2|hpack)/\d+(?:\.\d+)*)\b", re.IGNORECASE)
+_RANGE = re.compile(r"\b([TFBP])(\d{2,3}) to \1(\d{2,3})\b")
 
 
 def catalogue() -> dict[str, dict[str, str]]:
