@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import asdict
 from functools import partial
 from random import Random
@@ -60,10 +61,10 @@ async def serve(settings: Settings, listeners: Callable[[Context], PodListeners]
         log.error("cannot start error=%s", exc)  # noqa: TRY400  the message is the whole story
         return 1
     sys.setswitchinterval(SWITCH_S)
-    async with authority, asyncio.TaskGroup() as tasks:
+    async with authority, AsyncExitStack() as ports, asyncio.TaskGroup() as tasks:
         running = _Running(settings, authority, tasks, listeners, loop_name=loop_name)
         try:
-            servers = running.servers()
+            servers = running.servers(ports)
         except OSError as exc:
             log.error("cannot start error=%s", exc.strerror)  # noqa: TRY400  the message is the whole story
             return 1
@@ -72,8 +73,6 @@ async def serve(settings: Settings, listeners: Callable[[Context], PodListeners]
                 await running.stand_for(settings.workload)
             except Refused as exc:
                 log.error("cannot start error=%s", exc)  # noqa: TRY400  the message is the whole story
-                for _, listener, _ in servers:
-                    listener.close()
                 await running.pods.drain(0)
                 return 1
         await running.until_drained(servers)
@@ -132,35 +131,35 @@ class _Running:
         await self.pods.handle(Add(pod, Here()))
         await self.pods.handle(SnapshotSent())
 
-    def servers(self) -> list[tuple[str, socket.socket, Serve]]:
+    def servers(self, ports: AsyncExitStack) -> list[tuple[str, socket.socket, Serve]]:
         """Take every port and socket that is asked for: name, listener, and who answers there.
 
+        Args:
+            ports: Closes the listeners in the end.
+
         Raises:
-            OSError: One is taken; those before it are closed again.
+            OSError: One is taken.
         """
         settings = self.settings
         made: list[tuple[str, socket.socket, Serve]] = []
 
         def page(name: str, address: str, port: int | None, handler: http.Handler) -> None:
             if port is not None:
-                made.append((name, tcp_listener(address, port), partial(http.serve, handler=handler)))
+                listener = ports.enter_context(tcp_listener(address, port))
+                made.append((name, listener, partial(http.serve, handler=handler)))
 
-        try:
-            page("admin", "127.0.0.1", settings.admin_port, pages.admin(self.dump, self.stop))
-            # On a node, scrapers and probes come from elsewhere.
-            anywhere = "127.0.0.1" if settings.mode is Mode.EXPLICIT else "0.0.0.0"  # noqa: S104
-            page("stats", anywhere, settings.stats_port, pages.stats(self._metrics()))
-            page("readiness", anywhere, settings.readiness_port, pages.readiness(self.waiting_for))
-            for name, path, ops in (
-                ("control", settings.control_socket, control.control_ops(self.context, self.loop_name)),
-                ("bench", settings.bench_socket, control.bench_ops(self.context)),
-            ):
-                if path is not None:
-                    made.append((name, unix_listener(path), partial(control.serve, ops=ops)))
-        except OSError:
-            for _, listener, _ in made:
-                listener.close()
-            raise
+        page("admin", "127.0.0.1", settings.admin_port, pages.admin(self.dump, self.stop))
+        # On a node, scrapers and probes come from elsewhere.
+        anywhere = "127.0.0.1" if settings.mode is Mode.EXPLICIT else "0.0.0.0"  # noqa: S104
+        page("stats", anywhere, settings.stats_port, pages.stats(self._metrics()))
+        page("readiness", anywhere, settings.readiness_port, pages.readiness(self.waiting_for))
+        for name, path, ops in (
+            ("control", settings.control_socket, control.control_ops(self.context, self.loop_name)),
+            ("bench", settings.bench_socket, control.bench_ops(self.context)),
+        ):
+            if path is not None:
+                listener = ports.enter_context(unix_listener(path))
+                made.append((name, listener, partial(control.serve, ops=ops)))
         return made
 
     async def until_drained(self, servers: list[tuple[str, socket.socket, Serve]]) -> None:

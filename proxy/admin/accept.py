@@ -8,12 +8,12 @@ import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from proxy.net.accepting import Accepting
+
 log = logging.getLogger("proxy.admin")
 
 LIMIT = 64
 """Connections served at a time; more wait in the backlog."""
-PAUSE_S = 0.1
-"""After a failed accept (no descriptors left), so that the loop is not spun."""
 
 
 def tcp_listener(address: str, port: int) -> socket.socket:
@@ -45,11 +45,11 @@ def unix_listener(path: Path) -> socket.socket:
 
 
 async def accept(listener: socket.socket, serve: Callable[[socket.socket], Awaitable[None]]) -> None:
-    """Serve each connection in a task, until cancelled; then end them all and close the listener."""
-    loop = asyncio.get_running_loop()
-    free = asyncio.Semaphore(LIMIT)
+    """Serve each connection in a task, until cancelled; then end them all. The listener is not closed."""
+    live = 0
 
     async def one(connection: socket.socket) -> None:
+        nonlocal live
         try:
             await serve(connection)
         except (OSError, TimeoutError):
@@ -58,17 +58,20 @@ async def accept(listener: socket.socket, serve: Callable[[socket.socket], Await
             log.exception("connection failed")
         finally:
             connection.close()
-            free.release()
+            live -= 1
+            if live == LIMIT - 1:
+                accepting.resume()
 
-    with listener:
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                await free.acquire()
-                try:
-                    connection, _ = await loop.sock_accept(listener)
-                except OSError as exc:
-                    free.release()
-                    log.warning("accept failed error=%s", exc)
-                    await asyncio.sleep(PAUSE_S)
-                else:
-                    tasks.create_task(one(connection), name="admin connection")
+    def taken(connection: socket.socket, _peer: object) -> None:
+        nonlocal live
+        live += 1
+        if live == LIMIT:
+            accepting.pause()
+        tasks.create_task(one(connection), name="admin connection")
+
+    async with asyncio.TaskGroup() as tasks:
+        accepting = Accepting(listener, taken, name="admin")
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            accepting.close()

@@ -13,16 +13,12 @@ from proxy.admission import Admission
 from proxy.config import Settings
 from proxy.listeners.dial import tune
 from proxy.net import options
+from proxy.net.accepting import Accepting
 from proxy.net.address import address
 from proxy.state.model import SocketAddress
 
 log = logging.getLogger("proxy.listeners")
 
-ACCEPTS_PER_TURN = 64
-"""Connections that one ready listener may hand on before others have their turn."""
-PAUSE_S = 0.1
-"""How long a listener rests after accept failed for want of descriptors or memory: they would not be
-there at once either, and asking again and again would take the loop from those that live."""
 COMPLAINT_S = 1.0
 """How often a listener says that it turned connections away."""
 
@@ -92,59 +88,32 @@ class Acceptor:
         self._refused = 0
         """Turned away since the last line about it."""
         self._complaining: asyncio.TimerHandle | None = None
-        self._resting: asyncio.TimerHandle | None = None
         if INHERITED:
             self._prepare(listener)
-        self._loop.add_reader(listener.fileno(), self._accept)
+        self._accepting = Accepting(listener, self._start, name=name)
 
     def close(self) -> None:
         """Accept no more."""
         if self._listener.fileno() < 0:
             return
-        self._loop.remove_reader(self._listener.fileno())
-        if self._resting is not None:
-            self._resting.cancel()
+        self._accepting.close()
         if self._complaining is not None:
             self._complaining.cancel()
         self._listener.close()
-
-    def _accept(self) -> None:
-        """Take one, and let it begin before the listener is asked whether there are more."""
-        if self._accept_one():
-            self._loop.call_soon(self._accept_rest)
-
-    def _accept_rest(self) -> None:
-        for _ in range(ACCEPTS_PER_TURN - 1):
-            if not self._accept_one():
-                return
-
-    def _accept_one(self) -> bool:
-        """Whether there was one."""
-        if self._listener.fileno() < 0:
-            return False
-        try:
-            sock, peer = self._listener.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return False
-        except OSError as exc:
-            self._rest(exc)
-            return False
-        self._start(sock, *peer[:2])
-        return True
 
     def _prepare(self, sock: socket.socket) -> None:
         # The app sees a reset if this process dies, until it was served to the end.
         options.reset_on_close(sock, on=True)
         tune(sock, self._settings)
 
-    def _start(self, sock: socket.socket, host: str, port: int) -> None:
-        try:
-            sock.setblocking(False)
-            if not INHERITED:
+    def _start(self, sock: socket.socket, peername: tuple[str, int]) -> None:
+        if not INHERITED:
+            try:
                 self._prepare(sock)
-        except OSError:
-            sock.close()  # reset by the peer already
-            return
+            except OSError:
+                sock.close()  # reset by the peer already
+                return
+        host, port = peername[:2]
         peer = address(host), port
         forbidden = self._admission.take(peer[0])
         if forbidden is not None:
@@ -171,12 +140,3 @@ class Acceptor:
     def _complain(self, forbidden: str) -> None:
         log.warning("connections refused listener=%s count=%d over=%r", self._name, self._refused, forbidden)
         self._refused, self._complaining = 0, None
-
-    def _rest(self, error: OSError) -> None:
-        log.warning("accept failed listener=%s pause_s=%g error=%s", self._name, PAUSE_S, error.strerror)
-        self._loop.remove_reader(self._listener.fileno())
-        self._resting = self._loop.call_later(PAUSE_S, self._resume)
-
-    def _resume(self) -> None:
-        self._resting = None
-        self._loop.add_reader(self._listener.fileno(), self._accept)

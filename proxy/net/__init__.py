@@ -3,6 +3,7 @@
 namespace: a network namespace by descriptor, and sockets made inside it.
 options: marks, transparency, keep-alive, each constant with the header that defines it.
 sockets: listeners and outgoing sockets, with their options set; connecting.
+accepting: the loop that takes connections from a listener.
 address: addresses of sockets, which remember their hash and text.
 original: where an intercepted connection was going.
 """

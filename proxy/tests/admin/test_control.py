@@ -232,12 +232,13 @@ def test_over_a_socket_of_the_owner_alone(tmp_path: Path) -> None:
                 return [first, second, rest]
 
     async def run() -> list[bytes]:
-        async with asyncio.TaskGroup() as tasks:
-            serve = partial(control.serve, ops=bench_ops(context()))
-            server = tasks.create_task(accept(unix_listener(path), serve))
-            assert stat.S_IMODE(path.stat().st_mode) == 0o600
-            answers = await asyncio.to_thread(converse)
-            server.cancel()
+        with unix_listener(path) as listener:
+            async with asyncio.TaskGroup() as tasks:
+                serve = partial(control.serve, ops=bench_ops(context()))
+                server = tasks.create_task(accept(listener, serve))
+                assert stat.S_IMODE(path.stat().st_mode) == 0o600
+                answers = await asyncio.to_thread(converse)
+                server.cancel()
         return answers
 
     path.touch()  # what a killed process left
