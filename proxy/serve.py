@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from random import Random
 
 from proxy.admin import control, http, pages
@@ -30,6 +31,7 @@ from proxy.inpod.protocol import Add, SnapshotSent
 from proxy.net import Here
 from proxy.state.mesh import MeshState
 from proxy.state.store import FileSource, MeshStore
+from proxy.tasks import Supervisor, Tasks
 from proxy.telemetry import Stats, Telemetry
 from proxy.telemetry.stalls import StallWatch
 from proxy.version import VERSION
@@ -70,7 +72,7 @@ async def serve(settings: Settings, listeners: Callable[[Context], PodListeners]
             return 1
         if settings.workload is not None and settings.mode is Mode.EXPLICIT:
             try:
-                await running.stand_for(settings.workload)
+                running.stand_for(settings.workload)
             except Refused as exc:
                 log.error("cannot start error=%s", exc)  # noqa: TRY400  the message is the whole story
                 await running.pods.drain(0)
@@ -96,17 +98,17 @@ class _Running:
         self.agent_socket = None if explicit else settings.zds_socket
         self.has_pods = explicit or self.agent_socket is not None
         self.loop_name = loop_name
-        self.tasks = tasks
         self.stop = asyncio.Event()
         self.started = time.monotonic()
         telemetry = Telemetry(Stats())
+        self.background = Supervisor(tasks, telemetry.stats)
         StallWatch(asyncio.get_running_loop(), telemetry.stats)
         self.context = Context(
             settings=settings,
             store=MeshStore(),
             identities=Identities(
                 authority,
-                tasks=tasks,
+                background=self.background,
                 stats=telemetry.stats,
                 ttl_s=settings.certificate_ttl_s,
                 wait_s=settings.readiness_wait_s,
@@ -117,9 +119,14 @@ class _Running:
             tasks=tasks,
             admission=Admission.of(settings),
         )
-        self.pods = Pods(listeners(self.context), self.context.identities, trust_domain=settings.trust_domain)
+        self.pods = Pods(
+            listeners(self.context),
+            self.context.identities,
+            tasks=Tasks(tasks),
+            trust_domain=settings.trust_domain,
+        )
 
-    async def stand_for(self, workload: tuple[str, str, str]) -> None:
+    def stand_for(self, workload: tuple[str, str, str]) -> None:
         """Take this process for the only pod: namespace, name, service account.
 
         Raises:
@@ -128,8 +135,8 @@ class _Running:
         namespace, name, service_account = workload
         pod = PodInfo(uid="explicit", namespace=namespace, name=name, service_account=service_account)
         self.pods.connected()
-        await self.pods.handle(Add(pod, Here()))
-        await self.pods.handle(SnapshotSent())
+        self.pods.handle(Add(pod, Here()))
+        self.pods.handle(SnapshotSent())
 
     def servers(self, ports: AsyncExitStack) -> list[tuple[str, socket.socket, Serve]]:
         """Take every port and socket that is asked for: name, listener, and who answers there.
@@ -167,20 +174,18 @@ class _Running:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             _on_signal(loop, number, self._signalled)
+        start = self.background.start
         background = [
-            self.tasks.create_task(accept(listener, serve_one), name=f"serve {name}")
+            start(partial(accept, listener, serve_one), name=f"serve {name}")
             for name, listener, serve_one in servers
         ]
+        if self.settings.mesh_document is not None:
+            background.append(start(partial(self._follow, self.settings.mesh_document), name="mesh document"))
         agent = []
-        settings = self.settings
-        if settings.mesh_document is not None:
-            source = FileSource(settings.mesh_document, poll_s=settings.mesh_poll_s, node=settings.node)
-            background.append(self.tasks.create_task(source.run(self.context.store), name="mesh document"))
         if self.agent_socket is not None:
-            client = ZdsClient(self.agent_socket, self.pods)
-            agent.append(self.tasks.create_task(client.run(), name="zds"))
-            agent.append(self.tasks.create_task(self.pods.run(), name="pods that failed"))
-        background.append(self.tasks.create_task(self._settle(), name="settle"))
+            agent.append(start(partial(self._converse, self.agent_socket), name="agent"))
+            agent.append(start(self.pods.run, name="pods that failed"))
+        background.append(start(self._settle, name="settle"))
         log.info("started version=%s loop=%s node=%s", VERSION, self.loop_name, self.settings.node)
         await self.stop.wait()
         log.info("drain started deadline_s=%g", self.settings.drain_deadline_s)
@@ -191,6 +196,15 @@ class _Running:
         log.info("drain complete")
         for task in background:
             task.cancel()
+
+    async def _follow(self, document: Path) -> None:
+        """Keep to the mesh document. Started anew, it reads it anew."""
+        source = FileSource(document, poll_s=self.settings.mesh_poll_s, node=self.settings.node)
+        await source.run(self.context.store)
+
+    async def _converse(self, socket_path: Path) -> None:
+        """Serve the pods that the agent names. Started anew, it connects anew; the pods are kept."""
+        await ZdsClient(socket_path, self.pods).run()
 
     def _signalled(self, number: int) -> None:
         if not self.stop.is_set():
@@ -218,7 +232,7 @@ class _Running:
         if not self.context.store.has_state:
             missing.append("mesh state")
         if self.has_pods and not self.pods.ready:
-            missing.append("pods")
+            missing.append("pods" if self.pods.attached else "the node agent")
         if self.context.identities.waiting:
             missing.append("certificates")
         return missing

@@ -27,7 +27,7 @@ class ExplicitListeners:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def start(self, pod: PodInfo, netns: Netns | Here) -> Serving:
+    def start(self, pod: PodInfo, netns: Netns | Here) -> Serving:
         """Listen.
 
         Raises:

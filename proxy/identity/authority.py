@@ -5,6 +5,7 @@ No generated stubs: one method, whose path and messages are fixed by the protoco
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,7 @@ from typing import Protocol, Self
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Struct
 
 from proxy.config import Settings
@@ -22,6 +24,8 @@ from proxy.proto.ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
 METHOD = "/istio.v1.auth.IstioCertificateService/CreateCertificate"
 TIMEOUT_S = 10.0
 """For one call, connecting included."""
+_TOKEN = re.compile(rb"[!-~]+")
+"""What fits into a header; a JWT always does."""
 
 
 class AuthorityFailed(Exception):
@@ -67,7 +71,6 @@ class GrpcAuthority:
         self._create = self._channel.unary_unary(
             METHOD,
             request_serializer=IstioCertificateRequest.SerializeToString,
-            response_deserializer=IstioCertificateResponse.FromString,
         )
 
     async def __aenter__(self) -> Self:
@@ -88,21 +91,28 @@ class GrpcAuthority:
         impersonated.update({"ImpersonatedIdentity": str(identity)})
         request = IstioCertificateRequest(csr=csr_pem, validity_duration=int(ttl_s), metadata=impersonated)
         try:
-            response = await self._create(request, timeout=TIMEOUT_S, metadata=self._metadata())
+            answer = await self._create(request, timeout=TIMEOUT_S, metadata=self._metadata())
+            return list(IstioCertificateResponse.FromString(answer).cert_chain)
         except grpc.aio.AioRpcError as exc:
             words = f"{exc.code().name}: {exc.details()}"
             raise AuthorityFailed(f"CA {self.address} for {identity}: {words}") from exc
-        return list(response.cert_chain)
+        except DecodeError as exc:
+            words = f"{len(answer)} bytes that are no certificate response"
+            raise AuthorityFailed(f"CA {self.address} for {identity}: answered with {words}") from exc
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         """The bearer token, read anew for each call as it is rotated on disk; without a file, none."""
-        if self._token is None or not self._token.is_file():
+        if self._token is None:
             return ()
         try:
-            token = self._token.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as exc:
-            raise AuthorityFailed(f"AUTH_TOKEN={self._token}: {exc}") from exc
-        return (("authorization", f"Bearer {token}"),)
+            token = self._token.read_bytes().strip()
+        except FileNotFoundError:
+            return ()
+        except OSError as exc:
+            raise AuthorityFailed(f"AUTH_TOKEN={self._token}: {exc.strerror}") from exc
+        if not _TOKEN.fullmatch(token):
+            raise AuthorityFailed(f"AUTH_TOKEN={self._token}: expected one line of printable ASCII")
+        return (("authorization", f"Bearer {token.decode()}"),)
 
 
 def _roots(path: Path | None) -> bytes | None:

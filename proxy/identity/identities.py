@@ -13,11 +13,14 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from proxy.identity.authority import Authority, AuthorityFailed
 from proxy.identity.certificate import Certificate, InvalidChain, Request
 from proxy.identity.contexts import Unusable, client_context, server_context
 from proxy.identity.spiffe import SpiffeId
+from proxy.identity.turns import Turns, Urgency
+from proxy.tasks import Supervisor
 from proxy.telemetry.stats import Stats
 
 log = logging.getLogger("proxy.identity")
@@ -31,6 +34,8 @@ RENEWAL_FLOOR_S = 1.0
 """Shortest time between renewals: a CA whose clock is behind issues what is past its half life already."""
 NAP_S = 60.0
 """Longest sleep towards half life, so that a stepped wall clock is noticed."""
+EXPECTED = (AuthorityFailed, InvalidChain, Unusable, OSError)
+"""How fetching may fail with nothing wrong in the proxy. OSError: no descriptor or memory left."""
 
 
 class IdentityUnavailable(Exception):
@@ -49,16 +54,25 @@ class _Held:
 class _Entry:
     """One identity with pods on this node."""
 
-    __slots__ = ("arrived", "ended", "failure", "held", "identity", "task", "users")
+    __slots__ = ("arrived", "awaited", "ended", "failure", "held", "identity", "task", "users")
 
     def __init__(self, identity: SpiffeId) -> None:
         self.identity = identity
         self.users = 0
         self.held: _Held | None = None
         self.arrived = asyncio.Event()
+        self.awaited = 0
+        """Connections that wait for it."""
         self.failure: str | None = None
+        """Why the last attempt to fetch one failed."""
         self.task: asyncio.Task[None] | None = None
         self.ended = False
+
+    def urgency(self) -> Urgency:
+        """Of the next attempt."""
+        if self.awaited:
+            return Urgency.AWAITED
+        return Urgency.NEW if self.held is None else Urgency.RENEWAL
 
 
 class Identities:
@@ -68,7 +82,7 @@ class Identities:
         self,
         authority: Authority,
         *,
-        tasks: asyncio.TaskGroup,
+        background: Supervisor,
         stats: Stats,
         ttl_s: float,
         wait_s: float,
@@ -79,7 +93,7 @@ class Identities:
 
         Args:
             authority: Who signs.
-            tasks: Parent of the renewals.
+            background: Runs the renewals.
             stats: Counts what was fetched.
             ttl_s: Life to ask for.
             wait_s: How long a caller waits for a certificate that is not there yet.
@@ -87,7 +101,7 @@ class Identities:
             sleep: Waits between renewals and retries.
         """
         self._authority = authority
-        self._tasks = tasks
+        self._background = background
         self._stats = stats
         self._ttl_s = ttl_s
         self._wait_s = wait_s
@@ -96,14 +110,15 @@ class Identities:
         self.on_renewed: Callable[[SpiffeId, ssl.SSLContext], None] = _nothing
         """An identity's certificate took the place of one before: with the context that opens tunnels now."""
         self._entries: dict[SpiffeId, _Entry] = {}
-        self._calls = asyncio.Semaphore(CONCURRENCY)
+        self._calls = Turns(CONCURRENCY)
 
     def enrol(self, identity: SpiffeId) -> None:
         """A pod with that identity has come. The first one starts its certificate's life."""
         entry = self._entries.get(identity)
         if entry is None:
             entry = self._entries[identity] = _Entry(identity)
-            entry.task = self._tasks.create_task(self._maintain(entry), name=f"certificate {identity}")
+            work = partial(self._maintain, entry)
+            entry.task = self._background.start(work, name=f"certificate {identity}")
         entry.users += 1
 
     def withdraw(self, identity: SpiffeId) -> None:
@@ -112,6 +127,8 @@ class Identities:
         entry.users -= 1
         if entry.users == 0:
             del self._entries[identity]
+            entry.ended = True
+            entry.arrived.set()
             if entry.task is not None:
                 entry.task.cancel()
 
@@ -164,12 +181,15 @@ class Identities:
         held = entry.held
         if held is not None and self._now() < held.certificate.not_after:
             return held
+        entry.awaited += 1
         try:
             async with asyncio.timeout(self._wait_s):
                 return await self._arrival(entry)
         except TimeoutError as exc:
             why = entry.failure or "the CA has not answered yet"
             raise IdentityUnavailable(f"{identity}: no certificate after {self._wait_s:g} s: {why}") from exc
+        finally:
+            entry.awaited -= 1
 
     async def _arrival(self, entry: _Entry) -> _Held:
         while True:
@@ -181,35 +201,37 @@ class Identities:
             await entry.arrived.wait()
 
     async def _maintain(self, entry: _Entry) -> None:
-        """Fetch, sleep until half life, again; on failure retry ever more slowly."""
-        backoff_s = BACKOFF_FIRST_S
-        try:
-            while True:
-                try:
-                    held = await self._fetch(entry.identity)
-                except (AuthorityFailed, InvalidChain, Unusable) as exc:
-                    entry.failure = str(exc)
-                    log.warning(
-                        "certificate not fetched identity=%s retry_in=%gs error=%s",
-                        entry.identity,
-                        backoff_s,
-                        exc,
-                    )
-                    await self._sleep(backoff_s)
-                    backoff_s = min(2 * backoff_s, BACKOFF_CAP_S)
-                else:
-                    backoff_s = BACKOFF_FIRST_S
-                    self._take(entry, held)
-                    await self._sleep(RENEWAL_FLOOR_S)
-                    await self._sleep_until(held.certificate.half_life)
-        finally:
-            entry.ended = True
-            entry.arrived.set()
+        """Fetch, sleep until half life, again; on failure retry ever more slowly.
 
-    async def _fetch(self, identity: SpiffeId) -> _Held:
-        async with self._calls:
-            request = Request(identity)
-            answer = await self._authority.sign(identity, request.csr_pem, self._ttl_s)
+        What is held stays held whatever happens: started anew, this goes on from there.
+        """
+        backoff_s = BACKOFF_FIRST_S
+        while True:
+            if entry.held is not None and entry.failure is None:
+                await self._sleep(RENEWAL_FLOOR_S)
+                await self._sleep_until(entry.held.certificate.half_life)
+            try:
+                self._take(entry, await self._fetch(entry))
+            except EXPECTED as exc:
+                entry.failure = str(exc)
+                log.warning(
+                    "certificate not fetched identity=%s retry_in=%gs error=%s",
+                    entry.identity,
+                    backoff_s,
+                    exc,
+                )
+                await self._sleep(backoff_s)
+                backoff_s = min(2 * backoff_s, BACKOFF_CAP_S)
+            except Exception as exc:
+                entry.failure = f"unexpected {exc!r}"
+                raise
+            else:
+                backoff_s = BACKOFF_FIRST_S
+
+    async def _fetch(self, entry: _Entry) -> _Held:
+        async with self._calls.taken(entry.urgency):
+            request = Request(entry.identity)
+            answer = await self._authority.sign(entry.identity, request.csr_pem, self._ttl_s)
         self._stats.certificates_fetched += 1
         certificate = request.accept(answer, now=self._now())
         return _Held(certificate, client_context(certificate), server_context(certificate))

@@ -24,6 +24,9 @@ class PodInfo:
 class PodHandle(Protocol):
     """A pod's running listeners."""
 
+    def stop_accepting(self) -> None:
+        """Take no more connections, at once; those that live are not touched."""
+
     async def drain(self, deadline_s: float) -> None:
         """Stop to accept, let live connections finish, cut them at the deadline; then as `close`."""
 
@@ -34,7 +37,7 @@ class PodHandle(Protocol):
 class PodListeners(Protocol):
     """Starts the listeners of one pod."""
 
-    async def start(self, pod: PodInfo, netns: Netns | Here) -> PodHandle:
+    def start(self, pod: PodInfo, netns: Netns | Here) -> PodHandle:
         """Listen inside `netns`; raises when a listener cannot be made, with none of them left.
 
         `netns` stays open until the handle's `drain` or `close` has returned; the pod manager closes it.

@@ -60,6 +60,8 @@ class ZdsClient:
                     await self._answer_one(sock)
             except OSError as exc:
                 raise Disconnected(f"ZDS socket {self.path}: {exc.strerror}") from exc
+            finally:
+                self._pods.disconnected()
 
     async def _answer_one(self, sock: socket.socket) -> None:
         data, descriptors, flags = await self._receive(sock)
@@ -68,7 +70,7 @@ class ZdsClient:
             raise Disconnected(f"ZDS socket {self.path}: closed by the agent")
         error = None
         try:
-            await self._pods.handle(protocol.decode(data, descriptors, flags))
+            self._pods.handle(protocol.decode(data, descriptors, flags))
         except (MalformedMessage, Refused) as exc:
             error = str(exc)
             log.warning("request refused error=%s", error)

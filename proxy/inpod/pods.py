@@ -4,7 +4,8 @@ Rules for the races between pods that come, go and come again:
 - a pod that is there already, in the same namespace, stays as it is;
 - the same uid in another namespace, or as somebody else, replaces what was there;
 - a pod whose listeners cannot be made is refused, kept in mind and tried again until it is deleted;
-- what a new connection's snapshot does not name is removed.
+- what a new connection's snapshot does not name is removed;
+- a pod that is removed takes no more connections from that moment, and ends by itself.
 """
 
 from __future__ import annotations
@@ -18,13 +19,12 @@ from proxy.identity.spiffe import InvalidSpiffeId, SpiffeId
 from proxy.inpod.api import PodHandle, PodInfo, PodListeners
 from proxy.inpod.protocol import Add, Delete, Keep, Request, SnapshotSent
 from proxy.net.namespace import Here, Netns
+from proxy.tasks import Tasks
 
 log = logging.getLogger("proxy.inpod")
 
 RETRY_S = 5.0
 """Between attempts at pods that failed; as ztunnel."""
-START_TIMEOUT_S = 10.0
-"""For one pod's listeners, which are a few system calls."""
 
 
 class Refused(Exception):
@@ -45,16 +45,32 @@ class _Served:
 
 
 class Pods:
-    """All pods of the node that are in the mesh. Messages are handled one at a time."""
+    """All pods of the node that are in the mesh.
 
-    def __init__(self, listeners: PodListeners, identities: Identities, *, trust_domain: str) -> None:
+    A message is done when `handle` returns: what takes time, the end of a pod, goes on behind it.
+    """
+
+    def __init__(
+        self, listeners: PodListeners, identities: Identities, *, tasks: Tasks, trust_domain: str
+    ) -> None:
+        """Nothing is served yet.
+
+        Args:
+            listeners: Starts those of a pod.
+            identities: Where pods' identities are known while they are served.
+            tasks: For the ends of pods.
+            trust_domain: Of all of them.
+        """
         self._listeners = listeners
         self._identities = identities
+        self._tasks = tasks
         self._trust_domain = trust_domain
         self._served: dict[str, _Served] = {}
         self._named: set[str] | None = None
-        self._busy = asyncio.Lock()
+        """Pods that the agent has named since it connected; None once its snapshot is complete."""
         self._snapshot_seen = False
+        self.attached = False
+        """Whether the agent is connected."""
         self.settled = asyncio.Event()
         """Set when `ready` holds for the first time."""
         self.started = 0
@@ -72,7 +88,7 @@ class Pods:
 
     @property
     def ready(self) -> bool:
-        """Whether every pod that the agent has named is served."""
+        """Whether every pod that the agent has named is served. Not without an agent; as ztunnel."""
         return self._snapshot_seen and self.pending == 0
 
     def describe(self) -> list[dict[str, object]]:
@@ -90,49 +106,50 @@ class Pods:
     def connected(self) -> None:
         """A new connection to the agent: a snapshot begins."""
         self._named = set()
+        self.attached = True
 
-    async def handle(self, request: Request) -> None:
+    def disconnected(self) -> None:
+        """The agent has gone. Its pods are served on; whether they are all of them is not known."""
+        self._snapshot_seen = self.attached = False
+
+    def handle(self, request: Request) -> None:
         """Do what a message says. Takes over an `Add`'s namespace, whatever happens.
 
         Raises:
             Refused: It was not done.
         """
-        async with self._busy:
-            match request:
-                case Add():
-                    await self._add(request)
-                case Keep(uid):
-                    self._keep(uid)
-                case Delete(uid):
-                    await self._delete(uid)
-                case SnapshotSent():
-                    await self._snapshot()
+        match request:
+            case Add():
+                self._add(request)
+            case Keep(uid):
+                self._keep(uid)
+            case Delete(uid):
+                self._delete(uid)
+            case SnapshotSent():
+                self._snapshot()
 
-    async def retry(self) -> None:
+    def retry(self) -> None:
         """Try once more to serve the pods that failed."""
-        async with self._busy:
-            for served in [served for served in self._served.values() if served.handle is None]:
-                try:
-                    await self._start(served)
-                except Refused as exc:
-                    log.warning("pod still not served pod=%s error=%s", served.pod, exc)
+        for served in [served for served in self._served.values() if served.handle is None]:
+            try:
+                self._start(served)
+            except Refused as exc:
+                log.warning("pod still not served pod=%s error=%s", served.pod, exc)
 
     async def run(self) -> None:
         """Retry, for ever."""
         while True:
             await asyncio.sleep(RETRY_S)
-            if self.pending:
-                await self.retry()
+            self.retry()
 
     async def drain(self, deadline_s: float) -> None:
         """Stop to accept in all pods at once, let connections finish, cut them at the deadline."""
-        async with self._busy:
-            leaving, self._served = list(self._served.values()), {}
-            async with asyncio.TaskGroup() as tasks:
-                for served in leaving:
-                    tasks.create_task(self._drain(served, deadline_s), name=f"drain {served.pod}")
+        leaving, self._served = list(self._served.values()), {}
+        for served in leaving:
+            self._tasks.start(self._drain(served, deadline_s), name=f"drain {served.pod}")
+        await self._tasks.wait(None)  # those that had begun to end before are among them
 
-    async def _add(self, request: Add) -> None:
+    def _add(self, request: Add) -> None:
         uid = request.pod.uid
         if self._named is not None:
             self._named.add(uid)
@@ -140,7 +157,7 @@ class Pods:
         if present is not None and present.same_as(request):
             request.netns.close()
             if present.handle is None:
-                await self._start(present)
+                self._start(present)
             return
         try:
             identity = SpiffeId(self._trust_domain, request.pod.namespace, request.pod.service_account)
@@ -151,43 +168,44 @@ class Pods:
         served = _Served(request.pod, request.netns, identity)
         if present is not None:
             log.info("pod replaced pod=%s uid=%s", request.pod, uid)
-            await self._remove(present)
+            self._end(present)
         self._served[uid] = served
-        await self._start(served)
+        self._start(served)
 
     def _keep(self, uid: str) -> None:
+        """As ztunnel, whether or not there is such a pod."""
         if self._named is None:
             raise Refused(f"keep of {uid} after the snapshot")
-        if uid not in self._served:
-            raise Refused(f"keep of {uid}, which is not served here: add it")
         self._named.add(uid)
+        if uid not in self._served:
+            log.warning("agent keeps a pod that is not served uid=%s", uid)
 
-    async def _delete(self, uid: str) -> None:
+    def _delete(self, uid: str) -> None:
+        """As ztunnel, whether or not there is such a pod: the agent may repeat what it is not sure of."""
         if self._named is not None:
             self._named.discard(uid)
         served = self._served.get(uid)
-        if served is None:
-            raise Refused(f"del of {uid}, which is not served here")
-        await self._remove(served)
+        if served is not None:
+            self._end(served)
 
-    async def _snapshot(self) -> None:
+    def _snapshot(self) -> None:
         if self._named is None:
             raise Refused("snapshot sent twice on one connection")
         named, self._named = self._named, None
         for uid in [uid for uid in self._served if uid not in named]:
             log.info("pod not in the snapshot uid=%s", uid)
-            await self._remove(self._served[uid])
+            self._end(self._served[uid])
         self._snapshot_seen = True
         self._settle()
 
-    async def _start(self, served: _Served) -> None:
+    def _start(self, served: _Served) -> None:
         try:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                served.handle = await self._listeners.start(served.pod, served.netns)
-        except TimeoutError as exc:
-            raise Refused(f"pod {served.pod}: listeners not there after {START_TIMEOUT_S:g} s") from exc
+            served.handle = self._listeners.start(served.pod, served.netns)
         except OSError as exc:
             raise Refused(f"pod {served.pod}: {exc}") from exc
+        except Exception as exc:  # one pod must not keep the others from being served
+            log.exception("pod not served pod=%s", served.pod)
+            raise Refused(f"pod {served.pod}: unexpected {exc!r}") from exc
         self.started += 1
         log.info("pod served pod=%s uid=%s", served.pod, served.pod.uid)
         self._settle()
@@ -196,15 +214,20 @@ class Pods:
         if self.ready:
             self.settled.set()
 
-    async def _remove(self, served: _Served) -> None:
-        """End a pod at once: its links may be gone already, so nobody could be told to finish."""
-        if self._served.get(served.pod.uid) is served:
-            del self._served[served.pod.uid]
+    def _end(self, served: _Served) -> None:
+        """Serve a pod no longer, without a grace period: its links may be gone, so nobody could be told."""
+        del self._served[served.pod.uid]
+        if served.handle is None:
+            self._release(served)
+            return
+        self._tasks.start(self._close(served, served.handle), name=f"end {served.pod}")
+        served.handle.stop_accepting()
+
+    async def _close(self, served: _Served, handle: PodHandle) -> None:
         try:
-            if served.handle is not None:
-                await served.handle.close()
-                self.stopped += 1
-                log.info("pod no longer served pod=%s uid=%s", served.pod, served.pod.uid)
+            await handle.close()
+            self.stopped += 1
+            log.info("pod no longer served pod=%s uid=%s", served.pod, served.pod.uid)
         finally:
             self._release(served)
 

@@ -1,4 +1,4 @@
-"""Listening sockets to tasks, one per connection, and the end of both."""
+"""A pod's listening sockets: from each connection a task, within the limits on connections."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import asyncio
 import logging
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from proxy.admission import Admission
 from proxy.config import Settings
@@ -16,6 +15,7 @@ from proxy.net import options
 from proxy.net.accepting import Accepting
 from proxy.net.address import address
 from proxy.state.model import SocketAddress
+from proxy.tasks import Tasks
 
 log = logging.getLogger("proxy.listeners")
 
@@ -26,43 +26,6 @@ INHERITED = sys.platform == "linux"
 """Whether accepted sockets have their listener's options (Linux copies the whole socket: sk_clone_lock)."""
 
 Handler = Callable[[socket.socket, SocketAddress], Awaitable[None]]
-
-
-class Tasks:
-    """A pod's tasks: all of them children of the proxy's group, ended together with the pod."""
-
-    def __init__(self, group: asyncio.TaskGroup) -> None:
-        self._group = group
-        self._all: set[asyncio.Task[None]] = set()
-
-    def __len__(self) -> int:
-        return len(self._all)
-
-    def start(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
-        """Run `work`, which must survive: whatever it raises is logged with its traceback."""
-        task = self._group.create_task(_surviving(work, name), name=name)
-        self._all.add(task)
-        task.add_done_callback(self._all.discard)
-
-    async def wait(self, timeout_s: float) -> bool:
-        """Whether all ended in time."""
-        if self._all:
-            await asyncio.wait(self._all, timeout=timeout_s)
-        return not self._all
-
-    async def cancel(self) -> None:
-        """End all of them now."""
-        for task in list(self._all):
-            task.cancel()
-        if self._all:
-            await asyncio.wait(self._all)
-
-
-async def _surviving(work: Coroutine[Any, Any, None], name: str) -> None:
-    try:
-        await work
-    except Exception:
-        log.exception("connection failed unexpectedly task=%s", name)
 
 
 class Acceptor:

@@ -8,7 +8,6 @@ from types import TracebackType
 
 from proxy.context import Context
 from proxy.inpod.api import PodInfo
-from proxy.listeners.acceptor import Tasks
 from proxy.listeners.dial import Dialer
 from proxy.listeners.live import LiveConnections
 from proxy.listeners.verdict import EXPECTED, Denied, note
@@ -18,6 +17,7 @@ from proxy.pool import Pool
 from proxy.rbac import Facts, evaluate
 from proxy.state.mesh import MeshState
 from proxy.state.model import IPAddress, Workload
+from proxy.tasks import Tasks
 from proxy.telemetry import ConnectionRecord
 
 

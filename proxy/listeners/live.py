@@ -17,10 +17,10 @@ from dataclasses import replace
 from time import monotonic
 from typing import Protocol
 
-from proxy.listeners.acceptor import Tasks
 from proxy.listeners.verdict import Denied
 from proxy.rbac import Compiled, Decision, Facts, evaluate
 from proxy.relay.outcome import Outcome
+from proxy.tasks import Tasks
 from proxy.telemetry import ConnectionRecord
 
 log = logging.getLogger("proxy.listeners")

@@ -28,7 +28,7 @@ class Listeners:
         self._context = context
         self._pods: dict[tuple[str, str], Pod] = {}
 
-    async def start(self, pod: PodInfo, netns: Netns | Here) -> PodHandle:
+    def start(self, pod: PodInfo, netns: Netns | Here) -> PodHandle:
         """Listen inside `netns`.
 
         Raises:
@@ -81,7 +81,7 @@ class Serving:
 
     async def drain(self, deadline_s: float) -> None:
         """Stop to accept, let live connections finish, cut them at the deadline; then as `close`."""
-        self._stop_accepting()
+        self.stop_accepting()
         self._pod.pool.drop_tunnels()
         if not await self._pod.tasks.wait(deadline_s):
             log.info("drain incomplete pod=%s connections=%d", self._pod.info, len(self._pod.tasks))
@@ -89,7 +89,7 @@ class Serving:
 
     async def close(self) -> None:
         """Stop at once; reset what lives."""
-        self._stop_accepting()
+        self.stop_accepting()
         if self._closed:
             return
         self._closed = True
@@ -102,7 +102,8 @@ class Serving:
         if self._pod.siblings.get(key) is self._pod:  # not when a pod of that name has come since
             del self._pod.siblings[key]
 
-    def _stop_accepting(self) -> None:
+    def stop_accepting(self) -> None:
+        """Take no more connections, at once; those that live are not touched."""
         for acceptor in self._acceptors:
             acceptor.close()
 

@@ -56,6 +56,8 @@ class Stats:
     bytes_received: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     """Tunnels that ended because of what their peer did or failed to do, by kind."""
+    background_failures: int = 0
+    """Times that background work failed unexpectedly and was started anew."""
     loop_stalls: int = 0
     """Times that the event loop stood still for longer than `telemetry.stalls.STALL_S`."""
     loop_stalled_ns: int = 0

@@ -201,15 +201,16 @@ class Node:
     async def serve(self, pod: str, netns: Netns) -> None:
         """Hand the pod to the proxy, as soon as that one comes and asks."""
         self._pods[pod] = netns
-        await self._tell()
+        await self.tell()
 
     async def restart(self) -> None:
         """Another process; the agent tells it what it told the last one."""
         self.agent.hang_up()
         self.process = self._start()
-        await self._tell()
+        await self.tell()
 
-    async def _tell(self) -> None:
+    async def tell(self) -> None:
+        """The agent takes the proxy that comes, and names its pods."""
         await self.agent.accept()
         for pod, netns in self._pods.items():
             uid = f"Kubernetes//Pod/bench/{pod}"

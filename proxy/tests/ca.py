@@ -113,7 +113,8 @@ class Ca:
         return builder.sign(self.key, hashes.SHA256())
 
 
-Answer = Callable[[IstioCertificateRequest], Sequence[str]]
+Answer = Callable[[IstioCertificateRequest], Sequence[str] | bytes]
+"""A chain, or the very bytes of a message."""
 
 
 @dataclass(slots=True)
@@ -129,22 +130,22 @@ async def grpc_ca(path: Path | None, answer: Answer, *, tls: Ca | None = None) -
     """The certificate service: on a unix socket, or on localhost with a certificate of `tls` for istiod."""
     calls = Calls()
 
-    async def create(
-        request: IstioCertificateRequest, context: grpc.aio.ServicerContext
-    ) -> IstioCertificateResponse:
+    async def create(request: IstioCertificateRequest, context: grpc.aio.ServicerContext) -> bytes:
         metadata = context.invocation_metadata() or ()
         calls.had.append((request, {str(name): str(value) for name, value in metadata}))
         try:
-            return IstioCertificateResponse(cert_chain=answer(request))
+            found = answer(request)
         except PermissionError as exc:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(exc))
             raise
+        if isinstance(found, bytes):
+            return found
+        return IstioCertificateResponse(cert_chain=found).SerializeToString()
 
     service, _, method = METHOD.lstrip("/").partition("/")
     handler = grpc.unary_unary_rpc_method_handler(
         create,
         request_deserializer=IstioCertificateRequest.FromString,
-        response_serializer=IstioCertificateResponse.SerializeToString,
     )
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))

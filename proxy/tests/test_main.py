@@ -34,8 +34,8 @@ from proxy.tests.inpod.fakes import FakeListeners
 import asyncio, os
 
 class Slow(FakeListeners):
-    async def start(self, pod, netns):
-        handle = await super().start(pod, netns)
+    def start(self, pod, netns):
+        handle = super().start(pod, netns)
         async def drain(deadline_s):
             print("draining", flush=True)
             await asyncio.sleep(deadline_s)

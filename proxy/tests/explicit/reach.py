@@ -27,6 +27,7 @@ from proxy.net import Here, listen
 from proxy.routing import HBONE_PORT
 from proxy.state.document import parse
 from proxy.state.store import MeshStore
+from proxy.tasks import Supervisor
 from proxy.tests.ca import Ca
 from proxy.tests.listeners.cluster import RecordingTelemetry
 from proxy.tests.sockets import PATIENCE_S, receive_exactly, send
@@ -101,7 +102,13 @@ def node(tasks: asyncio.TaskGroup, authority: Authority, mesh: bytes, **settings
     context = Context(
         settings=Settings(**{"original_source": False, "ipv6": False, **settings}),
         store=MeshStore(),
-        identities=Identities(authority, tasks=tasks, stats=telemetry.stats, ttl_s=3600, wait_s=5),
+        identities=Identities(
+            authority,
+            background=Supervisor(tasks, telemetry.stats),
+            stats=telemetry.stats,
+            ttl_s=3600,
+            wait_s=5,
+        ),
         telemetry=telemetry,
         switches=Switches(Reuse.ON, SameNode.HBONE),
         random=Random(0),

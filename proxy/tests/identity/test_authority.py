@@ -73,6 +73,56 @@ def test_an_answer_that_is_too_large_is_a_failure(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("garbage", [b"\xff\xff\xff", b"\x0a\x02\xff\xfe", b"\x0a\x05x"])
+def test_an_answer_that_is_no_message_is_a_failure(tmp_path: Path, garbage: bytes) -> None:
+    """F42, P01."""
+
+    async def scenario() -> None:
+        path = tmp_path / "ca.sock"
+        async with grpc_ca(path, lambda _: garbage), GrpcAuthority(settings(path)) as authority:
+            with pytest.raises(AuthorityFailed, match="bytes that are no certificate response"):
+                await authority.sign(CLIENT, Request(CLIENT).csr_pem, 3600)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"abc\ndef\n", "expected one line of printable ASCII"),
+        (b"", "expected one line of printable ASCII"),
+        (b"abc\x00", "expected one line of printable ASCII"),
+        (b"abc\xff", "expected one line of printable ASCII"),
+        (None, "Is a directory"),
+    ],
+)
+def test_a_token_that_no_header_can_carry_is_a_failure_that_does_not_show_it(
+    tmp_path: Path, content: bytes | None, why: str
+) -> None:
+    """P01, T42: and it is read anew for the next call."""
+    token = tmp_path / "token"
+    if content is None:
+        token.mkdir()
+    else:
+        token.write_bytes(content)
+
+    async def scenario() -> None:
+        ca, path = Ca(), tmp_path / "ca.sock"
+        async with (
+            grpc_ca(path, lambda request: ca.answer(request.csr)) as calls,
+            GrpcAuthority(settings(path, ca_token=token)) as authority,
+        ):
+            with pytest.raises(AuthorityFailed, match=why) as failed:
+                await authority.sign(CLIENT, Request(CLIENT).csr_pem, 3600)
+            assert "abc" not in str(failed.value)
+            if content is not None:
+                token.write_text("abc")
+                await authority.sign(CLIENT, Request(CLIENT).csr_pem, 3600)
+                assert calls.had[-1][1]["authorization"] == "Bearer abc"
+
+    asyncio.run(scenario())
+
+
 def test_nobody_there(tmp_path: Path) -> None:
     """F40."""
 

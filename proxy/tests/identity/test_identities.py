@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,8 +15,10 @@ import pytest
 from proxy.identity.authority import AuthorityFailed
 from proxy.identity.identities import BACKOFF_CAP_S, CONCURRENCY, Identities, IdentityUnavailable
 from proxy.identity.spiffe import SpiffeId
+from proxy.tasks import Supervisor
 from proxy.telemetry.stats import Stats
 from proxy.tests.ca import CLIENT, SERVER, Ca
+from proxy.tests.sockets import PATIENCE_S
 
 LIFE_S = 3600.0
 
@@ -64,6 +68,7 @@ class FakeAuthority:
         self.peak = 0
         self.gate: asyncio.Event | None = None
         self.wrong: SpiffeId | None = None
+        self.bug: Exception | None = None
 
     async def sign(self, identity: SpiffeId, csr_pem: str, ttl_s: float) -> Sequence[str]:
         self.asked.append(identity)
@@ -72,6 +77,8 @@ class FakeAuthority:
         try:
             if self.gate is not None:
                 await self.gate.wait()
+            if self.bug is not None:
+                raise self.bug
             if self.failing:
                 raise AuthorityFailed("UNAVAILABLE: down")
             if identity == self.wrong:
@@ -94,7 +101,7 @@ class Setup:
         self.stats = Stats()
         self.identities = Identities(
             self.authority,
-            tasks=tasks,
+            background=Supervisor(tasks, self.stats, sleep=self.clock.sleep),
             stats=self.stats,
             ttl_s=LIFE_S,
             wait_s=0.02,
@@ -234,6 +241,53 @@ def test_the_last_certificate_is_kept_while_it_is_valid_and_not_longer() -> None
     asyncio.run(scenario())
 
 
+def test_what_nobody_foresaw_costs_neither_the_certificate_nor_its_renewal() -> None:
+    """P01: callers without a certificate are told what it was."""
+
+    async def scenario() -> None:
+        async with setup(CLIENT) as made:
+            await settle()
+            start = made.clock.now_s
+            first = await made.identities.client_context(CLIENT)
+            made.authority.bug = ZeroDivisionError("oops")
+            made.identities.enrol(SERVER)
+            await made.clock.until(start + LIFE_S * 0.75)
+            assert await made.identities.client_context(CLIENT) is first
+            assert "unexpected ZeroDivisionError('oops')" in await outcome(made.identities, SERVER)
+            assert made.stats.background_failures > 10
+            made.authority.bug = None
+            await made.clock.until(made.clock.now_s + 61)
+            assert await made.identities.client_context(CLIENT) is not first
+            assert await outcome(made.identities, SERVER) == "there"
+
+    asyncio.run(scenario())
+
+
+def test_without_a_descriptor_for_a_new_key_the_old_one_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """P01, F14."""
+
+    async def scenario() -> None:
+        async with setup(CLIENT) as made:
+            await settle()
+            start = made.clock.now_s
+            first = await made.identities.client_context(CLIENT)
+            with monkeypatch.context() as patched:
+                patched.setattr(os, "memfd_create", no_descriptor)
+                await made.clock.until(start + LIFE_S * 0.75)
+                assert await made.identities.client_context(CLIENT) is first
+                (row,) = made.identities.describe()
+                assert (row["state"], row["failure"]) == ("available", "[Errno 24] Too many open files")
+            await made.clock.until(made.clock.now_s + BACKOFF_CAP_S + 1)
+            assert await made.identities.client_context(CLIENT) is not first
+            assert made.stats.background_failures == 0
+
+    asyncio.run(scenario())
+
+
+def no_descriptor(*_: object) -> int:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
 def test_backoff_doubles_to_its_cap_and_begins_again_after_success() -> None:
     """backoff_resets_on_successful_fetch_after_failure."""
 
@@ -264,6 +318,32 @@ def test_one_bad_identity_does_not_hold_up_another() -> None:
             await made.clock.until(made.clock.now_s + 60)
             assert await outcome(made.identities, CLIENT) == "there"
             assert "unreadable certificate" in await outcome(made.identities, SERVER)
+
+    asyncio.run(scenario())
+
+
+def test_new_pods_are_before_renewals_and_those_waited_for_before_all() -> None:
+    """P33: while every place is taken by renewals that get no answer."""
+
+    async def scenario() -> None:
+        names = [SpiffeId("cluster.local", "bench", f"w{number}") for number in range(2 * CONCURRENCY)]
+        async with setup(*names) as made:
+            made.identities._wait_s = PATIENCE_S
+            await settle()
+            made.authority.asked.clear()
+            made.authority.gate = asyncio.Event()
+            await made.clock.until(made.clock.now_s + LIFE_S / 2 + 1)
+            assert len(made.authority.asked) == CONCURRENCY
+            made.identities.enrol(SERVER)
+            made.identities.enrol(CLIENT)
+            async with asyncio.TaskGroup() as tasks:
+                caller = tasks.create_task(outcome(made.identities, CLIENT))
+                await settle()
+                made.authority.gate.set()
+                await settle()
+                assert made.authority.asked[CONCURRENCY : CONCURRENCY + 2] == [CLIENT, SERVER]
+                assert await caller == "there"
+            assert len(made.authority.asked) == 2 * CONCURRENCY + 2
 
     asyncio.run(scenario())
 

@@ -18,6 +18,10 @@ class FakeHandle:
     def __init__(self, listeners: FakeListeners, pod: PodInfo) -> None:
         self._listeners = listeners
         self.pod = pod
+        self.accepting = True
+
+    def stop_accepting(self) -> None:
+        self.accepting = False
 
     async def drain(self, deadline_s: float) -> None:
         await self._end(f"drain {deadline_s:g}")
@@ -26,7 +30,8 @@ class FakeHandle:
         await self._end("close")
 
     async def _end(self, how: str) -> None:
-        await asyncio.sleep(0)
+        self.accepting = False
+        await self._listeners.gate.wait()
         self._listeners.log.append(f"{how} {self.pod.uid}")
         self._listeners.running.remove(self)
 
@@ -38,8 +43,11 @@ class FakeListeners:
         self.log: list[str] = []
         self.running: list[FakeHandle] = []
         self.failing: str | None = None
+        self.gate = asyncio.Event()
+        """Until it is set, no pod comes to its end."""
+        self.gate.set()
 
-    async def start(self, pod: PodInfo, netns: Netns | Here) -> FakeHandle:
+    def start(self, pod: PodInfo, netns: Netns | Here) -> FakeHandle:
         assert netns.fd is not None
         assert netns.fd >= 0
         if self.failing is not None:

@@ -31,6 +31,7 @@ from proxy.rbac import Policy
 from proxy.state.mesh import MeshState
 from proxy.state.model import Service, Workload
 from proxy.state.store import MeshStore
+from proxy.tasks import Supervisor
 from proxy.telemetry import ConnectionRecord, Stats, Telemetry
 from proxy.tests.ca import Ca
 from proxy.tests.mesh import workload
@@ -229,7 +230,7 @@ async def cluster(
                 identity = SpiffeId("cluster.local", "ns", name)
                 node.context.identities.enrol(identity)
                 pod = PodInfo(uid=name, name=name, namespace="ns", service_account=name)
-                node.pods[name] = await node.listeners.start(pod, namespaces[name])
+                node.pods[name] = node.listeners.start(pod, namespaces[name])
                 await node.context.identities.client_context(identity)
             try:
                 yield running
@@ -254,7 +255,11 @@ def _node(
     context = Context(
         settings=Settings(**given),
         store=MeshStore(),
-        identities=identities(tasks=tasks, stats=telemetry.stats, wait_s=given["readiness_wait_s"]),
+        identities=identities(
+            background=Supervisor(tasks, telemetry.stats),
+            stats=telemetry.stats,
+            wait_s=given["readiness_wait_s"],
+        ),
         telemetry=telemetry,
         switches=switches,
         random=Random(0),

@@ -12,8 +12,9 @@ import pytest
 
 from proxy.admission import Admission
 from proxy.config import Settings
-from proxy.listeners.acceptor import Acceptor, Tasks
+from proxy.listeners.acceptor import Acceptor
 from proxy.state.model import SocketAddress
+from proxy.tasks import Tasks
 from proxy.tests.sockets import receive_all, run, send, until
 
 

@@ -214,5 +214,5 @@ async def _serve(c: Cluster, where: str, name: str) -> None:
     node = c.nodes[where]
     node.context.identities.enrol(identity(name))
     info = PodInfo(uid=name, name=name, namespace="ns", service_account=name)
-    node.pods[where] = await node.listeners.start(info, c.namespaces[where])
+    node.pods[where] = node.listeners.start(info, c.namespaces[where])
     c.guests.append((node, identity(name)))

@@ -23,7 +23,7 @@ async def hand_over(c: Cluster, name: str) -> None:
     """Other listeners in the pod's namespace, then the drain of those that were there."""
     before = c.nodes[name].pods[name]
     info = PodInfo(uid=name, name=name, namespace="ns", service_account=name)
-    c.nodes[name].pods[name] = await c.nodes[name].listeners.start(info, c.namespaces[name])
+    c.nodes[name].pods[name] = c.nodes[name].listeners.start(info, c.namespaces[name])
     await before.drain(20)
 
 

@@ -9,11 +9,11 @@ from time import monotonic
 
 import pytest
 
-from proxy.listeners.acceptor import Tasks
 from proxy.listeners.live import POLICY_CHANGE, SPREAD_S, Live, LiveConnections, Review
 from proxy.listeners.verdict import Denied
 from proxy.rbac import Action, Compiled, Facts, Match, Policy, PolicySet, Scope
 from proxy.relay.outcome import End, Outcome
+from proxy.tasks import Tasks
 from proxy.telemetry import ConnectionRecord, Direction
 from proxy.tests.sockets import run, until
 
