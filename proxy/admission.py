@@ -1,7 +1,8 @@
 """How many connections there may be at once, in all and from one address. Pure counting.
 
 A proxy without descriptors can accept nothing, answer no scrape and reach no app. So connections are
-turned away before that, and one source cannot take what all need. Source: threats.md T16, I5.
+turned away before that, and one source cannot take what all need. A stream of a tunnel is a connection like
+any other: it leads to an app. Source: threats.md T16, I5.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Self
 
-from proxy.config import Settings
+from proxy.config import Relay, Settings
 from proxy.state.model import IPAddress
 
 RESERVE = 256
-"""Descriptors for everything else: listeners, namespaces, admin, tunnels to come."""
-DESCRIPTORS = 2
-"""Of a connection: its own socket and the one that it leads to."""
+"""Descriptors for everything else: admin, scrapes, the agent, the CA, tunnels to come."""
+DESCRIPTORS = {Relay.COPY: 2, Relay.SPLICE: 6}
+"""Of a connection: its own socket and the one that it leads to; spliced, two pipes between them."""
+PER_POD = 20
+"""Descriptors of a pod: three listeners, its namespace, sockets made ahead (4 of 4 kinds)."""
 UNBOUNDED = 2**31
 
 
@@ -25,6 +28,10 @@ class Admission:
 
     total: int = UNBOUNDED
     per_source: int = UNBOUNDED
+    per_pod: float = 0.0
+    """Connections that a served pod leaves no room for."""
+    pods: int = field(init=False, default=0)
+    """Pods that are served."""
     live: int = field(init=False, default=0)
     refused: int = field(init=False, default=0)
     """Connections turned away since start."""
@@ -33,13 +40,17 @@ class Admission:
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """Limits as set, or what the process's descriptors allow: half of that for one source."""
-        total = settings.max_connections or by_descriptors(descriptors())
-        return cls(total, settings.max_connections_per_source or max(1, total // 2))
+        each, per_pod = DESCRIPTORS[settings.relay], 0.0
+        total = settings.max_connections
+        if not total:
+            total, per_pod = by_descriptors(descriptors(), each), PER_POD / each
+        return cls(total, settings.max_connections_per_source or max(1, total // 2), per_pod)
 
     def take(self, source: IPAddress) -> str | None:
         """Count one connection more. What forbids it, or None; then `release` has to follow."""
-        if self.live >= self.total:
-            return f"{self.total} connections"
+        total = max(1, int(self.total - self.pods * self.per_pod))
+        if self.live >= total:
+            return f"{total} connections"
         there = self.sources.get(source, 0)
         if there >= self.per_source:
             return f"{self.per_source} connections from {source}"
@@ -57,9 +68,9 @@ class Admission:
             del self.sources[source]
 
 
-def by_descriptors(limit: int) -> int:
-    """Connections that fit under a limit of open files."""
-    return max(1, (limit - min(RESERVE, limit // 2)) // DESCRIPTORS)
+def by_descriptors(limit: int, each: int) -> int:
+    """Connections that fit under a limit of open files, of which one takes `each`."""
+    return max(1, (limit - min(RESERVE, limit // 2)) // each)
 
 
 def descriptors() -> int:

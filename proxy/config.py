@@ -286,7 +286,7 @@ class Settings:
         PREFIX + "MAX_CONNECTIONS",
         _count(0, 2**31),
         "0 to 2147483648",
-        "accepted connections at once; 0: what the limit of open files allows",
+        "connections at once, streams of tunnels among them; 0: what the limit of open files allows",
     )
     max_connections_per_source: int = _setting(
         0,

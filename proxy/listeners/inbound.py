@@ -122,9 +122,14 @@ class Inbound:
         self, stream: TunnelStream, headers: list[Header], record: ConnectionRecord, pod_address: IPAddress
     ) -> None:
         """Serve one CONNECT to its end. The 200 comes after policy and the app's connect, not before."""
-        stats = self._context.stats
+        stats, admission = self._context.stats, self._context.admission
+        source = record.source_address[0]
         with recorded(self._context, record):
+            forbidden = admission.take(source)
             try:
+                if forbidden is not None:
+                    admission.refused += 1
+                    raise Refused(f"over the limit of {forbidden}")
                 await self._carry(stream, headers, record, pod_address)
             except EXPECTED as exc:
                 if status(exc) == 401:
@@ -135,6 +140,8 @@ class Inbound:
                 raise
             finally:
                 stream.reset(ErrorCodes.CANCEL)  # nothing when it has ended, as it should
+                if forbidden is None:
+                    admission.release(source)
 
     async def _carry(
         self, stream: TunnelStream, headers: list[Header], record: ConnectionRecord, pod_address: IPAddress

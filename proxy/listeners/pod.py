@@ -75,6 +75,7 @@ class Serving:
             for name, sock, handler in listeners
         ]
         context.tunnels.add(pod.pool)
+        context.admission.pods += 1
         review = Review(pod.live, pod.tasks, pod.own.policies, name=str(pod.info))
         self._unsubscribe = context.store.subscribe(lambda _: review.changed())
         self._closed = False
@@ -93,6 +94,7 @@ class Serving:
         if self._closed:
             return
         self._closed = True
+        self._pod.context.admission.pods -= 1
         self._unsubscribe()
         await self._pod.tasks.cancel()
         await self._pod.pool.close(CLOSE_S)

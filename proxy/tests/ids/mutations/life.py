@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
+from proxy.admission import Admission
+from proxy.listeners.inbound import Inbound
 from proxy.tasks import Supervisor
 from proxy.tests.ids.mutations.mutation import Mutation, wrap
 
@@ -17,6 +21,18 @@ def _no_fence() -> None:
     wrap(Supervisor, "_supervise", supervise)
 
 
+def _streams_are_no_connections() -> None:
+    """Each CONNECT counts against limits of its own, which are endless."""
+
+    async def answer(original: Any, self: Inbound, *given: Any) -> None:
+        uncounted = copy(self)
+        uncounted._context = replace(self._context, admission=Admission())
+        await original(uncounted, *given)
+
+    wrap(Inbound, "_answer", answer)
+
+
 MUTATIONS = [
     Mutation(id="P01", guard="the fence around background work", apply=_no_fence),
+    Mutation(id="P10", guard="streams count as connections", apply=_streams_are_no_connections),
 ]
