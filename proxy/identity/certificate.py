@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import pairwise
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.utils import CryptographyDeprecationWarning
 
+from proxy.identity.chain import InvalidChain, find
 from proxy.identity.peer import IdentityMismatch, leaf_identity
 from proxy.identity.spiffe import SpiffeId
 
@@ -19,10 +21,6 @@ MAX_CHAIN = 10
 """Certificates in an answer; real chains have two to four."""
 MAX_BYTES = 256 * 1024
 """Size of an answer."""
-
-
-class InvalidChain(ValueError):
-    """What the certificate authority answered cannot be used; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +59,13 @@ class Request:
         """Take the authority's answer if it is what was asked for.
 
         Args:
-            answer: PEM texts: the leaf, intermediates in order, and last the roots.
+            answer: PEM texts: first the leaf, last the roots; between them, and behind the leaf, whatever
+                may lead from one to the other.
             now: Seconds since the epoch.
 
         Raises:
-            InvalidChain: Empty, unreadable, for another identity or key, not valid now, or broken.
+            InvalidChain: Empty, unreadable, for another identity or key, not valid now, or without a way
+                to a root.
         """
         if len(answer) < 2:
             raise InvalidChain(f"{len(answer)} certificates; expected a leaf and a root")
@@ -73,20 +73,19 @@ class Request:
             raise InvalidChain(
                 f"{len(answer)} certificates in {sum(map(len, answer))} bytes, more than is sane"
             )
-        chain = [certificate for text in answer[:-1] for certificate in _certificates(text)]
+        leaf, *bag = [certificate for text in answer[:-1] for certificate in _certificates(text)]
         roots = _certificates(answer[-1])
-        leaf = chain[0]
         self._check_leaf(leaf, now)
-        root = _check_path(chain, roots)
-        # OpenSSL finds out for itself, at each handshake, what to send behind a leaf that stands alone.
-        sent = chain if len(chain) > 1 else [leaf, root]
+        chain = find(leaf, bag, roots, now=now)
         return Certificate(
             identity=self.identity,
             key_pem=self._key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             ),
-            chain_pem=b"".join(item.public_bytes(serialization.Encoding.PEM) for item in sent),
-            roots_pem="".join(item.public_bytes(serialization.Encoding.PEM).decode() for item in roots),
+            chain_pem=b"".join(item.public_bytes(serialization.Encoding.PEM) for item in chain.sent),
+            roots_pem="".join(
+                item.public_bytes(serialization.Encoding.PEM).decode() for item in chain.anchors
+            ),
             serial=f"{leaf.serial_number:x}",
             not_before=leaf.not_valid_before_utc.timestamp(),
             not_after=leaf.not_valid_after_utc.timestamp(),
@@ -122,25 +121,12 @@ class Request:
 
 def _certificates(text: str) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(text.encode())
+        with warnings.catch_warnings():
+            # Such as of a root's serial number of 0, which is not for us to judge.
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            found = x509.load_pem_x509_certificates(text.encode())
+            for each in found:  # the library reads fields when they are asked for
+                _ = each.issuer, each.subject, each.not_valid_before_utc, each.not_valid_after_utc
+        return found
     except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as exc:
         raise InvalidChain(f"unreadable certificate: {exc}") from exc
-
-
-def _check_path(chain: list[x509.Certificate], roots: list[x509.Certificate]) -> x509.Certificate:
-    """Each is signed by the next, the last by a root, which is returned."""
-    for issued, issuer in pairwise(chain):
-        if not _issued_by(issued, issuer):
-            raise InvalidChain("broken chain: an intermediate did not sign what comes before it")
-    for root in roots:
-        if _issued_by(chain[-1], root):
-            return root
-    raise InvalidChain("chain does not end in a root of the answer")
-
-
-def _issued_by(issued: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        issued.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        return False
-    return True

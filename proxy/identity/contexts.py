@@ -40,6 +40,9 @@ def _finish(context: ssl.SSLContext, certificate: Certificate) -> ssl.SSLContext
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_REQUIRED
     context.set_alpn_protocols([ALPN])
+    # A root of the authority is an anchor whether or not it has signed itself, as for rustls: an issuing CA
+    # may be plugged in without the one above it. Nothing but `roots_pem` can be one.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     # An end without close_notify is a cut, not an end: only END_STREAM may become a clean FIN.
     context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from proxy.identity.authority import Authority, AuthorityFailed
-from proxy.identity.certificate import Certificate, InvalidChain, Request
+from proxy.identity.certificate import Certificate, Request
+from proxy.identity.chain import InvalidChain
 from proxy.identity.contexts import Unusable, client_context, server_context
 from proxy.identity.spiffe import SpiffeId
 from proxy.identity.turns import Turns, Urgency

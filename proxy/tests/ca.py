@@ -37,12 +37,24 @@ USAGES = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 class Ca:
     """A root, or with `under` an intermediate of another; and leaves under it."""
 
-    def __init__(self, name: str = "root", *, under: Ca | None = None) -> None:
+    def __init__(
+        self,
+        name: str = "root",
+        *,
+        under: Ca | None = None,
+        life: timedelta = timedelta(days=3650),
+        ca: bool = True,
+    ) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         issuer = under or self
-        self.root = issuer._build(self._name, self.key.public_key(), timedelta(days=3650), ca=True)
+        starts = min(timedelta(minutes=-2), 2 * life)
+        self.root = issuer._build(self._name, self.key.public_key(), abs(life), starts=starts, ca=ca)
         self.issued = 0
+
+    def crossed(self, other: Ca) -> x509.Certificate:
+        """Its certificate as another signs it."""
+        return other._build(self._name, self.key.public_key(), timedelta(days=3650), ca=True)
 
     def leaf(
         self,

@@ -8,8 +8,11 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from proxy.identity.certificate import InvalidChain, Request
+from proxy.identity.certificate import Request
+from proxy.identity.chain import MAX_CHECKS, InvalidChain
 from proxy.tests.ca import CLIENT, SERVER, Ca, pem
 
 CA, OTHER = Ca(), Ca("other")
@@ -17,6 +20,13 @@ REQUEST = Request(CLIENT)
 GOOD = CA.answer(REQUEST.csr_pem)
 CSR = x509.load_pem_x509_csr(REQUEST.csr_pem.encode())
 URI = [x509.UniformResourceIdentifier(str(CLIENT))]
+
+
+MIDDLE = Ca("middle", under=CA)
+LOW = Ca("low", under=MIDDLE)
+LATE = Ca("late", under=CA, life=timedelta(hours=-1))
+LATE_ROOT = Ca("late root", life=timedelta(hours=-1))
+NO_CA = Ca("no ca", under=CA, ca=False)
 
 
 def own_key() -> ec.EllipticCurvePublicKey:
@@ -68,6 +78,80 @@ def test_several_roots_are_all_taken() -> None:
     assert found.roots_pem.count("BEGIN CERTIFICATE") == 2
 
 
+LEAF = pem(LOW.leaf(own_key(), URI))
+ROOT, STRANGER = pem(CA.root), pem(OTHER.root)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [LEAF, pem(LOW.root), pem(MIDDLE.root), ROOT],
+        [LEAF, pem(MIDDLE.root), pem(LOW.root), ROOT],
+        [LEAF, ROOT + pem(MIDDLE.root) + pem(LOW.root), ROOT],
+        [LEAF, pem(LOW.root) + STRANGER, ROOT, pem(MIDDLE.root), ROOT + STRANGER],
+        [LEAF + pem(LOW.root), pem(LOW.root) + pem(MIDDLE.root), STRANGER + ROOT],
+        [LEAF, pem(MIDDLE.root) + pem(LATE.root) + LEAF + pem(LOW.root), ROOT],
+    ],
+)
+def test_intermediates_may_come_in_any_order_with_others_among_them(answer: list[str]) -> None:
+    """P48: what leads upwards from the leaf is sent, in that order, and nothing else."""
+    found = REQUEST.accept(answer, now=time.time())
+
+    sent = x509.load_pem_x509_certificates(found.chain_pem)
+    assert sent == [x509.load_pem_x509_certificate(LEAF.encode()), LOW.root, MIDDLE.root]
+
+
+def test_both_ways_up_are_sent_while_a_root_is_replaced() -> None:
+    """P48: the new root is signed by the old one as well, for peers that do not know it yet."""
+    new = Ca("new")
+    crossed = new.crossed(CA)
+    leaf = new.leaf(own_key(), URI)
+
+    found = REQUEST.accept([pem(leaf), pem(crossed), pem(new.root) + ROOT], now=time.time())
+
+    assert x509.load_pem_x509_certificates(found.chain_pem) == [leaf, crossed]
+    assert found.roots_pem.count("BEGIN CERTIFICATE") == 2
+
+
+def test_an_anchor_need_not_sign_itself() -> None:
+    """P18."""
+    found = REQUEST.accept([LEAF, pem(LOW.root)], now=time.time())
+
+    assert found.roots_pem == pem(LOW.root)
+    assert found.chain_pem.count(b"BEGIN CERTIFICATE") == 2
+
+
+def test_what_is_no_authority_is_no_anchor() -> None:
+    """P18: OpenSSL would take the very certificate for its own proof."""
+    workload = OTHER.leaf(own_key(), URI)
+
+    found = REQUEST.accept([GOOD[0], pem(workload) + GOOD[1] + pem(NO_CA.root)], now=time.time())
+
+    assert found.roots_pem == GOOD[1]
+
+
+def test_signatures_are_not_looked_at_without_end() -> None:
+    """P48, F42: many certificates of one name, each of which might be the issuer."""
+    many = [pem(Ca("middle", under=CA).root) for _ in range(MAX_CHECKS + 1)]
+
+    with pytest.raises(InvalidChain, match="more than is sane"):
+        REQUEST.accept([pem(MIDDLE.leaf(own_key(), URI)), "".join(many), ROOT], now=time.time())
+
+
+@settings(max_examples=400)
+@example(106, 47, 0)
+@given(st.integers(0, len(GOOD[0]) - 1), st.integers(0, 127), st.integers(0, 1))
+def test_damaged_answers_are_refused_or_read(position: int, value: int, which: int) -> None:
+    """F42, P01."""
+    answer = list(GOOD)
+    position %= len(answer[which])
+    answer[which] = answer[which][:position] + chr(value) + answer[which][position + 1 :]
+    try:
+        REQUEST.accept(answer, now=time.time())
+    except InvalidChain:
+        return
+
+
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
@@ -84,7 +168,13 @@ def test_several_roots_are_all_taken() -> None:
         (CA.answer(REQUEST.csr_pem, starts=timedelta(hours=1)), "ahead of this node's clock"),
         (CA.answer(REQUEST.csr_pem, starts=timedelta(hours=-2), life=timedelta(hours=1)), "expired at"),
         ([GOOD[0], pem(OTHER.root)], "does not end in a root"),
-        ([GOOD[0], pem(OTHER.root), GOOD[1]], "broken chain"),
+        ([pem(LOW.leaf(own_key(), URI)), GOOD[1]], "does not end in a root"),
+        ([pem(LOW.leaf(own_key(), URI)), pem(LOW.root), GOOD[1]], "does not end in a root"),
+        ([pem(LATE.leaf(own_key(), URI)), pem(LATE.root), GOOD[1]], "'CN=late' is valid from"),
+        ([pem(LATE_ROOT.leaf(own_key(), URI)), pem(LATE_ROOT.root)], "'CN=late root' is valid from"),
+        ([pem(NO_CA.leaf(own_key(), URI)), pem(NO_CA.root), GOOD[1]], "'CN=no ca' is no authority"),
+        ([pem(NO_CA.leaf(own_key(), URI)), pem(NO_CA.root)], "does not end in a root"),
+        ([GOOD[0], GOOD[0]], "does not end in a root"),
         ([GOOD[0], *[GOOD[1]] * 20], "more than is sane"),
         ([GOOD[0] + "x" * 300_000, GOOD[1]], "more than is sane"),
         (

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import ssl
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from proxy.identity.certificate import Request
 from proxy.identity.contexts import Unusable, client_context, server_context
 from proxy.identity.peer import leaf_identity
-from proxy.tests.ca import CLIENT, SERVER, Ca
+from proxy.tests.ca import CLIENT, SERVER, Ca, pem
 from proxy.tests.namespaces import open_descriptors
 
 CA = Ca()
@@ -97,6 +103,65 @@ def test_certificates_of_another_root_are_refused_by_both_sides() -> None:
         Pair(foreign_client, ours()[1]).handshake()
     with pytest.raises(ssl.SSLCertVerificationError):
         Pair(ours()[0], server_context(other.certificate(SERVER))).handshake()
+
+
+def test_an_anchor_that_did_not_sign_itself_proves_peers() -> None:
+    """P18: an issuing CA that is plugged in without the one above it."""
+    issuing = Ca("issuing", under=Ca("offline root"))
+    pair = Pair(client_context(issuing.certificate(CLIENT)), server_context(issuing.certificate(SERVER)))
+
+    pair.handshake()
+    pair.round_trip()
+
+
+ABOVE = Ca("above")
+ROOT = Ca("root", under=ABOVE)
+MIDDLE = Ca("middle", under=ROOT)
+WORKLOAD = Ca("workload", under=MIDDLE, ca=False)
+BESIDE = Ca("beside", under=ABOVE)
+
+
+def foreign_client(issuer: Ca, *behind: Ca) -> ssl.SSLContext:
+    """A client's context that asks nothing of the server, with what an authority would not have issued."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    leaf = issuer.leaf(key.public_key(), [x509.UniformResourceIdentifier(str(CLIENT))])
+    encoding, form, plain = Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    certificate = replace(
+        CA.certificate(CLIENT),
+        key_pem=key.private_bytes(encoding, form, plain),
+        chain_pem="".join([pem(leaf), *(pem(each.root) for each in (issuer, *behind))]).encode(),
+    )
+    context = client_context(certificate)
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+@pytest.mark.parametrize(
+    ("issuers", "trusted"),
+    [
+        ((MIDDLE,), True),
+        ((MIDDLE, ROOT), True),
+        ((ROOT,), True),
+        ((ABOVE,), False),
+        ((BESIDE,), False),
+        ((BESIDE, ABOVE), False),
+        ((WORKLOAD, MIDDLE), False),
+        ((Ca("root"),), False),
+        ((Ca("middle"), ROOT), False),
+    ],
+)
+def test_nothing_but_the_roots_is_an_anchor(issuers: tuple[Ca, ...], trusted: bool) -> None:
+    """P18, T31: not what stands above or beside a root, nor a workload's key, nor what bears its name."""
+    request = Request(SERVER)
+    answer = [MIDDLE.answer(request.csr_pem)[0], pem(MIDDLE.root), pem(ROOT.root)]
+    pair = Pair(foreign_client(*issuers), server_context(request.accept(answer, now=time.time())))
+
+    if trusted:
+        pair.handshake()
+        pair.round_trip()
+    else:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            pair.handshake()
 
 
 def test_tls_1_2_is_refused() -> None:

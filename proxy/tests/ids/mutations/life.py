@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from proxy.admission import Admission
+from proxy.identity import chain
 from proxy.listeners.inbound import Inbound
 from proxy.tasks import Supervisor
 from proxy.tests.ids.mutations.mutation import Mutation, wrap
@@ -32,7 +33,17 @@ def _streams_are_no_connections() -> None:
     wrap(Inbound, "_answer", answer)
 
 
+def _anything_is_an_authority() -> None:
+    wrap(chain, "_may_issue", lambda _original, _certificate: True)
+
+
+def _endless_checks() -> None:
+    chain.MAX_CHECKS = 2**31
+
+
 MUTATIONS = [
     Mutation(id="P01", guard="the fence around background work", apply=_no_fence),
     Mutation(id="P10", guard="streams count as connections", apply=_streams_are_no_connections),
+    Mutation(id="P18", guard="anchors are authorities", apply=_anything_is_an_authority),
+    Mutation(id="P48", guard="signatures looked at", apply=_endless_checks),
 ]
