@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self, TypeVar
+
+from proxy.environment import Secret, duration_s, header, header_value
 
 PREFIX = "PYZTUNNEL_"
 
@@ -91,6 +92,22 @@ def _path(value: str) -> Path | None:
     return Path(value) if value else None
 
 
+def _token(value: str) -> Path | Secret:
+    """A file's path; or, as for ztunnel where there is no such file, the token itself: a JWT has no slash."""
+    path = Path(value)
+    return path if "/" in value or path.exists() else Secret(value)
+
+
+def _header(line: str) -> tuple[tuple[str, Secret], ...]:
+    name, _, value = line.partition("=")
+    return (header(name, value),)
+
+
+def _ca_address(value: str) -> str:
+    """As ztunnel, https where no scheme is given."""
+    return value if "://" in value else f"https://{value}"
+
+
 def _workload(value: str) -> tuple[str, str, str]:
     namespace, name, service_account = value.split("/")
     if not (namespace and name and service_account):
@@ -122,25 +139,6 @@ def _count(low: int, high: int) -> Callable[[str], int]:
 
 def _port(value: str) -> int | None:
     return None if value == "off" else _count(1, 65535)(value)
-
-
-_UNITS_S = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h|d)", re.ASCII)
-
-
-def duration_s(value: str) -> float:
-    """Read `24h`, `1m30s`, `250ms`: numbers each with a unit, as Go and ztunnel write durations.
-
-    Raises:
-        ValueError: Anything else, zero included.
-    """
-    parts = _DURATION.findall(value)
-    if not parts or "".join(number + unit for number, unit in parts) != value:
-        raise ValueError
-    total = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
-    if not total > 0:
-        raise ValueError
-    return total
 
 
 def _word(kind: type[E]) -> Callable[[str], E]:
@@ -196,8 +194,9 @@ class Settings:
     )
 
     node: str = _setting("", "NODE_NAME", _text, "a name", "node that this proxy serves")
-    network: str = _setting("", "NETWORK", _text, "a name", "network of this node's workloads")
-    cluster: str = _setting("Kubernetes", "CLUSTER_ID", _text, "a name", "cluster of this node")
+    cluster: str = _setting(
+        "Kubernetes", "CLUSTER_ID", header_value, "printable ASCII", "cluster of this node, told to the CA"
+    )
     trust_domain: str = _setting("cluster.local", "TRUST_DOMAIN", _text, "a name", "trust domain")
     preferred_service_namespace: str = _setting(
         "", "PREFERED_SERVICE_NAMESPACE", _text, "a namespace", "preferred where services share an address"
@@ -214,14 +213,21 @@ class Settings:
         Path("/var/run/ztunnel/ztunnel.sock"), "INPOD_UDS", _path, "a path", "the node agent's ZDS socket"
     )
     ca_address: str = _setting(
-        "", "CA_ADDRESS", _text, "unix:///path or https://host:port", "certificate authority"
+        "", "CA_ADDRESS", _ca_address, "unix:///path or https://host:port", "certificate authority"
     )
     ca_root: Path | None = _setting(
         Path("./var/run/secrets/istio/root-cert.pem"), "CA_ROOT_CA", _path, "a path", "roots for an https CA"
     )
     ca_hostname: str = _setting("", "ALT_CA_HOSTNAME", _text, "a host name", "name expected of an https CA")
-    ca_token: Path | None = _setting(
-        Path("./var/run/secrets/tokens/istio-token"), "AUTH_TOKEN", _path, "a path", "bearer token, if there"
+    ca_token: Path | Secret | None = _setting(
+        Path("./var/run/secrets/tokens/istio-token"),
+        "AUTH_TOKEN",
+        _token,
+        "a path, or the token itself",
+        "bearer token for the CA; read anew for each call, none where there is no file",
+    )
+    ca_headers: tuple[tuple[str, Secret], ...] = _setting(
+        (), "CA_HEADER_*", _header, "printable ASCII", "further headers of calls to the CA, by name"
     )
     certificate_ttl_s: float = _setting(
         86400.0, "SECRET_TTL", duration_s, _DURATION_TEXT, "life of certificates asked for"
@@ -392,9 +398,14 @@ class Settings:
         if unknown:
             ours = ", ".join(name for name in known if name.startswith(PREFIX))
             raise InvalidSetting(f"{unknown[0]}: no such setting; known: {ours}")
+        if env.get("ISTIO_META_CLUSTER_ID"):  # ztunnel's first choice
+            env = {**env, "CLUSTER_ID": env["ISTIO_META_CLUSTER_ID"]}
         values: dict[str, Any] = {}
         for item in fields(cls):
             variable: _Variable = item.metadata["variable"]
+            if variable.name.endswith("*"):
+                values[item.name] = _prefixed(env, variable)
+                continue
             raw = env.get(variable.name, "")
             if not raw:
                 continue
@@ -407,10 +418,23 @@ class Settings:
         return cls(**values)
 
 
+def _prefixed(env: Mapping[str, str], variable: _Variable) -> tuple[Any, ...]:
+    """What all variables of a prefix say together. Their values may be secrets, so no error shows one."""
+    prefix = variable.name.removesuffix("*")
+    found: tuple[Any, ...] = ()
+    for name in sorted(name for name in env if name.startswith(prefix)):
+        try:
+            found += variable.parse(f"{name.removeprefix(prefix)}={env[name]}")
+        except ValueError as exc:
+            raise InvalidSetting(f"{name}: expected {variable.expects}, for a header of that name") from exc
+    return found
+
+
 def _drain_from_grace(raw: str) -> float:
-    """Five seconds less than Kubernetes gives, so that the end is ours and not SIGKILL's."""
+    """Less than Kubernetes gives, so that the end is ours and not SIGKILL's: ztunnel's share of it."""
     try:
-        return max(float(_count(1, 86400)(raw)) - 5.0, 1.0)
+        grace_s = _count(1, 86400)(raw)
+        return float(grace_s - 5 if grace_s > 10 else max(grace_s - 1, 1))
     except ValueError as exc:
         raise InvalidSetting(f"TERMINATION_GRACE_PERIOD_SECONDS={raw!r}: expected 1 to 86400") from exc
 
@@ -420,7 +444,7 @@ def variables() -> dict[str, str]:
     described = {}
     for item in fields(Settings):
         variable: _Variable = item.metadata["variable"]
-        default = "" if item.default in {None, ""} else f" [{_written(item.default)}]"
+        default = "" if item.default in {None, "", ()} else f" [{_written(item.default)}]"
         described[variable.name] = f"{variable.what} ({variable.expects}){default}"
     return described
 

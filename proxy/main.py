@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib.util
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,9 +13,12 @@ from pathlib import Path
 from typing import TextIO
 
 from proxy.config import InvalidSetting, Loop, Mode, Settings, variables
+from proxy.environment import without_effect
 from proxy.state.document import MalformedDocument, parse
 from proxy.telemetry import logs
 from proxy.version import VERSION
+
+log = logging.getLogger("proxy")
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -42,17 +46,19 @@ def run(argv: Sequence[str]) -> int:
     except InvalidSetting as exc:
         _say(f"pyztunnel: {exc}", sys.stderr)
         return EXIT_USAGE
-    return serve(settings)
+    return serve(settings, without_effect(env))
 
 
-def serve(settings: Settings) -> int:
-    """Serve until a signal or `/quitquitquit`."""
+def serve(settings: Settings, ignored: Sequence[str] = ()) -> int:
+    """Serve until a signal or `/quitquitquit`. `ignored` names settings that the user may be waiting for."""
     # `check` and `--help` need no TLS, gRPC or HTTP/2.
     from proxy import serve as serving  # noqa: PLC0415
     from proxy.explicit.listener import ExplicitListeners  # noqa: PLC0415
     from proxy.listeners.pod import Listeners  # noqa: PLC0415
 
     logs.configure(settings.log_format, settings.log_levels)
+    if ignored:
+        log.warning("settings of ztunnel's that have no effect here names=%s", ",".join(ignored))
     listeners = ExplicitListeners if settings.mode is Mode.EXPLICIT else Listeners
     factory, name = loop_factory(settings.loop)
     with asyncio.Runner(loop_factory=factory) as runner:

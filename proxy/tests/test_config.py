@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from proxy.config import InvalidSetting, LogFormat, Loop, Reuse, SameNode, Settings, duration_s, variables
+import proxy
+from proxy.config import InvalidSetting, LogFormat, Loop, Reuse, SameNode, Settings, variables
+from proxy.environment import Secret
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -56,10 +61,9 @@ def test_every_kind_of_value() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("SECRET_TTL", "24"),
         ("SECRET_TTL", "0s"),
         ("SECRET_TTL", "-1s"),
-        ("SECRET_TTL", "1h 30m"),
+        ("SECRET_TTL", "1h 30x"),
         ("PACKET_MARK", "0"),
         ("PACKET_MARK", "4294967296"),
         ("IPV6_ENABLED", "maybe"),
@@ -69,7 +73,12 @@ def test_every_kind_of_value() -> None:
         ("LOG_FORMAT", "xml"),
         ("RUST_LOG", "loud"),
         ("RUST_LOG", "=info"),
-        ("CA_ADDRESS", "ca.example:15012"),
+        ("CA_ADDRESS", "http://ca.example:15012"),
+        ("CLUSTER_ID", "c\n"),
+        ("ISTIO_META_CLUSTER_ID", "c\x00"),
+        ("CA_HEADER_X", "two\nlines"),
+        ("CA_HEADER_GRPC-TIMEOUT", "1S"),
+        ("CA_HEADER_", "x"),
         ("PROXY_MODE", "dedicated"),
         ("PROXY_WORKLOAD_INFO", "ns/name"),
         ("PYZTUNNEL_SOCKS_LISTEN", "localhost:1080"),
@@ -78,8 +87,9 @@ def test_every_kind_of_value() -> None:
     ],
 )
 def test_a_malformed_value_names_its_variable(name: str, value: str) -> None:
-    with pytest.raises(InvalidSetting, match=name):
+    with pytest.raises(InvalidSetting, match=name.removeprefix("ISTIO_META_")) as failed:
         Settings.from_env({name: value})
+    assert "two" not in str(failed.value)
 
 
 @pytest.mark.parametrize(
@@ -109,21 +119,75 @@ def test_windows_that_could_deadlock_are_refused() -> None:
     [
         ({}, 5.0),
         ({"TERMINATION_GRACE_PERIOD_SECONDS": "30"}, 25.0),
+        ({"TERMINATION_GRACE_PERIOD_SECONDS": "11"}, 6.0),
+        ({"TERMINATION_GRACE_PERIOD_SECONDS": "10"}, 9.0),
+        ({"TERMINATION_GRACE_PERIOD_SECONDS": "8"}, 7.0),
+        ({"TERMINATION_GRACE_PERIOD_SECONDS": "5"}, 4.0),
         ({"TERMINATION_GRACE_PERIOD_SECONDS": "2"}, 1.0),
+        ({"TERMINATION_GRACE_PERIOD_SECONDS": "1"}, 1.0),
         ({"TERMINATION_GRACE_PERIOD_SECONDS": "30", "CONNECTION_TERMINATION_DEADLINE": "7s"}, 7.0),
     ],
 )
 def test_drain_deadline(env: dict[str, str], expected: float) -> None:
+    """P28: of a short grace period a second is left, of a longer one five; as ztunnel."""
     assert Settings.from_env(env).drain_deadline_s == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("10ms", 0.01), ("1m30s", 90.0), ("24h", 86400.0), ("1.5s", 1.5), ("1d", 86400.0)]
+    ("given", "address"),
+    [
+        ("istiod.istio-system.svc:15012", "https://istiod.istio-system.svc:15012"),
+        ("https://localhost:15012", "https://localhost:15012"),
+        ("unix:///run/ca.sock", "unix:///run/ca.sock"),
+    ],
 )
-def test_durations(text: str, expected: float) -> None:
-    assert duration_s(text) == pytest.approx(expected)
+def test_an_authority_without_a_scheme_is_behind_https(given: str, address: str) -> None:
+    assert Settings.from_env({"CA_ADDRESS": given}).ca_address == address
+
+
+def test_what_is_told_to_the_authority(tmp_path: Path) -> None:
+    """P33, P30: a token is a file's or, as for ztunnel, the text itself; headers are named by variables."""
+    (tmp_path / "token").touch()
+    settings = Settings.from_env(
+        {
+            "AUTH_TOKEN": "eyJ.x.y",
+            "CA_HEADER_X-Tenant": "a b",
+            "CA_HEADER_OTHER": "",
+            "CLUSTER_ID": "one",
+            "ISTIO_META_CLUSTER_ID": "two",
+        }
+    )
+
+    assert settings.ca_token == Secret("eyJ.x.y")
+    assert settings.ca_headers == (("other", Secret("")), ("x-tenant", Secret("a b")))
+    assert settings.cluster == "two"
+    assert Settings.from_env({"AUTH_TOKEN": f"{tmp_path}/token"}).ca_token == tmp_path / "token"
+    assert Settings.from_env({"AUTH_TOKEN": "./absent"}).ca_token == Path("absent")
+
+
+def test_no_secret_is_shown() -> None:
+    """T42: neither in a dump nor in a traceback."""
+    settings = Settings.from_env({"AUTH_TOKEN": "eyJ.x.y", "CA_HEADER_X": "hush"})
+
+    dumped = json.dumps(asdict(settings), default=str) + repr(settings)
+    assert "eyJ" not in dumped
+    assert "hush" not in dumped
 
 
 def test_every_variable_is_described_once() -> None:
     assert "24h" in variables()["SECRET_TTL"]
     assert len(variables()) == len(Settings.__dataclass_fields__)
+
+
+def test_every_setting_has_an_effect() -> None:
+    """P30: each field is read somewhere in the product, outside of its own description."""
+    root = Path(proxy.__file__).parent
+    read = {
+        node.attr
+        for path in root.rglob("*.py")
+        if "tests" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    }
+
+    assert set(Settings.__dataclass_fields__) - read == set()

@@ -242,6 +242,29 @@ def test_a_second_signal_cuts_the_drain_short(tmp_path: Path, number: signal.Sig
     assert "ended by a second signal" in log
 
 
+def test_settings_without_effect_are_named_once_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """P30: as a user of ztunnel's would wait for their effect."""
+    for name, value in {
+        "LOCAL_XDS_PATH": "/x",
+        "CA_ADDRESS": "unix:///x",
+        "ZTUNNEL_WORKER_THREADS": "4",
+        "CRL_PATH": "/crl",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("proxy.telemetry.logs.configure", lambda *_: None)
+
+    async def nothing(*_: object, **__: object) -> int:
+        return 0
+
+    monkeypatch.setattr("proxy.serve.serve", nothing)
+    assert run([]) == 0
+    assert [record.getMessage() for record in caplog.records] == [
+        "settings of ztunnel's that have no effect here names=CRL_PATH,ZTUNNEL_WORKER_THREADS"
+    ]
+
+
 def test_a_taken_port_ends_the_start(tmp_path: Path) -> None:
     """test_conflicting_bind_error_admin."""
     with socket.socket() as taken:
