@@ -11,7 +11,6 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.utils import CryptographyDeprecationWarning
 
 from proxy.identity.chain import InvalidChain, find
 from proxy.identity.peer import IdentityMismatch, leaf_identity
@@ -122,8 +121,7 @@ class Request:
 def _certificates(text: str) -> list[x509.Certificate]:
     try:
         with warnings.catch_warnings():
-            # Such as of a root's serial number of 0, which is not for us to judge.
-            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            warnings.simplefilter("ignore")  # of a root's serial number of 0 and the like
             found = x509.load_pem_x509_certificates(text.encode())
             for each in found:  # the library reads fields when they are asked for
                 _ = each.issuer, each.subject, each.not_valid_before_utc, each.not_valid_after_utc

@@ -131,20 +131,26 @@ Answer = Callable[[IstioCertificateRequest], Sequence[str] | bytes]
 
 @dataclass(slots=True)
 class Calls:
-    """What the service has been asked, with each call's metadata, and where it listens if on TCP."""
+    """What the service has been asked, with each call's metadata, and where it listens if on TCP.
+
+    Answers wait for the gate, which is open.
+    """
 
     had: list[tuple[IstioCertificateRequest, dict[str, str]]] = field(default_factory=list)
     port: int = 0
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @asynccontextmanager
 async def grpc_ca(path: Path | None, answer: Answer, *, tls: Ca | None = None) -> AsyncIterator[Calls]:
     """The certificate service: on a unix socket, or on localhost with a certificate of `tls` for istiod."""
     calls = Calls()
+    calls.gate.set()
 
     async def create(request: IstioCertificateRequest, context: grpc.aio.ServicerContext) -> bytes:
         metadata = context.invocation_metadata() or ()
         calls.had.append((request, {str(name): str(value) for name, value in metadata}))
+        await calls.gate.wait()
         try:
             found = answer(request)
         except PermissionError as exc:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,10 +13,12 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 
 from proxy.config import Settings
+from proxy.environment import Secret
 from proxy.identity.authority import AuthorityFailed, GrpcAuthority
 from proxy.identity.certificate import Request
 from proxy.proto.ca_pb2 import IstioCertificateRequest
 from proxy.tests.ca import CLIENT, Ca, grpc_ca, pem
+from proxy.tests.sockets import until
 
 
 def settings(path: Path, **changes: object) -> Settings:
@@ -139,6 +142,80 @@ def test_settings_that_cannot_work_are_refused_at_the_start(tmp_path: Path) -> N
         GrpcAuthority(Settings())
     with pytest.raises(AuthorityFailed, match=r"CA_ROOT_CA=.*absent.pem: No such file"):
         GrpcAuthority(Settings(ca_address="https://localhost:15012", ca_root=tmp_path / "absent.pem"))
+
+
+def test_the_cluster_and_further_headers_are_told(tmp_path: Path) -> None:
+    """P33, P30: ztunnel's `clusterid` with the token, and CA_HEADER_* with every call."""
+    ca, path = Ca(), tmp_path / "ca.sock"
+    given = (("x-tenant", Secret("a b")), ("authorization", Secret("of no use beside a token")))
+
+    async def asked(token: Path | Secret | None) -> dict[str, str]:
+        changes = {"ca_token": token, "ca_headers": given, "cluster": "east"}
+        async with (
+            grpc_ca(path, lambda request: ca.answer(request.csr)) as calls,
+            GrpcAuthority(settings(path, **changes)) as authority,
+        ):
+            await authority.sign(CLIENT, Request(CLIENT).csr_pem, 3600)
+        return calls.had[0][1]
+
+    with_token = asyncio.run(asked(Secret("eyJ.x.y")))
+    without = asyncio.run(asked(tmp_path / "absent"))
+
+    expected = {"authorization": "Bearer eyJ.x.y", "clusterid": "east", "x-tenant": "a b"}
+    assert expected.items() <= with_token.items()
+    assert "clusterid" not in without
+    assert without["authorization"] == "of no use beside a token"
+
+
+def test_roots_that_change_are_followed_and_no_call_is_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """P33: with the next call; what cannot be used changes nothing, and is told once."""
+    old, new, roots = Ca("old"), Ca("new"), tmp_path / "roots.pem"
+    roots.write_text(pem(old.root))
+
+    async def scenario() -> None:
+        async with grpc_ca(None, lambda request: new.answer(request.csr), tls=new) as calls:
+            given = settings(
+                tmp_path,
+                ca_address=f"https://localhost:{calls.port}",
+                ca_root=roots,
+                ca_hostname="istiod.istio-system.svc",
+            )
+            async with GrpcAuthority(given) as authority:
+
+                async def sign() -> None:
+                    await authority.sign(CLIENT, Request(CLIENT).csr_pem, 3600)
+
+                with pytest.raises(AuthorityFailed, match="UNAVAILABLE"):
+                    await sign()
+                roots.write_text(pem(new.root))
+                await sign()
+                for useless in ("garbage", ""):
+                    roots.write_text(useless)
+                    await sign()
+                    await sign()
+                roots.unlink()
+                await sign()
+                calls.gate.clear()
+                async with asyncio.TaskGroup() as group:
+                    waiting = group.create_task(sign())
+                    await until(lambda: len(calls.had) == 7)
+                    roots.write_text(pem(new.root) + pem(old.root))
+                    late = group.create_task(sign())
+                    await until(lambda: len(calls.had) == 8)
+                    assert not waiting.done()
+                    assert not late.done()
+                    calls.gate.set()
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(scenario())
+
+    lines = [record.getMessage().partition(" error=")[0] for record in caplog.records]
+    kept = "roots of the CA not read anew, those before are kept"
+    changed = "roots of the CA changed, connecting anew"
+    assert [line for line in lines if line == kept] == [kept] * 2
+    assert len([line for line in lines if line.startswith(changed)]) == 2
 
 
 def test_an_authority_behind_tls_must_be_the_one_expected(tmp_path: Path) -> None:
