@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -28,7 +28,7 @@ from proxy.inpod.api import PodInfo, PodListeners
 from proxy.inpod.client import ZdsClient
 from proxy.inpod.pods import Pods, Refused
 from proxy.inpod.protocol import Add, SnapshotSent
-from proxy.net import Here
+from proxy.net import Here, kernel_has_ipv6
 from proxy.state.mesh import MeshState
 from proxy.state.store import FileSource, MeshStore
 from proxy.tasks import Supervisor, Tasks
@@ -58,8 +58,9 @@ async def serve(settings: Settings, listeners: Callable[[Context], PodListeners]
         signal ends the process with 128 + its number.
     """
     try:
+        settings = _as_the_kernel_allows(settings)
         authority = GrpcAuthority(settings)
-    except AuthorityFailed as exc:
+    except (AuthorityFailed, OSError) as exc:
         log.error("cannot start error=%s", exc)  # noqa: TRY400  the message is the whole story
         return 1
     sys.setswitchinterval(SWITCH_S)
@@ -79,6 +80,13 @@ async def serve(settings: Settings, listeners: Callable[[Context], PodListeners]
                 return 1
         await running.until_drained(servers)
     return 0
+
+
+def _as_the_kernel_allows(settings: Settings) -> Settings:
+    if settings.ipv6 and not kernel_has_ipv6():
+        log.warning("kernel has no IPv6, listening on IPv4 alone; IPV6_ENABLED=false expects that")
+        return replace(settings, ipv6=False)
+    return settings
 
 
 class _Running:

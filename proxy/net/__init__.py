@@ -10,16 +10,16 @@ original: where an intercepted connection was going.
 
 from proxy.net.namespace import Here, NamespaceError, Netns, inside
 from proxy.net.original import original_destination
-from proxy.net.sockets import connect, connect_socket, connect_sockets, listen, socket_in
+from proxy.net.sockets import connect, connect_sockets, kernel_has_ipv6, listen, socket_in
 
 __all__ = [
     "Here",
     "NamespaceError",
     "Netns",
     "connect",
-    "connect_socket",
     "connect_sockets",
     "inside",
+    "kernel_has_ipv6",
     "listen",
     "original_destination",
     "socket_in",

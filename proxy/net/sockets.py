@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import sys
+from functools import cache
 
 from proxy.net import options
 from proxy.net.namespace import inside
@@ -47,6 +48,24 @@ def _sockets(family: socket.AddressFamily, count: int) -> list[socket.socket]:
             sock.close()
         raise
     return made
+
+
+@cache
+def kernel_has_ipv6() -> bool:
+    """Whether sockets of IPv6 exist here at all: a kernel may be built or started without (ipv6.disable=1).
+
+    Where IPv6 is merely switched off for a namespace's links they exist, and `::` takes IPv4 as well.
+
+    Raises:
+        OSError: It cannot be told, for example for want of descriptors.
+    """
+    try:
+        socket.socket(socket.AF_INET6, socket.SOCK_STREAM).close()
+    except OSError as exc:
+        if exc.errno == errno.EAFNOSUPPORT:
+            return False
+        raise
+    return True
 
 
 def listen(
@@ -97,18 +116,12 @@ def listen(
     return sock
 
 
-def connect_socket(netns_fd: int | None, family: socket.AddressFamily, *, mark: int) -> socket.socket:
-    """A non-blocking outgoing socket of the namespace, marked so that the pod's rules let it pass."""
-    (sock,) = connect_sockets(netns_fd, family, 1, mark=mark)
-    return sock
-
-
 def connect_sockets(
     netns_fd: int | None, family: socket.AddressFamily, count: int, *, mark: int
 ) -> list[socket.socket]:
-    """As many of them; all, or none and OSError.
+    """Non-blocking outgoing sockets of the namespace, marked so that the pod's rules let them pass.
 
-    In the process's own network (None) no rules wait, and a mark would need a right.
+    All, or none and OSError. In the process's own network (None) no rules wait, and a mark needs a right.
     """
     socks = sockets_in(netns_fd, family, count)
     try:

@@ -119,10 +119,10 @@ def capture(netns: Netns) -> None:
 
 
 @contextmanager
-def echo(netns: Netns, port: int) -> Iterator[list[str]]:
+def echo(netns: Netns, port: int, address: str = "0.0.0.0") -> Iterator[list[str]]:
     """An app that sends back what it gets, to the end; yields its peers' addresses."""
     peers: list[str] = []
-    listener = listen(netns.fd, "0.0.0.0", port, mark=None, transparent=False)
+    listener = listen(netns.fd, address, port, mark=None, transparent=False)
     listener.setblocking(True)
 
     def serve() -> None:
@@ -148,7 +148,7 @@ def echo(netns: Netns, port: int) -> Iterator[list[str]]:
 
 def call(netns: Netns, address: str, port: int, payload: bytes) -> bytes:
     """Send, half-close, and read to the end."""
-    with socket_in(netns.fd, socket.AF_INET) as sock:
+    with socket_in(netns.fd, socket.AF_INET6 if ":" in address else socket.AF_INET) as sock:
         sock.settimeout(PATIENCE_S)
         sock.connect((address, port))
         sock.sendall(payload)

@@ -16,6 +16,7 @@ from threading import Thread
 import pytest
 
 from proxy.net.namespace import CLONE_NEWNET, Netns, inside
+from proxy.net.sockets import connect_sockets
 
 SIOCSIFFLAGS = 0x8914
 """linux/sockios.h"""
@@ -48,6 +49,12 @@ def new_netns() -> Iterator[Netns]:
         with inside(netns.fd), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP))
         yield netns
+
+
+def connect_socket(netns_fd: int | None, family: socket.AddressFamily, *, mark: int) -> socket.socket:
+    """An outgoing socket as the proxy makes them, several at a time."""
+    (sock,) = connect_sockets(netns_fd, family, 1, mark=mark)
+    return sock
 
 
 def run_in(netns: Netns, *command: str) -> str:

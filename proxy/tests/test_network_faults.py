@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from proxy.net.namespace import Netns, inside
-from proxy.net.sockets import connect_socket
 from proxy.tests.bed import HOST, SERVER, Bed, call, echo
 from proxy.tests.calls import PATIENCE_S, SOON, connect, established, fails, reset_by_peer, round_trip, story
-from proxy.tests.namespaces import run_in
+from proxy.tests.namespaces import connect_socket, run_in
 
 pytestmark = pytest.mark.netns
 

@@ -13,12 +13,12 @@ from h2.errors import ErrorCodes
 from proxy.hbone.events import Header
 from proxy.hbone.headers import request_headers
 from proxy.hbone.limits import CLIENT_LIMITS
-from proxy.net import connect_socket
 from proxy.rbac import Action, Match, Policy
 from proxy.telemetry import Outcome, Stats
 from proxy.tests.listeners.cluster import ADDRESSES, PORT, Cluster, address, cluster
 from proxy.tests.listeners.policies import ALLOW_OTHERS, CLIENT, SERVER, policy
 from proxy.tests.listeners.talk import echo, exchange, expect_reset
+from proxy.tests.namespaces import connect_socket
 from proxy.tests.sockets import receive_all, run, send, until
 from proxy.tunnel.client import ClientTunnel
 from proxy.tunnel.errors import ConnectRefused

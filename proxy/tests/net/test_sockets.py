@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
@@ -13,8 +16,9 @@ import pytest
 from proxy.net import options
 from proxy.net.namespace import Netns
 from proxy.net.original import original_destination
-from proxy.net.sockets import connect, connect_socket, listen
-from proxy.tests.namespaces import open_descriptors, run_in
+from proxy.net.sockets import connect, kernel_has_ipv6, listen
+from proxy.tests.kernel import refusing_ipv6
+from proxy.tests.namespaces import connect_socket, open_descriptors, run_in
 
 pytestmark = pytest.mark.netns
 
@@ -271,3 +275,34 @@ def test_the_app_sees_the_clients_own_ipv6_address(netns: Netns) -> None:
             accepted.close()
 
         assert peer[0] == "2001:db8:7::7"
+
+
+def test_a_kernel_without_ipv6_is_known_by_its_sockets(netns: Netns) -> None:
+    """P19, F29: not by what is switched off for a namespace's links, where `::` listens all the same."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from proxy.net import kernel_has_ipv6\nprint(kernel_has_ipv6())"],
+        env={**os.environ, **refusing_ipv6()},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, kernel_has_ipv6()) == ("False\n", True)
+
+    run_in(netns, "sysctl", "-qw", *(f"net.ipv6.conf.{link}.disable_ipv6=1" for link in ("all", "lo")))
+    with (
+        listen(netns.fd, "::", 15008, mark=MARK, transparent=True),
+        connect_socket(netns.fd, socket.AF_INET, mark=MARK) as sock,
+    ):
+        sock.setblocking(True)
+        sock.connect(("127.0.0.1", 15008))
+
+
+def test_ipv6_alone_is_enough(netns: Netns) -> None:
+    """P19: links without any address of IPv4."""
+    run_in(netns, "sh", "-c", "ip addr flush dev lo; ip -6 addr add ::1/128 dev lo")
+    with (
+        listen(netns.fd, "::", 15008, mark=MARK, transparent=True),
+        connect_socket(netns.fd, socket.AF_INET6, mark=MARK) as sock,
+    ):
+        sock.setblocking(True)
+        sock.connect(("::1", 15008))

@@ -13,9 +13,9 @@ from time import monotonic, sleep
 from typing import Any, TypeVar
 
 from proxy.identity.spiffe import SpiffeId
-from proxy.net import connect_socket
 from proxy.telemetry import ConnectionRecord, Stats
 from proxy.tests.listeners.cluster import ADDRESSES, PORT, Cluster, cluster
+from proxy.tests.namespaces import connect_socket
 from proxy.tests.sockets import PATIENCE_S
 
 FIREHOSE_PORT = PORT + 1
