@@ -44,6 +44,7 @@ class Accepting:
         """Take none any more."""
         self._closed = True
         self.pause()
+        del self._taken  # which refers to the owner, and that one to this
 
     def pause(self) -> None:
         """Take none until `resume`: they wait in the listener's backlog."""

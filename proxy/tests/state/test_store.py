@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
+import weakref
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from proxy.state.mesh import MeshState
-from proxy.state.store import FileSource, MeshStore, NotReady
+from proxy.state.store import LARGE_BYTES, FileSource, MeshStore, NotReady
 from proxy.tests.mesh import workload
 from proxy.tests.state.test_document import POLICY, WORKLOAD
 
@@ -134,3 +136,27 @@ def test_trouble_is_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert [record.getMessage() for record in caplog.records] == [
         f"read mesh document {tmp_path / 'mesh.json'}: No such file or directory"
     ]
+
+
+class Cycle:
+    """Garbage that the collector alone frees."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_what_is_garbage_when_a_large_document_comes_does_not_stay(tmp_path: Path) -> None:
+    """P31: what is frozen with the document is never looked at again."""
+    path = tmp_path / "mesh.json"
+    workloads = [{**WORKLOAD, "uid": f"u{number}", "name": f"w{number}"} for number in range(2000)]
+    path.write_text(json.dumps({"workloads": workloads}))
+    assert path.stat().st_size > LARGE_BYTES
+    gc.collect()
+    gc.disable()  # as between two of its own collections
+    try:
+        garbage = weakref.ref(Cycle())
+        asyncio.run(FileSource(path, poll_s=1).look(MeshStore()))
+        assert garbage() is None
+    finally:
+        gc.enable()
+        gc.unfreeze()
