@@ -216,6 +216,20 @@ def test_ready_when_mesh_and_pods_are_known_then_a_signal_drains(tmp_path: Path,
     assert log.index("drain started") < log.index("drain complete")
 
 
+def test_readiness_is_lost_with_the_agent_and_comes_back_with_its_next_snapshot(tmp_path: Path) -> None:
+    """F47: as ztunnel's, since nobody knows then whether every pod is served."""
+    with proxy(tmp_path) as running:
+        running.mesh.write_text(json.dumps({"workloads": [WORKLOAD]}))
+        with running.connect_agent(SNAPSHOT_SENT):
+            running.until_ready()
+        lost = (500, "not ready, waiting for: the node agent\n")
+        deadline = time.monotonic() + 20
+        while running.get(running.readiness, "/healthz/ready") != lost:
+            assert time.monotonic() < deadline, "still ready"
+        with running.connect_agent(SNAPSHOT_SENT):
+            running.until_ready()
+
+
 def test_quitquitquit_drains(tmp_path: Path) -> None:
     with proxy(tmp_path) as running, running.connect_agent(SNAPSHOT_SENT):
         assert running.get(running.admin, "/quitquitquit")[0] == 405

@@ -34,6 +34,25 @@ def test_ztunnel_shutdown() -> None:
     run(test())
 
 
+def test_a_pod_that_takes_no_more_serves_what_it_has() -> None:
+    """P08: its port is closed from that moment, so that another pod may listen there; its end takes time."""
+
+    async def test() -> None:
+        async with cluster() as c:
+            await c.listen("server", echo)
+            with await c.dial("client", "server") as sock:
+                await greeted(sock)
+                c.client.pods["client"].stop_accepting()
+                with pytest.raises(ConnectionRefusedError):
+                    await c.dial("client", "server")
+                await send(sock, b"late")
+                assert await receive_exactly(sock, 4) == b"late"
+                await c.client.pods["client"].close()
+                await expect_reset(sock)
+
+    run(test())
+
+
 def test_server_shutdown() -> None:
     """A pod that is taken away resets what lives."""
 
