@@ -98,11 +98,19 @@ class _Search:
 
 
 def _may_issue(certificate: x509.Certificate) -> bool:
-    """Whether it is an authority's. Version 1 cannot say so, and is for roots that signed themselves."""
+    """Whether it is an authority's, as OpenSSL sees it.
+
+    Version 1 cannot say so, and is for roots that signed themselves.
+
+    Source: OpenSSL crypto/x509/v3_purp.c, check_ca.
+    """
     try:
-        extensions = certificate.extensions
-        return extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return certificate.version is x509.Version.v1 and certificate.subject == certificate.issuer
+        extensions = [extension.value for extension in certificate.extensions]
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         return False
+    for extension in extensions:
+        if isinstance(extension, x509.BasicConstraints):
+            return extension.ca
+    if certificate.version is x509.Version.v1:
+        return certificate.subject == certificate.issuer
+    return any(isinstance(extension, x509.KeyUsage) and extension.key_cert_sign for extension in extensions)

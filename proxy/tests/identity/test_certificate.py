@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -119,6 +120,37 @@ def test_an_anchor_need_not_sign_itself() -> None:
 
     assert found.roots_pem == pem(LOW.root)
     assert found.chain_pem.count(b"BEGIN CERTIFICATE") == 2
+
+
+def usage_of(*, signs: bool) -> x509.KeyUsage:
+    rest = dict.fromkeys(
+        ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign"), False
+    )
+    return x509.KeyUsage(
+        digital_signature=True, key_cert_sign=signs, encipher_only=False, decipher_only=False, **rest
+    )
+
+
+@pytest.mark.parametrize("signs", [True, False])
+def test_an_authority_may_say_so_by_its_usage_alone(signs: bool) -> None:
+    """P18: as for OpenSSL, where its basic constraints say nothing."""
+    issuer = Ca("by usage")
+    builder = x509.CertificateBuilder(
+        issuer_name=issuer.root.subject,
+        subject_name=issuer.root.subject,
+        public_key=issuer.key.public_key(),
+        serial_number=7,
+        not_valid_before=issuer.root.not_valid_before_utc,
+        not_valid_after=issuer.root.not_valid_after_utc,
+    )
+    root = builder.add_extension(usage_of(signs=signs), critical=True).sign(issuer.key, hashes.SHA256())
+    answer = [pem(issuer.leaf(own_key(), URI)), pem(root)]
+
+    if signs:
+        assert REQUEST.accept(answer, now=time.time()).roots_pem == pem(root)
+    else:
+        with pytest.raises(InvalidChain, match="does not end in a root"):
+            REQUEST.accept(answer, now=time.time())
 
 
 def test_what_is_no_authority_is_no_anchor() -> None:
