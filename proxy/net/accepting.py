@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 from collections.abc import Callable
@@ -15,6 +16,16 @@ ACCEPTS_PER_TURN = 64
 PAUSE_S = 0.1
 """How long a listener rests after accept failed for want of descriptors or memory: they would not be
 there at once either, and asking again and again would take the loop from those that live."""
+
+_OF_THE_CONNECTION = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("ECONNABORTED", "ENETDOWN", "EPROTO", "ENOPROTOOPT", "EHOSTDOWN"),
+        *("ENONET", "EHOSTUNREACH", "EOPNOTSUPP", "ENETUNREACH", "EPERM"),
+    )
+    if hasattr(errno, name)
+)
+"""One connection is lost, its listener is well. Source: accept(2), "Error handling"; EPERM by a firewall."""
 
 Taken = Callable[[socket.socket, Any], None]
 """Receives and owns a connection, non-blocking, with its peer's address as `accept` gives it."""
@@ -73,14 +84,16 @@ class Accepting:
                 return
 
     def _take(self) -> bool:
-        """Whether there was one."""
+        """Whether there may be more."""
         if not self._watching:
             return False
         try:
             sock, peer = self._listener.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+        except (BlockingIOError, InterruptedError):
             return False
         except OSError as exc:
+            if exc.errno in _OF_THE_CONNECTION:
+                return True
             self._rest(exc)
             return False
         sock.setblocking(False)

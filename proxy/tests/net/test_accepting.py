@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import socket
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
@@ -119,13 +120,14 @@ class Scarce(socket.socket):
     """A listener in a process without descriptors, until somebody closes some."""
 
     failures = 0
+    error = errno.EMFILE
     asked = 0
 
     def accept(self) -> tuple[socket.socket, Any]:
         self.asked += 1
         if self.failures:
             self.failures -= 1
-            raise OSError(errno.EMFILE, "Too many open files")
+            raise OSError(self.error, os.strerror(self.error))
         return super().accept()
 
 
@@ -152,6 +154,26 @@ def test_without_descriptors_it_rests_says_so_and_goes_on(
 
     lines = [record.getMessage() for record in caplog.records]
     assert lines == ["accept failed listener=test pause_s=0.1 error=Too many open files"] * 2
+
+
+@pytest.mark.parametrize("error", [errno.ECONNABORTED, errno.EHOSTUNREACH, errno.EPERM])
+def test_a_connection_that_is_lost_before_it_is_taken_costs_the_next_nothing(
+    run: Run, held: ExitStack, caplog: pytest.LogCaptureFixture, error: int
+) -> None:
+    """Whoever can cause that could otherwise make every listener rest, and fill the log."""
+
+    async def story() -> None:
+        taking = Taking(held)
+        scarce = held.enter_context(Scarce(fileno=taking.listener.detach()))
+        scarce.setblocking(False)
+        scarce.failures, scarce.error, taking.listener = 5, error, scarce
+        client = taking.connect()
+        accepting = Accepting(scarce, taking.taken, name="test")
+        await until(lambda: taking.peers == [client])
+        accepting.close()
+
+    run(story())
+    assert caplog.records == []
 
 
 def test_a_pause_while_it_rests_outlasts_the_rest(
