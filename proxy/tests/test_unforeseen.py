@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
@@ -17,6 +18,7 @@ from proxy.proto.ca_pb2 import IstioCertificateRequest
 from proxy.tests.bed import SERVER, Bed, Node, bed_in, call, echo
 from proxy.tests.ca import Ca, grpc_ca
 from proxy.tests.calls import PATIENCE_S, established, ready, story
+from proxy.tests.sockets import free_port
 from proxy.tests.unforeseen import spoil, unforeseen, working
 
 pytestmark = pytest.mark.netns
@@ -32,13 +34,16 @@ def carries(caller: socket.socket, app: socket.socket) -> None:
 def test_each_background_task_may_raise_what_nobody_foresaw(tmp_path: Path) -> None:
     """Those that the supervisor runs, one after another, on both nodes: all traffic goes on meanwhile."""
 
+    names = ("PYZTUNNEL_ADMIN_PORT", "PYZTUNNEL_STATS_PORT")
+    ports = {node: {name: str(free_port()) for name in names} for node in ("a", "b")}
+
     async def tell(bed: Bed) -> None:
         with established(bed) as connection:
             for node, pod in ((bed.a, "client"), (bed.b, "server")):
                 names = await working(tmp_path, node.process.pid)
                 certificate = f"certificate spiffe://cluster.local/ns/bench/sa/{pod}"
-                pages = {f"serve {name}" for name in ("readiness", "control", "bench")}
-                assert {"agent", "mesh document", "pods that failed", certificate, *pages} <= set(names)
+                served = {f"serve {name}" for name in ("admin", "stats", "readiness", "control", "bench")}
+                assert {"agent", "mesh document", "pods that failed", certificate, *served} <= set(names)
                 for name in names:
                     await spoil(tmp_path, node.process.pid, name)
                     await node.log_has(f"background task failed task={name} again_in=")
@@ -52,9 +57,17 @@ def test_each_background_task_may_raise_what_nobody_foresaw(tmp_path: Path) -> N
                 stats = await node.ask("control", "stats")
                 assert stats["background_failures"] == len(names)
                 await node.ask("bench", "nothing")
+                metrics = await asyncio.to_thread(scrape, int(ports[node.name]["PYZTUNNEL_STATS_PORT"]))
+                assert f"pyztunnel_background_failures_total {len(names)}.0" in metrics
                 assert (node.folder / "log").read_text().count("UnforeseenError") >= len(names)
 
-    story(tmp_path, tell, **unforeseen(tmp_path))
+    story(tmp_path, tell, **unforeseen(tmp_path, ports))
+
+
+def scrape(port: int) -> list[str]:
+    """The lines of a proxy's metrics."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S) as answer:
+        return str(answer.read(), "utf-8").splitlines()
 
 
 class FickleCa:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from proxy.tasks import Supervisor
@@ -17,8 +17,9 @@ from proxy.tests.sockets import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 SITE = """
-import sys
+import os, sys
 sys.path.insert(0, {root!r})
+os.environ.update({pages!r}.get(os.environ["NODE_NAME"], {{}}))
 from proxy.tests.unforeseen import install
 install({folder!r})
 """
@@ -28,11 +29,17 @@ class UnforeseenError(Exception):
     """What nobody catches."""
 
 
-def unforeseen(folder: Path) -> dict[str, str]:
-    """Settings for processes that tests start: those read `sitecustomize` before all else."""
+def unforeseen(folder: Path, pages: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Settings for processes that tests start: those read `sitecustomize` before all else.
+
+    Args:
+        folder: The test's own.
+        pages: By node, settings that two processes of one network cannot share: their ports.
+    """
     site = folder / "site"
     site.mkdir()
-    (site / "sitecustomize.py").write_text(SITE.format(root=str(ROOT), folder=str(folder)))
+    script = SITE.format(root=str(ROOT), folder=str(folder), pages=dict(pages))
+    (site / "sitecustomize.py").write_text(script)
     return {"PYTHONPATH": str(site)}
 
 
