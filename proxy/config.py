@@ -195,7 +195,11 @@ class Settings:
 
     node: str = _setting("", "NODE_NAME", _text, "a name", "node that this proxy serves")
     cluster: str = _setting(
-        "Kubernetes", "CLUSTER_ID", header_value, "printable ASCII", "cluster of this node, told to the CA"
+        "Kubernetes",
+        "CLUSTER_ID",
+        header_value,
+        "printable ASCII",
+        "cluster of this node, told to the CA; ISTIO_META_CLUSTER_ID goes before",
     )
     trust_domain: str = _setting("cluster.local", "TRUST_DOMAIN", _text, "a name", "trust domain")
     preferred_service_namespace: str = _setting(
@@ -334,7 +338,11 @@ class Settings:
         5.0, PREFIX + "READINESS_WAIT", duration_s, _DURATION_TEXT, "how long a connection waits for state"
     )
     drain_deadline_s: float = _setting(
-        5.0, "CONNECTION_TERMINATION_DEADLINE", duration_s, _DURATION_TEXT, "for live connections at the end"
+        5.0,
+        "CONNECTION_TERMINATION_DEADLINE",
+        duration_s,
+        _DURATION_TEXT,
+        "for live connections at the end; unset, by TERMINATION_GRACE_PERIOD_SECONDS less 5 s, or 1 of 10 s",
     )
 
     # operations
