@@ -184,7 +184,7 @@ class _Running:
             _on_signal(loop, number, self._signalled)
         start = self.background.start
         background = [
-            start(partial(accept, listener, serve_one), name=f"serve {name}")
+            start(partial(accept, listener, serve_one), name=f"serve {name} on {_where(listener)}")
             for name, listener, serve_one in servers
         ]
         if self.settings.mesh_document is not None:
@@ -276,6 +276,11 @@ class _Running:
             return metrics.render(), metrics.content_type
 
         return render
+
+
+def _where(listener: socket.socket) -> str:
+    name = listener.getsockname()
+    return str(name) if isinstance(name, str) else f"{name[0]}:{name[1]}"
 
 
 def _on_signal(

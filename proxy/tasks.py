@@ -93,7 +93,12 @@ class Supervisor:
         return sorted(task.get_name() for task in self._running)
 
     def start(self, work: Work, *, name: str) -> asyncio.Task[None]:
-        """Run `work()` until it returns; after a failure, run `work()` anew. What it holds is its owner's."""
+        """Run `work()` until it returns; after a failure, run `work()` anew. What it holds is its owner's.
+
+        Args:
+            work: What to do.
+            name: That nothing else which runs has.
+        """
         task = self._group.create_task(self._supervise(work, name), name=name)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
