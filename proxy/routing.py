@@ -17,6 +17,7 @@ from proxy.state.model import (
     BalancerScope,
     Health,
     HealthPolicy,
+    IPAddress,
     Protocol,
     Service,
     SocketAddress,
@@ -88,7 +89,6 @@ def route(
     *,
     random: Random,
     same_node: SameNode,
-    preferred_namespace: str = "",
 ) -> Route:
     """Decide on one connection.
 
@@ -98,7 +98,6 @@ def route(
         destination: What it dialled.
         random: Chooses among endpoints.
         same_node: How pods of one node reach each other.
-        preferred_namespace: Whose service wins where several share a virtual address.
 
     Returns:
         A `Route`; what is not of the mesh is `Plaintext` to the address that was dialled.
@@ -106,12 +105,7 @@ def route(
     address, port = destination
     if port in ILLEGAL_PORTS and (address.is_loopback or address in source.addresses):
         return Refuse(reason=RefuseReason.SELF_CALL, detail=f"the app called the proxy's own port {port}")
-    workload = state.workload_at(address, source.network)
-    if workload is not None:
-        return _to_workload(source, workload, destination, same_node)
-    service = state.service_at(
-        address, source.network, namespace=source.namespace, preferred=preferred_namespace
-    )
+    service = state.service_at(address, source.network, namespace=source.namespace)
     if service is not None:
         chosen = _to_service(state, source, service, destination, random)
         if isinstance(chosen, Endpoint):
@@ -119,9 +113,12 @@ def route(
                 source, chosen.workload, _target(service, chosen, destination), service, same_node
             )
         return chosen
-    unusable = state.unusable.get((source.network, address))
+    workload = state.workload_at(address, source.network)
+    if workload is not None:
+        return _to_workload(source, workload, destination, same_node)
+    unusable = state.unusable_at(address, source.network)
     if unusable is not None:
-        return Refuse(reason=RefuseReason.REJECTED_RESOURCE, detail=unusable)
+        return Refuse(reason=RefuseReason.REJECTED_RESOURCE, detail=unusable.reason)
     return Plaintext(address=destination, workload=None, service=None)
 
 
@@ -148,7 +145,7 @@ def _to_service(
         return Refuse(reason=RefuseReason.WAYPOINT_UNSUPPORTED, detail=detail)
     if service.balancer.mode is BalancerMode.PASSTHROUGH:
         return Plaintext(address=destination, workload=None, service=service)
-    endpoint = _choose(_candidates(state, source, service, port), random)
+    endpoint = _choose(_candidates(state, source, service, destination), random)
     if endpoint is None:
         detail = f"service {service.key} has no endpoint for port {port}"
         return Refuse(reason=RefuseReason.NO_HEALTHY_UPSTREAM, detail=detail)
@@ -160,11 +157,24 @@ def _to_service(
 
 
 def _target(service: Service, endpoint: Endpoint, dialled: SocketAddress) -> SocketAddress:
-    """The endpoint's address of the family that was dialled, and its port, else the service's."""
+    """The endpoint's address, and its port, else the service's."""
     address, port = dialled
-    addresses = endpoint.workload.addresses
-    same_family = (own for own in addresses if own.version == address.version)
-    return next(same_family, addresses[0]), endpoint.ports.get(port) or service.ports[port]
+    chosen = _address(service, endpoint.workload, address)
+    if chosen is None:
+        raise LookupError(f"{endpoint.workload.uid} has no address for {service.key}, and was chosen")
+    return chosen, endpoint.ports.get(port) or service.ports[port]
+
+
+def _address(service: Service, workload: Workload, dialled: IPAddress) -> IPAddress | None:
+    """The one that was dialled, else one that the service uses, of the family that was dialled if there is.
+
+    Source: ztunnel state.rs pick_workload_destination_or_resolve.
+    """
+    if dialled in workload.addresses:
+        return dialled
+    usable = [address for address in workload.addresses if service.uses(address)]
+    same_family = (address for address in usable if address.version == dialled.version)
+    return next(same_family, usable[0] if usable else None)
 
 
 def _deliver(
@@ -186,8 +196,11 @@ def _deliver(
     )
 
 
-def _candidates(state: MeshState, source: Workload, service: Service, port: int) -> list[Endpoint]:
+def _candidates(
+    state: MeshState, source: Workload, service: Service, dialled: SocketAddress
+) -> list[Endpoint]:
     """Endpoints that serve the port, are fit, and are as near as the service asks for."""
+    address, port = dialled
     if port not in service.ports:
         return []
     anyone = service.balancer.health is HealthPolicy.ALLOW_ALL
@@ -196,7 +209,10 @@ def _candidates(state: MeshState, source: Workload, service: Service, port: int)
         for endpoint in state.endpoints(service)
         if (anyone or endpoint.workload.status is Health.HEALTHY)
         and (endpoint.ports.get(port) or service.ports[port])
-        and (endpoint.workload.addresses or _behind_gateway(source, endpoint.workload))
+        and (
+            _address(service, endpoint.workload, address) is not None
+            or _behind_gateway(source, endpoint.workload)
+        )
     ]
     if service.balancer.mode is BalancerMode.STANDARD or not fit:
         return fit

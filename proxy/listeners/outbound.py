@@ -66,7 +66,6 @@ class Outbound:
             destination,
             random=context.random,
             same_node=context.switches.same_node,
-            preferred_namespace=context.settings.preferred_service_namespace,
         )
         record.phases.route_ns = monotonic_ns()
         if isinstance(way, Refuse):

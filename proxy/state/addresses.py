@@ -14,12 +14,14 @@ from proxy.state.model import (
     Health,
     HealthPolicy,
     IPAddress,
+    IpFamilies,
     IPNetwork,
     LoadBalancer,
     Locality,
     NetworkMode,
     Protocol,
     Service,
+    Visibility,
     Workload,
 )
 
@@ -86,18 +88,16 @@ def service(value: object, where: str) -> Service:
         namespace=given.need_text("namespace"),
         hostname=given.need_text("hostname"),
         vips=tuple(network_address(*item) for item in fields.items(*given.need("vips"))),
-        cidr_vips=tuple(_network_block(*item) for item in given.items("cidrVips")),
+        cidr_vips=tuple(network_block(*item) for item in given.items("cidrVips")),
         ports=fields.port_map(*given.need("ports"), low=0),
         subject_alt_names=tuple(fields.text(*item, empty=False) for item in given.items("subjectAltNames")),
         canonical=given.flag("canonical"),
+        visibility=given.word("visibility", Visibility.PUBLIC),
+        families=given.word("ipFamilies", IpFamilies.DUAL),
         waypoint=waypoint,
         balancer=_balancer(given.take("loadBalancer")),
     )
-    given.take("ipFamilies")  # for DNS answers, which are not ours
     given.take("endpoints")  # each workload names its services
-    visibility = given.take("visibility")
-    if visibility is not None and visibility[0] != "Public":
-        raise Malformed(f"{visibility[1]}: {shown(visibility[0])} is not supported; expected Public")
     given.end()
     return read
 
@@ -108,7 +108,8 @@ def network_address(value: object, where: str) -> tuple[str, IPAddress]:
     return network, fields.address(block, where)
 
 
-def _network_block(value: object, where: str) -> tuple[str, IPNetwork]:
+def network_block(value: object, where: str) -> tuple[str, IPNetwork]:
+    """`network/address/prefix length`; as above."""
     network, block = _split(value, where)
     return network, fields.network(block, where)
 

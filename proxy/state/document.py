@@ -19,8 +19,8 @@ from proxy.state import addresses, fields, policies
 from proxy.state.applying import Unloaded
 from proxy.state.cursor import Cursor, Twice
 from proxy.state.fields import Malformed, shown
-from proxy.state.mesh import MeshState, Rejection
-from proxy.state.model import IPAddress
+from proxy.state.mesh import MeshState, Rejection, Unusable
+from proxy.state.model import IPAddress, IPNetwork, NetworkMode, names_a_pod
 
 SECTIONS = ("workloads", "services", "policies")
 
@@ -31,6 +31,7 @@ class _Keyed(Protocol):
 
 
 R = TypeVar("R", bound=_Keyed)
+T = TypeVar("T")
 
 
 class MalformedDocument(ValueError):
@@ -56,9 +57,7 @@ def parse(document: bytes, *, version: int, previous: MeshState | None = None) -
     rules = _Section("policy", policies.policy, _key_of("name"), old.policies, text_of["policies"])
     sections: dict[str, _Section[Any]] = {"workloads": workloads, "services": services, "policies": rules}
     _read(document, sections)
-    unusable: dict[tuple[str, IPAddress], str] = {}
-    for rejected in (*workloads.lost, *services.lost):
-        unusable.update(dict.fromkeys(_addresses(rejected.value), rejected.reason))
+    lost = [*workloads.lost, *services.lost]
     return MeshState(
         version=version,
         workloads=workloads.found.values(),
@@ -66,7 +65,8 @@ def parse(document: bytes, *, version: int, previous: MeshState | None = None) -
         policies=rules.found.values(),
         rejections=[*workloads.rejections, *services.rejections, *rules.rejections],
         unloaded=[unloaded for lost in rules.lost if (unloaded := _unloaded(lost)) is not None],
-        unusable=unusable,
+        unusable=_unusable_addresses(lost),
+        unusable_blocks=_unusable_blocks(lost),
         written={name: section.written for name, section in sections.items()},
         previous=previous,
     )
@@ -228,20 +228,39 @@ def _key_of(field: str) -> Callable[[object], str | None]:
     return key
 
 
-def _addresses(value: object) -> list[tuple[str, IPAddress]]:
-    """What can be made out of a rejected workload's or service's addresses."""
-    if not isinstance(value, dict):
-        return []
+def _unusable_addresses(lost: list[_Rejected]) -> dict[tuple[str, IPAddress], Unusable]:
+    """What can be made out of the addresses of rejected workloads and services."""
+    found: dict[tuple[str, IPAddress], Unusable] = {}
+    for rejected in lost:
+        value = rejected.value
+        if not isinstance(value, dict) or value.get("networkMode") == NetworkMode.HOST_NETWORK:
+            continue
+        given = value.get("network")
+        network = given if isinstance(given, str) else ""
+        claim = Unusable(reason=rejected.reason, pod=names_a_pod(rejected.key or ""))
+        own = [(network, address) for address in _readable(value, "workloadIps", fields.address)]
+        for place in (*own, *_readable(value, "vips", addresses.network_address)):
+            if place not in found or claim.pod:
+                found[place] = claim
+    return found
+
+
+def _unusable_blocks(lost: list[_Rejected]) -> list[tuple[str, IPNetwork, Unusable]]:
+    return [
+        (*place, Unusable(reason=rejected.reason))
+        for rejected in lost
+        if isinstance(rejected.value, dict)
+        for place in _readable(rejected.value, "cidrVips", addresses.network_block)
+    ]
+
+
+def _readable(value: dict[str, Any], name: str, parse_one: Callable[[object, str], T]) -> list[T]:
+    """Those of a rejected resource's list that can be read."""
+    listed = value.get(name)
     found = []
-    network = value.get("network", "")
-    for name, parse_one in (("workloadIps", fields.address), ("vips", addresses.network_address)):
-        listed = value.get(name)
-        for item in listed if isinstance(listed, list) else []:
-            with suppress(Malformed):
-                read = parse_one(item, name)
-                found.append(
-                    read if isinstance(read, tuple) else (network if isinstance(network, str) else "", read)
-                )
+    for item in listed if isinstance(listed, list) else []:
+        with suppress(Malformed):
+            found.append(parse_one(item, name))
     return found
 
 

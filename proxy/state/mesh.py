@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from proxy.background import breathing
 from proxy.rbac import Compiled, Policy
 from proxy.state.applying import Applying, Unloaded
-from proxy.state.model import IPAddress, NetworkMode, Service, Workload
+from proxy.state.model import IPAddress, IPNetwork, NetworkMode, Service, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,23 @@ class Rejection:
     """Whether its previous version stays in force."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unusable:
+    """A claim on an address by a rejected workload or service.
+
+    Connections there are refused: to guess them out of the mesh would send their traffic in plaintext.
+    """
+
+    reason: str
+    pod: bool = False
+    """Whether a pod claims it, which counts for more than what any other workload says."""
+
+    def outranks(self, workload: Workload) -> bool:
+        """Whether the address is rather the rejected resource's, which may have been of the mesh."""
+        theirs = workload.precedence
+        return (not self.pod, False) < theirs[:2]
+
+
 class MeshState:
     """Workloads, services and policies of one version. Nothing in it changes."""
 
@@ -47,7 +64,8 @@ class MeshState:
         policies: Iterable[Policy] = (),
         rejections: Iterable[Rejection] = (),
         unloaded: Iterable[Unloaded] = (),
-        unusable: Mapping[tuple[str, IPAddress], str] = MappingProxyType({}),
+        unusable: Mapping[tuple[str, IPAddress], Unusable] = MappingProxyType({}),
+        unusable_blocks: Iterable[tuple[str, IPNetwork, Unusable]] = (),
         written: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
         previous: MeshState | None = None,
     ) -> None:
@@ -55,13 +73,13 @@ class MeshState:
 
         Args:
             version: Grows with each snapshot.
-            workloads: Of unique uid; where addresses overlap, the last one has them.
+            workloads: Of unique uid; several may claim one address.
             services: Of unique key.
             policies: Of unique key.
             rejections: What the document had besides.
             unloaded: Policies that must be assumed to deny.
-            unusable: (network, address) of rejected workloads and services -> why. Connections there are
-                refused: to guess them out of the mesh would send their traffic in plaintext.
+            unusable: (network, address) of rejected workloads and services.
+            unusable_blocks: (network, block) of rejected services.
             written: Section -> key -> the resource's text, in the order of the document.
             previous: The snapshot before: what was compiled and has not changed is used again.
         """
@@ -72,16 +90,16 @@ class MeshState:
         self.rejections = tuple(rejections)
         self.unloaded = tuple(unloaded)
         self.unusable = dict(unusable)
+        self.unusable_blocks = tuple(unusable_blocks)
         self.written = written
         self._by_address: dict[tuple[str, IPAddress], Workload] = {}
-        self._by_pod: dict[tuple[str, str, str], Workload] = {}
+        self._by_pod: defaultdict[tuple[str, str, str], list[Workload]] = defaultdict(list)
         endpoints: defaultdict[str, list[Endpoint]] = defaultdict(list)
         for workload in breathing(self.workloads.values()):
             if workload.network_mode is not NetworkMode.HOST_NETWORK:
-                self._by_address.update(
-                    {(workload.network, address): workload for address in workload.addresses}
-                )
-            self._by_pod[workload.namespace, workload.name, workload.service_account] = workload
+                for address in workload.addresses:
+                    self._claim(workload, (workload.network, address))
+            self._by_pod[workload.namespace, workload.name, workload.service_account].append(workload)
             for key, ports in workload.services.items():
                 endpoints[key].append(Endpoint(workload, ports))
         self._endpoints = {key: tuple(found) for key, found in endpoints.items()}
@@ -100,57 +118,85 @@ class MeshState:
             self.policies, self.unloaded, previous=previous.applying if previous is not None else None
         )
 
+    def _claim(self, workload: Workload, place: tuple[str, IPAddress]) -> None:
+        """Give a workload an address, unless somebody of more right has it."""
+        rejected = self.unusable.get(place)
+        if rejected is not None and rejected.outranks(workload):
+            return
+        holder = self._by_address.get(place)
+        if holder is None or workload.precedence < holder.precedence:
+            self._by_address[place] = workload
+
     def workload_at(self, address: IPAddress, network: str = "") -> Workload | None:
-        """The workload with that address of its own."""
+        """The workload with that address of its own: of several the one that takes precedence."""
         return self._by_address.get((network, address))
 
-    def workload_named(self, *, namespace: str, name: str, service_account: str) -> Workload | None:
-        """The workload of a pod."""
-        return self._by_pod.get((namespace, name, service_account))
+    def workload_named(
+        self, *, namespace: str, name: str, service_account: str, node: str = ""
+    ) -> Workload | None:
+        """The workload of a pod.
 
-    def service_at(
-        self, address: IPAddress, network: str = "", *, namespace: str = "", preferred: str = ""
-    ) -> Service | None:
-        """The service with that virtual address.
+        Args:
+            namespace: The pod's.
+            name: The pod's.
+            service_account: The pod's.
+            node: Where the pod runs; empty: anywhere. Another cluster of the mesh may have a pod of the
+                same names.
+
+        Source: ztunnel state/workload.rs find_by_info.
+        """
+        namesakes = self._by_pod.get((namespace, name, service_account), ())
+        return min(
+            (workload for workload in namesakes if node in ("", workload.node)),
+            key=lambda workload: workload.precedence,
+            default=None,
+        )
+
+    def service_at(self, address: IPAddress, network: str = "", *, namespace: str = "") -> Service | None:
+        """The service with that virtual address, or around it a block of them.
 
         Args:
             address: The address.
             network: Where it is meant.
-            namespace: The asker's. Where several services share the address, its own come first, then
-                canonical ones, then those of the `preferred` namespace, then the first in the document.
-            preferred: See `namespace`.
+            namespace: The asker's: services that it may not see are passed over. Where several share the
+                address, its own come first, then canonical ones, then the first by key; of blocks, its
+                own, then the narrowest, then canonical ones.
+
+        Source: ztunnel state/service.rs get_best_by_vip, get_best_by_cidr_vip.
         """
-        sharing = self._by_vip.get((network, address))
-        if sharing is None:
-            return self._service_by_block(address, network)
-        if len(sharing) == 1:
-            return sharing[0]
-        tests = (
-            lambda service: service.namespace == namespace,
-            lambda service: service.canonical,
-            lambda service: service.namespace == preferred,
-        )
-        for test in tests:
-            found = next(filter(test, sharing), None)
-            if found is not None:
-                return found
-        return sharing[0]
-
-    def service_named(self, hostname: str, *, namespace: str = "") -> Service | None:
-        """The service of that name in any case; the asker's `namespace` first, then canonical ones."""
-        sharing = self._by_hostname.get(hostname.lower().removesuffix("."), ())
-        return max(
-            sharing, key=lambda service: (service.namespace == namespace, service.canonical), default=None
-        )
-
-    def _service_by_block(self, address: IPAddress, network: str) -> Service | None:
-        """The service with the narrowest block around the address."""
+        sharing = self._by_vip.get((network, address), ())
+        best = _best(sharing, namespace)
+        if best is not None or not self._by_block:
+            return best
         around = [
-            (block.prefixlen, service)
+            (service.namespace != namespace, -block.prefixlen, not service.canonical, service.key, service)
             for where, block, service in self._by_block
-            if where == network and address in block
+            if where == network and address in block and service.visible_to(namespace)
         ]
-        return max(around, key=lambda found: found[0])[1] if around else None
+        return min(around, key=lambda ranked: ranked[:-1])[-1] if around else None
+
+    def service_named(self, hostname: str, *, namespace: str = "", preferred: str = "") -> Service | None:
+        """The service of that name in any case.
+
+        Args:
+            hostname: In full; a dot at its end changes nothing.
+            namespace: The asker's; as for `service_at`.
+            preferred: The namespace whose service comes behind canonical ones.
+
+        Source: ztunnel state/service.rs find_best_match, as its DNS server calls it.
+        """
+        sharing = self._by_hostname.get(hostname.lower().removesuffix("."), ())
+        return _best(sharing, namespace, preferred)
+
+    def unusable_at(self, address: IPAddress, network: str = "") -> Unusable | None:
+        """What claims an address and was rejected."""
+        claim = self.unusable.get((network, address))
+        if claim is not None:
+            return claim
+        around = (
+            claim for where, block, claim in self.unusable_blocks if where == network and address in block
+        )
+        return next(around, None)
 
     def endpoints(self, service: Service) -> tuple[Endpoint, ...]:
         """The workloads that say they serve it."""
@@ -169,3 +215,17 @@ class MeshState:
         for workload in self.workloads.values():
             if workload.node == node:
                 self.policies_for(workload)
+
+
+def _best(sharing: Sequence[Service], namespace: str, preferred: str = "") -> Service | None:
+    """Of services that share an address or a name, the one that an asker of a namespace means."""
+    return min(
+        (service for service in sharing if service.visible_to(namespace)),
+        key=lambda service: (
+            service.namespace != namespace,
+            not service.canonical,
+            service.namespace != preferred,
+            service.key,
+        ),
+        default=None,
+    )

@@ -69,22 +69,30 @@ class MeshStore:
         return self.state
 
     async def workload(
-        self, *, namespace: str, name: str, service_account: str, timeout_s: float
+        self, *, namespace: str, name: str, service_account: str, node: str = "", timeout_s: float
     ) -> Workload:
-        """A pod's own workload, as soon as it is known; NotReady after `timeout_s`."""
+        """A pod's own workload, as soon as it is known; NotReady after `timeout_s`.
+
+        The other arguments are `MeshState.workload_named`'s.
+        """
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
                     found = self.state.workload_named(
-                        namespace=namespace, name=name, service_account=service_account
+                        namespace=namespace, name=name, service_account=service_account, node=node
                     )
                     if found is not None:
                         return found
                     await self._next.wait()
         except TimeoutError as exc:
+            elsewhere = self.state.workload_named(
+                namespace=namespace, name=name, service_account=service_account
+            )
             raise NotReady(
-                f"no workload {namespace}/{name} with service account {service_account} "
-                f"in the mesh state after {timeout_s:g} s"
+                f"no workload {namespace}/{name} with service account {service_account}"
+                + (f" on node {node}" if node else "")
+                + f" in the mesh state after {timeout_s:g} s"
+                + (f"; there is one on node {elsewhere.node!r}" if elsewhere is not None else "")
             ) from exc
 
 

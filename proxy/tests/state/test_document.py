@@ -248,7 +248,8 @@ def test_malformed_workloads(change: dict[str, Any], why: str) -> None:
         ({"vips": ["/10.96.0.256"]}, "no IP address"),
         ({"ports": {"80": 70000}}, "no whole number"),
         ({"loadBalancer": {"mode": "Random"}}, "expected one of"),
-        ({"visibility": "Private"}, "not supported"),
+        ({"visibility": "Private"}, "expected one of Namespace, Public"),
+        ({"ipFamilies": "IPv5"}, "expected one of Dual, IPv4, IPv6"),
         ({"vip": []}, "unknown field"),
     ],
 )
