@@ -40,7 +40,7 @@ def workload(value: object, where: str) -> Workload:
         uid=given.need_text("uid"),
         name=given.text("name"),
         namespace=given.need_text("namespace"),
-        service_account=given.need_text("serviceAccount"),
+        service_account=given.text("serviceAccount"),
         trust_domain=given.text("trustDomain") or DEFAULT_TRUST_DOMAIN,
         addresses=tuple(fields.address(*item) for item in fields.items(*given.need("workloadIps"))),
         protocol=given.word("protocol", Protocol.TCP),
@@ -52,7 +52,7 @@ def workload(value: object, where: str) -> Workload:
         workload_type=given.text("workloadType"),
         canonical_name=given.text("canonicalName"),
         canonical_revision=given.text("canonicalRevision"),
-        hostname=given.text("hostname"),
+        hostname=_host_name(given.take("hostname")),
         locality=_locality(given.take("locality")),
         status=given.word("status", Health.HEALTHY),
         capacity=_capacity(given.take("capacity")),
@@ -65,6 +65,8 @@ def workload(value: object, where: str) -> Workload:
     )
     _refuse_tunnels(given)
     given.end()
+    if not read.service_account and read.protocol is Protocol.TCP:
+        return read  # endpoints of a ServiceEntry: reached in plaintext, where nobody proves an identity
     try:
         _ = read.identity
     except InvalidSpiffeId as exc:
@@ -86,7 +88,7 @@ def service(value: object, where: str) -> Service:
     read = Service(
         name=given.need_text("name"),
         namespace=given.need_text("namespace"),
-        hostname=given.need_text("hostname"),
+        hostname=fields.host_name(*given.need("hostname")),
         vips=tuple(network_address(*item) for item in fields.items(*given.need("vips"))),
         cidr_vips=tuple(network_block(*item) for item in given.items("cidrVips")),
         ports=fields.port_map(*given.need("ports"), low=0),
@@ -119,6 +121,10 @@ def _split(value: object, where: str) -> tuple[str, str]:
     if not slash:
         raise Malformed(f"{where}: {shown(value)}; expected network/address, as in /10.96.0.1")
     return network, block
+
+
+def _host_name(found: tuple[object, str] | None) -> str:
+    return "" if found is None or found[0] == "" else fields.host_name(*found)
 
 
 def _capacity(found: tuple[object, str] | None) -> int:

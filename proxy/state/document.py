@@ -213,7 +213,12 @@ def _refuse_twice(value: object, where: str) -> None:
 
 def _uid(value: object) -> str | None:
     uid = value.get("uid") if isinstance(value, dict) else None
-    return uid if isinstance(uid, str) and uid else None
+    return uid if _is_key(uid) else None
+
+
+def _is_key(value: object) -> bool:
+    """Whether it can stand in a log line."""
+    return isinstance(value, str) and value != "" and value.isprintable()
 
 
 def _key_of(field: str) -> Callable[[object], str | None]:
@@ -221,9 +226,7 @@ def _key_of(field: str) -> Callable[[object], str | None]:
         if not isinstance(value, dict):
             return None
         namespace, name = value.get("namespace"), value.get(field)
-        if not (isinstance(namespace, str) and namespace and isinstance(name, str) and name):
-            return None
-        return f"{namespace}/{name}"
+        return f"{namespace}/{name}" if _is_key(namespace) and _is_key(name) else None
 
     return key
 

@@ -123,6 +123,7 @@ class Workload:
     name: str
     namespace: str
     service_account: str
+    """Empty for workloads without HBONE that have no identity, such as a ServiceEntry's endpoints."""
     trust_domain: str
     addresses: tuple[IPAddress, ...]
     protocol: Protocol
@@ -162,7 +163,11 @@ class Workload:
 
     @cached_property
     def identity(self) -> SpiffeId:
-        """The identity its proxy presents and its peers expect."""
+        """The identity its proxy presents and its peers expect.
+
+        Raises:
+            InvalidSpiffeId: It has no service account; HBONE workloads have one.
+        """
         return SpiffeId(self.trust_domain, self.namespace, self.service_account)
 
     @cached_property

@@ -1,0 +1,48 @@
+"""P03 to P49: who has an address, which texts and addresses compare, whose calls come back."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from proxy.state import addresses, fields, mesh, policies
+from proxy.tests.ids.mutations.mutation import Mutation, wrap
+
+
+def _the_last_has_it() -> None:
+    """Where workloads claim one address, the last of the document has it."""
+
+    def claim(_original: Any, self: Any, workload: Any, place: Any) -> None:
+        self._by_address[place] = workload
+
+    wrap(mesh.MeshState, "_claim", claim)
+
+
+def _everybody_sees_it() -> None:
+    """As if no service were for its own namespace alone."""
+    wrap(mesh.Service, "visible_to", lambda _original, _self, _namespace: True)
+
+
+def _texts_are_not_looked_at() -> None:
+    """A DENY of `*` is taken, and denies nobody."""
+    wrap(policies, "_can_match", lambda _original, _match, _parts: True)
+
+
+def _mapped_is_ipv6() -> None:
+    """`::ffff:10.0.0.1` is kept as it is written, and is nobody's address."""
+    wrap(fields, "address", lambda _original, value, _where: ip_address(value))
+    wrap(fields, "network", lambda _original, value, _where: ip_network(value, strict=False))
+
+
+def _any_host_name() -> None:
+    """What cannot be sent in a header passes the document."""
+    wrap(addresses.fields, "host_name", lambda _original, value, _where: value)
+
+
+MUTATIONS = [
+    Mutation(id="P03", guard="a pod before anything else", apply=_the_last_has_it),
+    Mutation(id="P26", guard="services of a namespace", apply=_everybody_sees_it),
+    Mutation(id="P27", guard="host names in ASCII", apply=_any_host_name),
+    Mutation(id="P46", guard="texts that can match", apply=_texts_are_not_looked_at),
+    Mutation(id="P47", guard="mapped addresses are IPv4", apply=_mapped_is_ipv6),
+]
