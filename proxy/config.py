@@ -15,6 +15,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from proxy.identity.spiffe import is_trust_domain
+
 PREFIX = "PYZTUNNEL_"
 
 
@@ -89,6 +91,13 @@ def _text(value: str) -> str:
 
 def _path(value: str) -> Path | None:
     return Path(value) if value else None
+
+
+def _trust_domains(value: str) -> tuple[str, ...]:
+    domains = tuple(part.strip() for part in value.split(","))
+    if not all(map(is_trust_domain, domains)):
+        raise ValueError
+    return domains
 
 
 def _workload(value: str) -> tuple[str, str, str]:
@@ -199,8 +208,22 @@ class Settings:
     network: str = _setting("", "NETWORK", _text, "a name", "network of this node's workloads")
     cluster: str = _setting("Kubernetes", "CLUSTER_ID", _text, "a name", "cluster of this node")
     trust_domain: str = _setting("cluster.local", "TRUST_DOMAIN", _text, "a name", "trust domain")
+    trust_domains: tuple[str, ...] = _setting(
+        (),
+        "TRUST_DOMAINS",
+        _trust_domains,
+        "trust domains, with commas between them",
+        "aliases of TRUST_DOMAIN: who is of one of them is taken for the same, as a client and as a server",
+    )
+    cluster_domain: str = _setting(
+        "cluster.local", "CLUSTER_DOMAIN", _text, "a domain", "explicit: completes short names of services"
+    )
     preferred_service_namespace: str = _setting(
-        "", "PREFERED_SERVICE_NAMESPACE", _text, "a namespace", "preferred where services share an address"
+        "",
+        "PREFERED_SERVICE_NAMESPACE",
+        _text,
+        "a namespace",
+        "explicit: preferred where services share a name",
     )
 
     # what it is told
@@ -379,6 +402,11 @@ class Settings:
             raise InvalidSetting(
                 f"CA_ADDRESS={self.ca_address!r}: expected unix:///path or https://host:port"
             )
+
+    @property
+    def trust_domain_aliases(self) -> frozenset[str]:
+        """All names of the trust domain, where it has several; empty where it has one."""
+        return frozenset((self.trust_domain, *self.trust_domains)) if self.trust_domains else frozenset()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from random import Random
 
 from proxy.config import SameNode
+from proxy.net.address import unscoped
 from proxy.state.mesh import Endpoint, MeshState
 from proxy.state.model import (
     BalancerMode,
@@ -105,17 +106,17 @@ def route(
     address, port = destination
     if port in ILLEGAL_PORTS and (address.is_loopback or address in source.addresses):
         return Refuse(reason=RefuseReason.SELF_CALL, detail=f"the app called the proxy's own port {port}")
+    address = unscoped(address)
     service = state.service_at(address, source.network, namespace=source.namespace)
     if service is not None:
         chosen = _to_service(state, source, service, destination, random)
         if isinstance(chosen, Endpoint):
-            return _deliver(
-                source, chosen.workload, _target(service, chosen, destination), service, same_node
-            )
+            target = _target(service, chosen, destination)
+            return _deliver(state, source, chosen.workload, target, service, same_node=same_node)
         return chosen
     workload = state.workload_at(address, source.network)
     if workload is not None:
-        return _to_workload(source, workload, destination, same_node)
+        return _to_workload(state, source, workload, destination, same_node)
     unusable = state.unusable_at(address, source.network)
     if unusable is not None:
         return Refuse(reason=RefuseReason.REJECTED_RESOURCE, detail=unusable.reason)
@@ -123,12 +124,12 @@ def route(
 
 
 def _to_workload(
-    source: Workload, workload: Workload, destination: SocketAddress, same_node: SameNode
+    state: MeshState, source: Workload, workload: Workload, destination: SocketAddress, same_node: SameNode
 ) -> Route:
     if workload.waypoint is not None:
         detail = f"workload {workload.uid} has waypoint {workload.waypoint.destination}"
         return Refuse(reason=RefuseReason.WAYPOINT_UNSUPPORTED, detail=detail)
-    return _deliver(source, workload, destination, None, same_node)
+    return _deliver(state, source, workload, destination, None, same_node=same_node)
 
 
 def _to_service(
@@ -178,19 +179,25 @@ def _address(service: Service, workload: Workload, dialled: IPAddress) -> IPAddr
 
 
 def _deliver(
-    source: Workload, workload: Workload, target: SocketAddress, service: Service | None, same_node: SameNode
+    state: MeshState,
+    source: Workload,
+    workload: Workload,
+    target: SocketAddress,
+    service: Service | None,
+    *,
+    same_node: SameNode,
 ) -> Route:
     if workload.protocol is Protocol.TCP:
         return Plaintext(address=target, workload=workload, service=service)
     if same_node is SameNode.PLAINTEXT and source.node and workload.node == source.node:
         return Plaintext(address=target, workload=workload, service=service, local=True)
-    expected = {workload.identity_text}
-    if service is not None:
-        expected.update(service.subject_alt_names)
+    expected = state.identities_of(workload)
+    if service is not None and service.subject_alt_names:
+        expected = expected.union(service.subject_alt_names)
     return Hbone(
         gateway=(target[0], HBONE_PORT),
-        authority=authority(target),
-        expected_ids=frozenset(expected),
+        authority=authority((unscoped(target[0]), target[1])),
+        expected_ids=expected,
         workload=workload,
         service=service,
     )

@@ -175,7 +175,12 @@ class _Running:
         agent = []
         settings = self.settings
         if settings.mesh_document is not None:
-            source = FileSource(settings.mesh_document, poll_s=settings.mesh_poll_s, node=settings.node)
+            source = FileSource(
+                settings.mesh_document,
+                poll_s=settings.mesh_poll_s,
+                node=settings.node,
+                aliases=settings.trust_domain_aliases,
+            )
             background.append(self.tasks.create_task(source.run(self.context.store), name="mesh document"))
         if self.agent_socket is not None:
             client = ZdsClient(self.agent_socket, self.pods)

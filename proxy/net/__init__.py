@@ -4,11 +4,11 @@ namespace: a network namespace by descriptor, and sockets made inside it.
 options: marks, transparency, keep-alive, each constant with the header that defines it.
 sockets: listeners and outgoing sockets, with their options set; connecting.
 address: addresses of sockets, which remember their hash and text.
-original: where an intercepted connection was going.
+original: where an intercepted connection was going, and whether an address is the namespace's own.
 """
 
 from proxy.net.namespace import Here, NamespaceError, Netns, inside
-from proxy.net.original import original_destination
+from proxy.net.original import is_local, original_destination
 from proxy.net.sockets import connect, connect_socket, connect_sockets, listen, socket_in
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "connect_socket",
     "connect_sockets",
     "inside",
+    "is_local",
     "listen",
     "original_destination",
     "socket_in",

@@ -81,23 +81,23 @@ class Compiled:
     Verdicts are remembered: a policy's answer depends on the facts alone.
     """
 
-    __slots__ = ("enforced", "missing", "rehearsed", "sets", "trust_domain", "unrestricted", "verdicts")
+    __slots__ = ("enforced", "missing", "rehearsed", "sets", "trust_domains", "unrestricted", "verdicts")
 
     VERDICTS = 4096
     """Facts remembered before all are forgotten; about 0.5 MB."""
 
     def __init__(
-        self, *sets: PolicySet, missing: Iterable[str] = (), trust_domain: str | None = None
+        self, *sets: PolicySet, missing: Iterable[str] = (), trust_domains: frozenset[str] | None = None
     ) -> None:
         """Put together.
 
         Args:
             sets: All that apply.
             missing: Names of policies that should apply but are not there: connections are denied.
-            trust_domain: Whose identities are taken; None: all. Looked at when a tunnel is accepted, too,
+            trust_domains: Whose identities are taken; None: all. Looked at when a tunnel is accepted, too,
                 but a tunnel may outlive the change of a workload's trust domain.
         """
-        self.trust_domain = trust_domain
+        self.trust_domains = trust_domains
         self.sets = tuple(each for each in sets if each.policies)
         self.missing = tuple(sorted(missing))
         self.enforced = [each.enforced for each in self.sets]
@@ -107,7 +107,11 @@ class Compiled:
 
     def same_as(self, other: Compiled) -> bool:
         """Whether both decide the same because they are made of the same sets."""
-        return (self.sets, self.missing, self.trust_domain) == (other.sets, other.missing, other.trust_domain)
+        return (self.sets, self.missing, self.trust_domains) == (
+            other.sets,
+            other.missing,
+            other.trust_domains,
+        )
 
 
 UNRESTRICTED = Decision(allowed=True, policy=None, reason="no policy")
@@ -116,8 +120,9 @@ UNRESTRICTED = Decision(allowed=True, policy=None, reason="no policy")
 def evaluate(policies: Compiled, facts: Facts) -> Decision:
     """Decide on one connection."""
     source = facts.source_id
-    if source is not None and policies.trust_domain not in (None, source.trust_domain):
-        reason = f"client {source} is not of trust domain {policies.trust_domain}"
+    trusted = policies.trust_domains
+    if source is not None and trusted is not None and source.trust_domain not in trusted:
+        reason = f"client {source} is not of trust domain {' or '.join(sorted(trusted))}"
         return Decision(allowed=False, policy=None, reason=reason)
     if policies.unrestricted:
         return UNRESTRICTED

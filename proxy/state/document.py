@@ -38,7 +38,13 @@ class MalformedDocument(ValueError):
     """The document as a whole cannot be read: nothing of it is used."""
 
 
-def parse(document: bytes, *, version: int, previous: MeshState | None = None) -> MeshState:
+def parse(
+    document: bytes,
+    *,
+    version: int,
+    previous: MeshState | None = None,
+    aliases: frozenset[str] = frozenset(),
+) -> MeshState:
     """Read a document into the next snapshot.
 
     Args:
@@ -46,6 +52,7 @@ def parse(document: bytes, *, version: int, previous: MeshState | None = None) -
         version: Of the new snapshot.
         previous: Where rejected resources' last good versions are taken from, and those that are written
             as they were.
+        aliases: `MeshState`'s.
 
     Raises:
         MalformedDocument: No JSON, or not an object of the three lists.
@@ -69,6 +76,7 @@ def parse(document: bytes, *, version: int, previous: MeshState | None = None) -
         unusable_blocks=_unusable_blocks(lost),
         written={name: section.written for name, section in sections.items()},
         previous=previous,
+        aliases=aliases,
     )
 
 

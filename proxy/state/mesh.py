@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from proxy.background import breathing
+from proxy.identity.spiffe import SpiffeId
 from proxy.rbac import Compiled, Policy
 from proxy.state.applying import Applying, Unloaded
 from proxy.state.model import IPAddress, IPNetwork, NetworkMode, Service, Workload
@@ -68,6 +69,7 @@ class MeshState:
         unusable_blocks: Iterable[tuple[str, IPNetwork, Unusable]] = (),
         written: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
         previous: MeshState | None = None,
+        aliases: frozenset[str] = frozenset(),
     ) -> None:
         """Index.
 
@@ -82,6 +84,7 @@ class MeshState:
             unusable_blocks: (network, block) of rejected services.
             written: Section -> key -> the resource's text, in the order of the document.
             previous: The snapshot before: what was compiled and has not changed is used again.
+            aliases: Trust domains that are names of one and the same.
         """
         self.version = version
         self.workloads = {workload.key: workload for workload in breathing(workloads)}
@@ -92,6 +95,7 @@ class MeshState:
         self.unusable = dict(unusable)
         self.unusable_blocks = tuple(unusable_blocks)
         self.written = written
+        self.aliases = aliases
         self._by_address: dict[tuple[str, IPAddress], Workload] = {}
         self._by_pod: defaultdict[tuple[str, str, str], list[Workload]] = defaultdict(list)
         endpoints: defaultdict[str, list[Endpoint]] = defaultdict(list)
@@ -208,7 +212,21 @@ class MeshState:
         Compiled once. The answer is the same object as the previous snapshot's while nothing that
         applies to the workload has changed.
         """
-        return self.applying.to(workload.namespace, workload.authorization_policies, workload.trust_domain)
+        return self.applying.to(
+            workload.namespace, workload.authorization_policies, self.trusted_by(workload)
+        )
+
+    def trusted_by(self, workload: Workload) -> frozenset[str]:
+        """The trust domains whose identities may connect to the workload: its own and those' it goes by."""
+        own = workload.trust_domain
+        return self.aliases if own in self.aliases else frozenset((own,))
+
+    def identities_of(self, workload: Workload) -> frozenset[str]:
+        """The SPIFFE ids, written, of which a workload's proxy must prove one."""
+        if workload.trust_domain not in self.aliases:
+            return frozenset((workload.identity_text,))
+        names = (SpiffeId(each, workload.namespace, workload.service_account) for each in self.aliases)
+        return frozenset(map(str, names))
 
     def prepare(self, node: str) -> None:
         """Compile the policies of a node's workloads, which is not for a connection to wait for."""

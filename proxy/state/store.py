@@ -110,11 +110,21 @@ class FileSource:
     force stays so while the file is absent or cannot be read.
     """
 
-    def __init__(self, path: Path, *, poll_s: float, node: str = "") -> None:
-        """Look at `path` every `poll_s`; policies for workloads of `node` are compiled beforehand."""
+    def __init__(
+        self, path: Path, *, poll_s: float, node: str = "", aliases: frozenset[str] = frozenset()
+    ) -> None:
+        """Look at `path` every `poll_s`.
+
+        Args:
+            path: The document.
+            poll_s: Seconds between two looks.
+            node: Policies for its workloads are compiled before anybody waits for them.
+            aliases: Trust domains that are names of one and the same.
+        """
         self.path = path
         self.poll_s = poll_s
         self.node = node
+        self.aliases = aliases
         self._seen: tuple[int, int, int] | None = None
         self._document: bytes | None = None
         self._trouble: str | None = None
@@ -168,7 +178,7 @@ class FileSource:
             beside_traffic() if previous.version else nullcontext(),
             _uncollected() if len(document) > LARGE_BYTES else nullcontext(),
         ):
-            state = parse(document, version=previous.version + 1, previous=previous)
+            state = parse(document, version=previous.version + 1, previous=previous, aliases=self.aliases)
             state.prepare(self.node)
         return state
 

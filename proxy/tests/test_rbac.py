@@ -220,10 +220,14 @@ def test_dry_run_is_reported_without_effect() -> None:
     assert decision.dry_run == "explicitly denied by: ns/dry"
 
 
-@pytest.mark.parametrize(("trust_domain", "allowed"), [(None, True), ("td", True), ("other", False)])
-def test_identities_of_another_trust_domain_are_nobody_here(trust_domain: str | None, allowed: bool) -> None:
-    """T33, where a tunnel outlives the change of a workload's trust domain."""
-    policies = Compiled(trust_domain=trust_domain)
+@pytest.mark.parametrize(
+    ("trust_domains", "allowed"), [(None, True), ({"td"}, True), ({"td", "other"}, True), ({"other"}, False)]
+)
+def test_identities_of_another_trust_domain_are_nobody_here(
+    trust_domains: set[str] | None, allowed: bool
+) -> None:
+    """T33, P49, where a tunnel outlives the change of a workload's trust domain."""
+    policies = Compiled(trust_domains=None if trust_domains is None else frozenset(trust_domains))
 
     assert evaluate(policies, TLS).allowed is allowed
     assert evaluate(policies, PLAINTEXT).allowed

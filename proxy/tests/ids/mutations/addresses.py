@@ -5,7 +5,10 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from proxy.state import addresses, fields, mesh, policies
+from proxy.identity import peer
+from proxy.listeners.dial import Dialer
+from proxy.state import fields, mesh, policies
+from proxy.state.model import Service
 from proxy.tests.ids.mutations.mutation import Mutation, wrap
 
 
@@ -20,7 +23,7 @@ def _the_last_has_it() -> None:
 
 def _everybody_sees_it() -> None:
     """As if no service were for its own namespace alone."""
-    wrap(mesh.Service, "visible_to", lambda _original, _self, _namespace: True)
+    wrap(Service, "visible_to", lambda _original, _self, _namespace: True)
 
 
 def _texts_are_not_looked_at() -> None:
@@ -36,13 +39,31 @@ def _mapped_is_ipv6() -> None:
 
 def _any_host_name() -> None:
     """What cannot be sent in a header passes the document."""
-    wrap(addresses.fields, "host_name", lambda _original, value, _where: value)
+    wrap(fields, "host_name", lambda _original, value, _where: value)
+
+
+def _here_is_elsewhere() -> None:
+    """A pod's further addresses are taken for somebody else's."""
+    wrap(Dialer, "is_local", lambda _original, _self, _address: False)
+
+
+def _elsewhere_is_here() -> None:
+    """What is captured for another host is dialled from the pod."""
+    wrap(Dialer, "is_local", lambda _original, _self, _address: True)
+
+
+def _any_trust_domain() -> None:
+    """Whoever the root vouches for is a client."""
+    wrap(peer, "verify_client", lambda _original, leaf, _trust_domains: peer.leaf_identity(leaf))
 
 
 MUTATIONS = [
     Mutation(id="P03", guard="a pod before anything else", apply=_the_last_has_it),
+    Mutation(id="P07", guard="own ports on any address", apply=_here_is_elsewhere),
+    Mutation(id="P14", guard="plaintext for the pod alone", apply=_elsewhere_is_here),
     Mutation(id="P26", guard="services of a namespace", apply=_everybody_sees_it),
     Mutation(id="P27", guard="host names in ASCII", apply=_any_host_name),
+    Mutation(id="P49", guard="trust domains", apply=_any_trust_domain),
     Mutation(id="P46", guard="texts that can match", apply=_texts_are_not_looked_at),
     Mutation(id="P47", guard="mapped addresses are IPv4", apply=_mapped_is_ipv6),
 ]
