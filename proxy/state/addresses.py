@@ -106,21 +106,18 @@ def service(value: object, where: str) -> Service:
 
 def network_address(value: object, where: str) -> tuple[str, IPAddress]:
     """`network/address`; the network may be empty, the slash not missing."""
-    network, block = _split(value, where)
+    network, slash, block = fields.text(value, where).partition("/")
+    if not slash:
+        raise Malformed(f"{where}: {shown(value)}; expected network/address, as in /10.96.0.1")
     return network, fields.address(block, where)
 
 
 def network_block(value: object, where: str) -> tuple[str, IPNetwork]:
-    """`network/address/prefix length`; as above."""
-    network, block = _split(value, where)
-    return network, fields.network(block, where)
-
-
-def _split(value: object, where: str) -> tuple[str, str]:
-    network, slash, block = fields.text(value, where).partition("/")
-    if not slash:
-        raise Malformed(f"{where}: {shown(value)}; expected network/address, as in /10.96.0.1")
-    return network, block
+    """`{"network": "", "cidr": "240.0.0.0/8"}`, which is ztunnel's spelling of it."""
+    given = Fields(value, where)
+    read = given.text("network"), fields.network(*given.need("cidr"))
+    given.end()
+    return read
 
 
 def _host_name(found: tuple[object, str] | None) -> str:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from proxy.background import breathing
 from proxy.identity.spiffe import SpiffeId
@@ -51,6 +52,18 @@ class Unusable:
         """Whether the address is rather the rejected resource's, which may have been of the mesh."""
         theirs = workload.precedence
         return (not self.pod, False) < theirs[:2]
+
+
+class _Length(NamedTuple):
+    """Of blocks: those of one are found by the first bits of an address."""
+
+    network: str
+    version: int
+    prefix: int
+
+    def bits(self, address: IPAddress) -> int:
+        """What an address of that version has in common with all others of its block."""
+        return int(address) >> (address.max_prefixlen - self.prefix)
 
 
 class MeshState:
@@ -113,11 +126,13 @@ class MeshState:
             self._by_hostname[service.hostname.lower()].append(service)
             for vip in service.vips:
                 self._by_vip[vip].append(service)
-        self._by_block = [
-            (network, block, service)
-            for service in self.services.values()
-            for network, block in service.cidr_vips
-        ]
+        self._by_block: defaultdict[_Length, defaultdict[int, list[Service]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
+        for service in breathing(self.services.values()):
+            for network, block in service.cidr_vips:
+                length = _Length(network, block.version, block.prefixlen)
+                self._by_block[length][length.bits(block.network_address)].append(service)
         self.applying: Applying = Applying(
             self.policies, self.unloaded, previous=previous.applying if previous is not None else None
         )
@@ -168,16 +183,17 @@ class MeshState:
 
         Source: ztunnel state/service.rs get_best_by_vip, get_best_by_cidr_vip.
         """
-        sharing = self._by_vip.get((network, address), ())
-        best = _best(sharing, namespace)
-        if best is not None or not self._by_block:
+        best = _best(self._by_vip.get((network, address), ()), namespace)
+        if best is not None:
             return best
         around = [
-            (service.namespace != namespace, -block.prefixlen, not service.canonical, service.key, service)
-            for where, block, service in self._by_block
-            if where == network and address in block and service.visible_to(namespace)
+            (service.namespace != namespace, -length.prefix, not service.canonical, service.key)
+            for length, blocks in self._by_block.items()
+            if (length.network, length.version) == (network, address.version)
+            for service in blocks.get(length.bits(address), ())
+            if service.visible_to(namespace)
         ]
-        return min(around, key=lambda ranked: ranked[:-1])[-1] if around else None
+        return self.services[min(around)[-1]] if around else None
 
     def service_named(self, hostname: str, *, namespace: str = "", preferred: str = "") -> Service | None:
         """The service of that name in any case.

@@ -314,6 +314,7 @@ RULES = st.lists(st.lists(MATCHES, max_size=2).map(tuple), max_size=2).map(tuple
 def test_an_index_changes_no_decision(
     rules: list[tuple[Action, list[Rule]]], connections: list[Facts]
 ) -> None:
+    """P53: without the real ztunnel at hand, rules asked one by one stand for it."""
     policies = [
         policy(*each, action=action, name=f"p{number}") for number, (action, each) in enumerate(rules)
     ]

@@ -121,6 +121,11 @@ def test_every_field_of_a_match() -> None:
     assert (found.destination_ports, found.not_destination_ports) == ((80, 443), (9999,))
 
 
+def block(cidr: str) -> dict[str, str]:
+    """One of `cidrVips`."""
+    return {"network": "", "cidr": cidr}
+
+
 def with_match(**match: Any) -> dict[str, Any]:
     return {**POLICY, "rules": [[[match]]]}
 
@@ -277,6 +282,8 @@ def test_malformed_workloads(change: dict[str, Any], why: str) -> None:
     [
         ({"vips": ["10.96.0.1"]}, "expected network/address"),
         ({"vips": ["/10.96.0.256"]}, "no IP address"),
+        ({"cidrVips": ["/10.96.0.0/16"]}, "no object"),
+        ({"cidrVips": [block("10.96.0.0/33")]}, "no CIDR block"),
         ({"ports": {"80": 70000}}, "no whole number"),
         ({"loadBalancer": {"mode": "Random"}}, "expected one of"),
         ({"visibility": "Private"}, "expected one of Namespace, Public"),
@@ -359,7 +366,7 @@ def test_mapped_addresses_are_ipv4() -> None:
     """P47: wherever a document has an address; sockets' own are IPv4, and would never compare."""
     state = read(
         workloads=[{**WORKLOAD, "workloadIps": ["::ffff:10.0.0.1"]}],
-        services=[{**SERVICE, "vips": ["/::ffff:10.96.0.1"], "cidrVips": ["/::ffff:10.97.0.0/112"]}],
+        services=[{**SERVICE, "vips": ["/::ffff:10.96.0.1"], "cidrVips": [block("::ffff:10.97.0.0/112")]}],
         policies=[with_match(sourceIps=["::ffff:10.0.0.0/104", "::ffff:192.0.2.1"])],
     )
 

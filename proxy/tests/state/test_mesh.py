@@ -17,6 +17,7 @@ from proxy.state.document import parse
 from proxy.state.mesh import MeshState
 from proxy.state.model import Visibility
 from proxy.tests.mesh import service, workload
+from proxy.tests.state.test_document import block
 
 ASKER = workload("client", "10.0.0.1", namespace="a")
 """Of namespace a, on no address that a row is about."""
@@ -166,7 +167,7 @@ TABLE: list[tuple[str, str, list[dict[str, Any]], list[dict[str, Any]], str]] = 
         [at("10.0.0.6", "b/web.example"), at("10.0.0.7", "c/web.example")],
         [
             named("b", "web", vips=VIP, visibility="Namespace"),
-            named("c", "web", cidrVips=["/10.0.0.0/24"]),
+            named("c", "web", cidrVips=[block("10.0.0.0/24")]),
         ],
         "hbone at-10.0.0.7",
     ),
@@ -175,7 +176,10 @@ TABLE: list[tuple[str, str, list[dict[str, Any]], list[dict[str, Any]], str]] = 
         "own namespace before the narrower block",
         "10.0.0.5",
         [at("10.0.1.6", "a/own.example"), at("10.0.1.7", "b/web.example")],
-        [named("b", "web", cidrVips=["/10.0.0.0/28"]), named("a", "own", cidrVips=["/10.0.0.0/24"])],
+        [
+            named("b", "web", cidrVips=[block("10.0.0.0/28")]),
+            named("a", "own", cidrVips=[block("10.0.0.0/24")]),
+        ],
         "hbone at-10.0.1.6",
     ),
     (
@@ -183,8 +187,8 @@ TABLE: list[tuple[str, str, list[dict[str, Any]], list[dict[str, Any]], str]] = 
         "10.0.0.5",
         [at("10.0.1.6", "b/web.example"), at("10.0.1.7", "c/known.example")],
         [
-            named("c", "known", cidrVips=["/10.0.0.0/24"], canonical=True),
-            named("b", "web", cidrVips=["/10.0.0.0/28"]),
+            named("c", "known", cidrVips=[block("10.0.0.0/24")], canonical=True),
+            named("b", "web", cidrVips=[block("10.0.0.0/28")]),
         ],
         "hbone at-10.0.1.6",
     ),
@@ -193,8 +197,8 @@ TABLE: list[tuple[str, str, list[dict[str, Any]], list[dict[str, Any]], str]] = 
         "10.0.0.5",
         [at("10.0.1.6", "c/known.example"), at("10.0.1.7", "b/web.example")],
         [
-            named("b", "web", cidrVips=["/10.0.0.0/24"]),
-            named("c", "known", cidrVips=["/10.0.0.0/24"], canonical=True),
+            named("b", "web", cidrVips=[block("10.0.0.0/24")]),
+            named("c", "known", cidrVips=[block("10.0.0.0/24")], canonical=True),
         ],
         "hbone at-10.0.1.6",
     ),
@@ -202,21 +206,21 @@ TABLE: list[tuple[str, str, list[dict[str, Any]], list[dict[str, Any]], str]] = 
         "an address before a block of its own namespace",
         "10.0.0.5",
         [at("10.0.1.6", "b/web.example"), at("10.0.1.7", "a/own.example")],
-        [named("a", "own", cidrVips=["/10.0.0.0/24"]), named("b", "web", vips=VIP)],
+        [named("a", "own", cidrVips=[block("10.0.0.0/24")]), named("b", "web", vips=VIP)],
         "hbone at-10.0.1.6",
     ),
     (
         "an invisible block",
         "10.0.0.5",
         [at("10.0.1.6", "b/web.example")],
-        [named("b", "web", cidrVips=["/10.0.0.0/24"], visibility="Namespace")],
+        [named("b", "web", cidrVips=[block("10.0.0.0/24")], visibility="Namespace")],
         "plain",
     ),
     (
         "a rejected service's block is refused",
         "10.0.0.5",
         [],
-        [named("b", "web", cidrVips=["/10.0.0.0/24"], ports="?")],
+        [named("b", "web", cidrVips=[block("10.0.0.0/24")], ports="?")],
         "refused rejected resource",
     ),
     # families of addresses
@@ -276,7 +280,7 @@ def test_addresses_are_ranked_as_ztunnel_ranks_them(
     expected: str,
     order: Random,
 ) -> None:
-    """P03, P12, P26, P35: the order of the document decides nothing."""
+    """P03, P12, P26, P35, P52: the order of the document decides nothing."""
     document = {
         "workloads": order.sample(workloads, len(workloads)),
         "services": order.sample(services, len(services)),

@@ -1,12 +1,14 @@
-"""P03 to P49: who has an address, which texts and addresses compare, whose calls come back."""
+"""P03 to P53: who has an address, which texts and addresses compare, whose calls come back."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Any
 
 from proxy.identity import peer
 from proxy.listeners.dial import Dialer
+from proxy.rbac import evaluation
 from proxy.state import fields, mesh, policies
 from proxy.state.model import Service
 from proxy.tests.ids.mutations.mutation import Mutation, wrap
@@ -57,6 +59,24 @@ def _any_trust_domain() -> None:
     wrap(peer, "verify_client", lambda _original, leaf, _trust_domains: peer.leaf_identity(leaf))
 
 
+def _workloads_come_first() -> None:
+    """A service's address that is a workload's as well is taken for the workload's."""
+
+    def service_at(original: Any, self: Any, address: Any, network: str = "", **given: Any) -> Any:
+        return None if self.workload_at(address, network) else original(self, address, network, **given)
+
+    wrap(mesh.MeshState, "service_at", service_at)
+
+
+def _one_rule_is_all() -> None:
+    """Of a policy's rules, the first decides."""
+
+    def rules(original: Any, given: Any, action: Any) -> Any:
+        return original([replace(each, rules=each.rules[:1]) for each in given], action)
+
+    wrap(evaluation, "_rules", rules)
+
+
 MUTATIONS = [
     Mutation(id="P03", guard="a pod before anything else", apply=_the_last_has_it),
     Mutation(id="P07", guard="own ports on any address", apply=_here_is_elsewhere),
@@ -66,4 +86,6 @@ MUTATIONS = [
     Mutation(id="P49", guard="trust domains", apply=_any_trust_domain),
     Mutation(id="P46", guard="texts that can match", apply=_texts_are_not_looked_at),
     Mutation(id="P47", guard="mapped addresses are IPv4", apply=_mapped_is_ipv6),
+    Mutation(id="P52", guard="services before workloads", apply=_workloads_come_first),
+    Mutation(id="P53", guard="rules are alternatives", apply=_one_rule_is_all),
 ]
