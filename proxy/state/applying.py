@@ -92,7 +92,7 @@ class Applying:
         if found is None:
             found = self._sets_before.get(which)
             if found is None or found.policies != policies:
-                found = PolicySet(policies, found)
+                found = PolicySet(policies)
             self.sets[which] = found
         return found
 

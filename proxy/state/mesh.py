@@ -80,7 +80,7 @@ class MeshState:
         unloaded: Iterable[Unloaded] = (),
         unusable: Mapping[tuple[str, IPAddress], Unusable] = MappingProxyType({}),
         unusable_blocks: Iterable[tuple[str, IPNetwork, Unusable]] = (),
-        written: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+        encoded: Mapping[str, Mapping[str, bytes]] = MappingProxyType({}),
         previous: MeshState | None = None,
         aliases: frozenset[str] = frozenset(),
     ) -> None:
@@ -95,7 +95,7 @@ class MeshState:
             unloaded: Policies that must be assumed to deny.
             unusable: (network, address) of rejected workloads and services.
             unusable_blocks: (network, block) of rejected services.
-            written: Section -> key -> the resource's text, in the order of the document.
+            encoded: Section -> key -> what the resource was made of: to tell whether it has changed.
             previous: The snapshot before: what was compiled and has not changed is used again.
             aliases: Trust domains that are names of one and the same.
         """
@@ -107,7 +107,7 @@ class MeshState:
         self.unloaded = tuple(unloaded)
         self.unusable = dict(unusable)
         self.unusable_blocks = tuple(unusable_blocks)
-        self.written = written
+        self.encoded = encoded
         self.aliases = aliases
         self._by_address: dict[tuple[str, IPAddress], Workload] = {}
         self._by_pod: defaultdict[tuple[str, str, str], list[Workload]] = defaultdict(list)

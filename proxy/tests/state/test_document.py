@@ -22,7 +22,6 @@ from proxy.rbac import (
     StringMatch,
     evaluate,
 )
-from proxy.state.cursor import Cursor
 from proxy.state.document import MalformedDocument, parse
 from proxy.state.mesh import MeshState
 from proxy.state.model import Protocol
@@ -452,7 +451,7 @@ def test_any_value_anywhere_is_read_or_rejected(
     assert taken + len(state.rejections) == 2
 
 
-def test_what_is_written_the_same_is_not_read_again() -> None:
+def test_what_has_not_changed_is_not_made_anew() -> None:
     """Of a large mesh one resource changes at a time; reading all again would be felt by the traffic."""
     other = {**POLICY, "name": "other"}
     before = read(workloads=[WORKLOAD], policies=[POLICY, other])
@@ -477,7 +476,7 @@ POLICIES = st.lists(
 
 
 @given(documents=st.lists(POLICIES, min_size=2, max_size=4), indent=st.sampled_from([None, 1]))
-def test_what_is_stepped_over_is_as_if_it_had_been_read(
+def test_what_has_not_changed_is_as_if_it_had_been_read(
     documents: list[list[Any]], indent: int | None
 ) -> None:
     """Policies that come, go, move, change, turn bad and good again, one there twice."""
@@ -485,38 +484,27 @@ def test_what_is_stepped_over_is_as_if_it_had_been_read(
     for number, each in enumerate(documents, start=1):
         text = json.dumps({"policies": each}, indent=indent).encode()
         state = parse(text, version=number, previous=state)
-        anew = parse(text, version=number, previous=without_texts(anew))
+        anew = parse(text, version=number, previous=without_memory(anew))
 
         assert list(state.policies.items()) == list(anew.policies.items())
         assert state.rejections == anew.rejections
         assert state.unloaded == anew.unloaded
-        assert state.written == anew.written
+        assert state.encoded == anew.encoded
 
 
-def without_texts(state: MeshState) -> MeshState:
-    """The same, of which nothing can be stepped over."""
+def without_memory(state: MeshState) -> MeshState:
+    """The same, of which nothing can be told to be unchanged."""
     return MeshState(version=state.version, policies=state.policies.values())
 
 
-def test_only_what_is_written_otherwise_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 100 policies one is changed, one is gone, one is new and one comes first now."""
-    before = [{**POLICY, "name": f"p{number}"} for number in range(100)]
-    state = read(policies=before)
-    after = [before[50], *before[:20], {**before[20], "action": "Allow"}, *before[22:50], *before[51:]]
-    after.insert(80, {**POLICY, "name": "new"})
-    decoded: list[str] = []
-    original = Cursor.value
+@pytest.mark.parametrize("value", [0, 1, 0.0, "false", None, [False]])
+def test_what_only_compares_equal_has_changed(value: Any) -> None:
+    """To Python 0 is False; to a policy it is no flag."""
+    before = read(policies=[POLICY])
 
-    def value(cursor: Cursor) -> tuple[object, str]:
-        found, text = original(cursor)
-        if isinstance(found, dict):
-            decoded.append(found["name"])
-        return found, text
+    after = read(before, policies=[{**POLICY, "dryRun": value}])
 
-    monkeypatch.setattr(Cursor, "value", value)
-    read(state, policies=after)
-
-    assert decoded == ["p50", "p0", "p20", "p22", "p51", "new"]
+    assert (value is None) is not bool(after.rejections)
 
 
 def test_a_section_that_comes_twice_is_refused_whole() -> None:
