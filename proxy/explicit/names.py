@@ -35,12 +35,12 @@ class Names:
         """
         service = self._service(state, source.namespace, name)
         if service is not None:
-            found = next((vip for network, vip in service.vips if network == source.network), None)
-            if found is None:
+            vip = next((vip for network, vip in service.vips if network == source.network), None)
+            if vip is None:
                 raise Unreachable(
                     f"service {service.key} has no address on network {source.network!r}", timed_out=False
                 )
-            return found
+            return vip
         try:
             async with asyncio.timeout(self._timeout_s):
                 answers = await asyncio.get_running_loop().run_in_executor(

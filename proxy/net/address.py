@@ -59,17 +59,17 @@ def address(text: str, scope: int = 0) -> IPv4Address | IPv6Address:
     return _Known6(f"{bare}%{scope}") if scope and parsed.is_link_local else parsed
 
 
-def unscoped(found: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+def unscoped(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     """The address as a mesh document may have it, where interfaces mean nothing."""
-    return address(str(found)) if isinstance(found, IPv6Address) and found.scope_id else found
+    return address(str(ip)) if isinstance(ip, IPv6Address) and ip.scope_id else ip
 
 
 SocketName = tuple[str, int] | tuple[str, int, int, int]
 """How the socket module wants an address and a port: IPv4's two, or IPv6's four with flow and scope."""
 
 
-def socket_name(found: IPv4Address | IPv6Address, port: int) -> SocketName:
+def socket_name(ip: IPv4Address | IPv6Address, port: int) -> SocketName:
     """To connect or bind to. Of a text with a scope in it, the socket module would lose the scope."""
-    if isinstance(found, IPv6Address) and found.scope_id:
-        return str(unscoped(found)), port, 0, int(found.scope_id)
-    return str(found), port
+    if isinstance(ip, IPv6Address) and ip.scope_id:
+        return str(unscoped(ip)), port, 0, int(ip.scope_id)
+    return str(ip), port

@@ -40,7 +40,7 @@ def original_destination(sock: socket.socket, listener_port: int) -> tuple[IPv4A
     return address(local[0], *local[3:]), int(local[1])
 
 
-def is_local(netns_fd: int | None, found: IPv4Address | IPv6Address) -> bool:
+def is_local(netns_fd: int | None, ip: IPv4Address | IPv6Address) -> bool:
     """Whether an address is the namespace's own, on whichever interface: what is sent there does not leave.
 
     The kernel is asked by binding to it. Where net.ipv4.ip_nonlocal_bind is on, every address seems local.
@@ -50,9 +50,9 @@ def is_local(netns_fd: int | None, found: IPv4Address | IPv6Address) -> bool:
 
     Source: net/ipv4/af_inet.c __inet_bind, net/ipv6/af_inet6.c __inet6_bind.
     """
-    with socket_in(netns_fd, socket.AF_INET if found.version == 4 else socket.AF_INET6) as sock:
+    with socket_in(netns_fd, socket.AF_INET if ip.version == 4 else socket.AF_INET6) as sock:
         try:
-            sock.bind(socket_name(found, 0))
+            sock.bind(socket_name(ip, 0))
         except OSError as exc:
             if exc.errno in (errno.EADDRNOTAVAIL, errno.EINVAL):  # EINVAL: link-local without its interface
                 return False

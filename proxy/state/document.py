@@ -7,18 +7,16 @@ refused, and a policy denies what it might have denied.
 
 from __future__ import annotations
 
-import json
-import marshal
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from proxy.background import breathe, breathing
+from proxy.background import breathing
 from proxy.rbac import Action, Scope
 from proxy.state import addresses, fields, policies
 from proxy.state.applying import Unloaded
+from proxy.state.decoding import Twice, decode, encode, refuse_twice
 from proxy.state.fields import Malformed, shown
 from proxy.state.mesh import MeshState, Rejection, Unusable
 from proxy.state.model import IPAddress, IPNetwork, NetworkMode, names_a_pod
@@ -85,50 +83,19 @@ def parse(
 def _lists(document: bytes) -> dict[str, list[Any]]:
     """The document's lists, decoded; absent ones are empty."""
     try:
-        found = _DECODER.decode(document.decode("utf-8-sig"))
+        decoded = decode(document)
     except (ValueError, RecursionError) as exc:
         raise MalformedDocument(f"no JSON: {exc}") from exc
-    if not isinstance(found, dict):
-        raise MalformedDocument(f"{shown(found)} is no object with {', '.join(SECTIONS)}")
-    if isinstance(found, _Twice):
-        raise MalformedDocument(f"{found.twice} is there twice")
-    for name, listed in found.items():
+    if not isinstance(decoded, dict):
+        raise MalformedDocument(f"{shown(decoded)} is no object with {', '.join(SECTIONS)}")
+    if isinstance(decoded, Twice):
+        raise MalformedDocument(f"{decoded.twice} is there twice")
+    for name, listed in decoded.items():
         if name not in SECTIONS:
             raise MalformedDocument(f"unknown section {shown(name)}; known: {', '.join(SECTIONS)}")
         if not isinstance(listed, list):
             raise MalformedDocument(f"{name}: {shown(listed)} is no list")
-    return {name: found.get(name, []) for name in SECTIONS}
-
-
-class _Twice(dict[str, Any]):
-    """An object in which a key came twice: of two readers, each might take another one."""
-
-    twice: str
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    breathe()
-    value: dict[str, Any] = dict(pairs)
-    if len(value) == len(pairs):
-        return value
-    marked = _Twice(value)
-    [(marked.twice, _)] = Counter(key for key, _ in pairs).most_common(1)
-    return marked
-
-
-def _constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _integer(digits: str) -> int | float:
-    """Python converts no thousands of digits, and one field is no reason to refuse the whole document."""
-    try:
-        return int(digits)
-    except ValueError:
-        return float(digits)
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer)
+    return {name: decoded.get(name, []) for name in SECTIONS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +139,11 @@ class _Section(Generic[R]):
         for index, value in enumerate(breathing(_let_go(values))):
             where, own = f"{name}[{index}]", self._key_of(value)
             try:
-                encoded = _encoded(value)
+                encoded = encode(value)
                 if own is not None and self._encoded_before.get(own, b"") == encoded:
                     resource = self._previous[own]
                 else:
-                    _refuse_twice(value, where)
+                    refuse_twice(value, where)
                     resource = self._parse_one(value, where)
                 if resource.key in self.found:
                     raise Malformed(f"{where}: {resource.key} is there twice")
@@ -205,29 +172,6 @@ def _let_go(values: list[Any]) -> Iterator[Any]:
     values.reverse()
     while values:
         yield values.pop()
-
-
-_PLAIN = 2
-"""The last version of marshal's format in which equal values are equal bytes, however they are shared."""
-
-
-def _encoded(value: Any) -> bytes | None:
-    """A value as bytes to compare, true and 1 told apart; None where a key is in it twice."""
-    try:
-        return marshal.dumps(value, _PLAIN)
-    except ValueError:  # a _Twice is no plain object
-        return None
-
-
-def _refuse_twice(value: object, where: str) -> None:
-    if isinstance(value, _Twice):
-        raise Malformed(f"{where}: {shown(value.twice)} is there twice")
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            _refuse_twice(inner, f"{where}.{key}")
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            _refuse_twice(inner, f"{where}[{index}]")
 
 
 def _uid(value: object) -> str | None:

@@ -50,8 +50,8 @@ class Unusable:
 
     def outranks(self, workload: Workload) -> bool:
         """Whether the address is rather the rejected resource's, which may have been of the mesh."""
-        theirs = workload.precedence
-        return (not self.pod, False) < theirs[:2]
+        not_a_pod, not_hbone, _ = workload.precedence
+        return (not self.pod, False) < (not_a_pod, not_hbone)
 
 
 class _Length(NamedTuple):
@@ -233,7 +233,7 @@ class MeshState:
         )
 
     def trusted_by(self, workload: Workload) -> frozenset[str]:
-        """The trust domains whose identities may connect to the workload: its own and those' it goes by."""
+        """The trust domains whose identities may connect to the workload: its own and its aliases."""
         own = workload.trust_domain
         return self.aliases if own in self.aliases else frozenset((own,))
 
@@ -241,8 +241,9 @@ class MeshState:
         """The SPIFFE ids, written, of which a workload's proxy must prove one."""
         if workload.trust_domain not in self.aliases:
             return frozenset((workload.identity_text,))
-        names = (SpiffeId(each, workload.namespace, workload.service_account) for each in self.aliases)
-        return frozenset(map(str, names))
+        return frozenset(
+            str(SpiffeId(alias, workload.namespace, workload.service_account)) for alias in self.aliases
+        )
 
     def prepare(self, node: str) -> None:
         """Compile the policies of a node's workloads, which is not for a connection to wait for."""
