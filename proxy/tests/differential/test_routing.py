@@ -246,7 +246,6 @@ def test_connections_go_where_the_real_ztunnels_go(program: Path, tmp_path: Path
             turns = asyncio.Semaphore(AT_ONCE)
 
             async def dial_all(number: int, mesh: Mesh) -> None:
-                """In turn: of two that ask for one tunnel that fails, ztunnel lets the second wait."""
                 async with turns:
                     for dial in mesh.dials:
                         app = apps[dial.namespace]
