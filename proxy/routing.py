@@ -19,6 +19,7 @@ from proxy.state.model import (
     Health,
     HealthPolicy,
     IPAddress,
+    IpFamilies,
     Protocol,
     Service,
     SocketAddress,
@@ -173,9 +174,13 @@ def _address(service: Service, workload: Workload, dialled: IPAddress) -> IPAddr
     """
     if dialled in workload.addresses:
         return dialled
-    usable = [address for address in workload.addresses if service.uses(address)]
-    same_family = (address for address in usable if address.version == dialled.version)
-    return next(same_family, usable[0] if usable else None)
+    first = None
+    for address in workload.addresses:
+        if service.uses(address):
+            if address.version == dialled.version:
+                return address
+            first = first or address
+    return first
 
 
 def _deliver(
@@ -196,7 +201,7 @@ def _deliver(
         expected = expected.union(service.subject_alt_names)
     return Hbone(
         gateway=(target[0], HBONE_PORT),
-        authority=authority((unscoped(target[0]), target[1])),
+        authority=authority(target),
         expected_ids=expected,
         workload=workload,
         service=service,
@@ -211,13 +216,15 @@ def _candidates(
     if port not in service.ports:
         return []
     anyone = service.balancer.health is HealthPolicy.ALLOW_ALL
+    any_family = service.families is IpFamilies.DUAL
     fit = [
         endpoint
         for endpoint in state.endpoints(service)
         if (anyone or endpoint.workload.status is Health.HEALTHY)
         and (endpoint.ports.get(port) or service.ports[port])
         and (
-            _address(service, endpoint.workload, address) is not None
+            (any_family and endpoint.workload.addresses)
+            or _address(service, endpoint.workload, address) is not None
             or _behind_gateway(source, endpoint.workload)
         )
     ]

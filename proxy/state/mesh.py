@@ -183,9 +183,13 @@ class MeshState:
 
         Source: ztunnel state/service.rs get_best_by_vip, get_best_by_cidr_vip.
         """
-        best = _best(self._by_vip.get((network, address), ()), namespace)
-        if best is not None:
-            return best
+        sharing = self._by_vip.get((network, address))
+        if sharing is not None:
+            best = _best(sharing, namespace)
+            if best is not None:
+                return best
+        if not self._by_block:
+            return None
         around = [
             (service.namespace != namespace, -length.prefix, not service.canonical, service.key)
             for length, blocks in self._by_block.items()
@@ -240,7 +244,7 @@ class MeshState:
     def identities_of(self, workload: Workload) -> frozenset[str]:
         """The SPIFFE ids, written, of which a workload's proxy must prove one."""
         if workload.trust_domain not in self.aliases:
-            return frozenset((workload.identity_text,))
+            return workload.own_identity
         return frozenset(
             str(SpiffeId(alias, workload.namespace, workload.service_account)) for alias in self.aliases
         )
@@ -254,6 +258,8 @@ class MeshState:
 
 def _best(sharing: Sequence[Service], namespace: str, preferred: str = "") -> Service | None:
     """Of services that share an address or a name, the one that an asker of a namespace means."""
+    if len(sharing) == 1:
+        return sharing[0] if sharing[0].visible_to(namespace) else None
     return min(
         (service for service in sharing if service.visible_to(namespace)),
         key=lambda service: (

@@ -175,6 +175,11 @@ class Workload:
         """`identity`, written."""
         return str(self.identity)
 
+    @cached_property
+    def own_identity(self) -> frozenset[str]:
+        """`identity_text` alone: what its peers expect where its trust domain has one name."""
+        return frozenset((self.identity_text,))
+
 
 def names_a_pod(uid: str) -> bool:
     """Whether a workload's uid is a pod's, and not a WorkloadEntry's or a ServiceEntry's."""
@@ -211,10 +216,7 @@ class Service:
 
     def uses(self, address: IPAddress) -> bool:
         """Whether it may be reached at an endpoint's address of that family."""
-        match self.families:
-            case IpFamilies.DUAL:
-                return True
-            case IpFamilies.IPV4:
-                return address.version == 4
-            case IpFamilies.IPV6:
-                return address.version == 6
+        return self.families in (IpFamilies.DUAL, _FAMILIES[address.version])
+
+
+_FAMILIES = {4: IpFamilies.IPV4, 6: IpFamilies.IPV6}
