@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from proxy.environment import Secret, duration_s, header, header_value
+from proxy.identity.spiffe import is_trust_domain
 
 PREFIX = "PYZTUNNEL_"
 
@@ -106,6 +107,13 @@ def _header(line: str) -> tuple[tuple[str, Secret], ...]:
 def _ca_address(value: str) -> str:
     """As ztunnel, https where no scheme is given."""
     return value if "://" in value else f"https://{value}"
+
+
+def _trust_domains(value: str) -> tuple[str, ...]:
+    domains = tuple(part.strip() for part in value.split(","))
+    if not all(map(is_trust_domain, domains)):
+        raise ValueError
+    return domains
 
 
 def _workload(value: str) -> tuple[str, str, str]:
@@ -202,8 +210,22 @@ class Settings:
         "cluster of this node, told to the CA; ISTIO_META_CLUSTER_ID goes before",
     )
     trust_domain: str = _setting("cluster.local", "TRUST_DOMAIN", _text, "a name", "trust domain")
+    trust_domains: tuple[str, ...] = _setting(
+        (),
+        "TRUST_DOMAINS",
+        _trust_domains,
+        "trust domains, with commas between them",
+        "aliases of TRUST_DOMAIN: who is of one of them is taken for the same, as a client and as a server",
+    )
+    cluster_domain: str = _setting(
+        "cluster.local", "CLUSTER_DOMAIN", _text, "a domain", "explicit: completes short names of services"
+    )
     preferred_service_namespace: str = _setting(
-        "", "PREFERED_SERVICE_NAMESPACE", _text, "a namespace", "preferred where services share an address"
+        "",
+        "PREFERED_SERVICE_NAMESPACE",
+        _text,
+        "a namespace",
+        "explicit: preferred where services share a name",
     )
 
     # what it is told
@@ -393,6 +415,11 @@ class Settings:
             raise InvalidSetting(
                 f"CA_ADDRESS={self.ca_address!r}: expected unix:///path or https://host:port"
             )
+
+    @property
+    def trust_domain_aliases(self) -> frozenset[str]:
+        """All names of the trust domain, where it has several; empty where it has one."""
+        return frozenset((self.trust_domain, *self.trust_domains)) if self.trust_domains else frozenset()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:

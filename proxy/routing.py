@@ -11,12 +11,15 @@ from enum import StrEnum
 from random import Random
 
 from proxy.config import SameNode
+from proxy.net.address import unscoped
 from proxy.state.mesh import Endpoint, MeshState
 from proxy.state.model import (
     BalancerMode,
     BalancerScope,
     Health,
     HealthPolicy,
+    IPAddress,
+    IpFamilies,
     Protocol,
     Service,
     SocketAddress,
@@ -88,7 +91,6 @@ def route(
     *,
     random: Random,
     same_node: SameNode,
-    preferred_namespace: str = "",
 ) -> Route:
     """Decide on one connection.
 
@@ -98,7 +100,6 @@ def route(
         destination: What it dialled.
         random: Chooses among endpoints.
         same_node: How pods of one node reach each other.
-        preferred_namespace: Whose service wins where several share a virtual address.
 
     Returns:
         A `Route`; what is not of the mesh is `Plaintext` to the address that was dialled.
@@ -106,32 +107,30 @@ def route(
     address, port = destination
     if port in ILLEGAL_PORTS and (address.is_loopback or address in source.addresses):
         return Refuse(reason=RefuseReason.SELF_CALL, detail=f"the app called the proxy's own port {port}")
-    workload = state.workload_at(address, source.network)
-    if workload is not None:
-        return _to_workload(source, workload, destination, same_node)
-    service = state.service_at(
-        address, source.network, namespace=source.namespace, preferred=preferred_namespace
-    )
+    address = unscoped(address)
+    service = state.service_at(address, source.network, namespace=source.namespace)
     if service is not None:
         chosen = _to_service(state, source, service, destination, random)
         if isinstance(chosen, Endpoint):
-            return _deliver(
-                source, chosen.workload, _target(service, chosen, destination), service, same_node
-            )
+            target = _target(service, chosen, destination)
+            return _deliver(state, source, chosen.workload, target, service, same_node=same_node)
         return chosen
-    unusable = state.unusable.get((source.network, address))
+    workload = state.workload_at(address, source.network)
+    if workload is not None:
+        return _to_workload(state, source, workload, destination, same_node)
+    unusable = state.unusable_at(address, source.network)
     if unusable is not None:
-        return Refuse(reason=RefuseReason.REJECTED_RESOURCE, detail=unusable)
+        return Refuse(reason=RefuseReason.REJECTED_RESOURCE, detail=unusable.reason)
     return Plaintext(address=destination, workload=None, service=None)
 
 
 def _to_workload(
-    source: Workload, workload: Workload, destination: SocketAddress, same_node: SameNode
+    state: MeshState, source: Workload, workload: Workload, destination: SocketAddress, same_node: SameNode
 ) -> Route:
     if workload.waypoint is not None:
         detail = f"workload {workload.uid} has waypoint {workload.waypoint.destination}"
         return Refuse(reason=RefuseReason.WAYPOINT_UNSUPPORTED, detail=detail)
-    return _deliver(source, workload, destination, None, same_node)
+    return _deliver(state, source, workload, destination, None, same_node=same_node)
 
 
 def _to_service(
@@ -148,7 +147,7 @@ def _to_service(
         return Refuse(reason=RefuseReason.WAYPOINT_UNSUPPORTED, detail=detail)
     if service.balancer.mode is BalancerMode.PASSTHROUGH:
         return Plaintext(address=destination, workload=None, service=service)
-    endpoint = _choose(_candidates(state, source, service, port), random)
+    endpoint = _choose(_candidates(state, source, service, destination), random)
     if endpoint is None:
         detail = f"service {service.key} has no endpoint for port {port}"
         return Refuse(reason=RefuseReason.NO_HEALTHY_UPSTREAM, detail=detail)
@@ -160,43 +159,74 @@ def _to_service(
 
 
 def _target(service: Service, endpoint: Endpoint, dialled: SocketAddress) -> SocketAddress:
-    """The endpoint's address of the family that was dialled, and its port, else the service's."""
+    """The endpoint's address, and its port, else the service's."""
     address, port = dialled
-    addresses = endpoint.workload.addresses
-    same_family = (own for own in addresses if own.version == address.version)
-    return next(same_family, addresses[0]), endpoint.ports.get(port) or service.ports[port]
+    chosen = _address(service, endpoint.workload, address)
+    if chosen is None:
+        raise LookupError(f"{endpoint.workload.uid} has no address for {service.key}, and was chosen")
+    return chosen, endpoint.ports.get(port) or service.ports[port]
+
+
+def _address(service: Service, workload: Workload, dialled: IPAddress) -> IPAddress | None:
+    """The one that was dialled, else one that the service uses, of the family that was dialled if there is.
+
+    Source: ztunnel state.rs pick_workload_destination_or_resolve.
+    """
+    if dialled in workload.addresses:
+        return dialled
+    first = None
+    for address in workload.addresses:
+        if service.uses(address):
+            if address.version == dialled.version:
+                return address
+            first = first or address
+    return first
 
 
 def _deliver(
-    source: Workload, workload: Workload, target: SocketAddress, service: Service | None, same_node: SameNode
+    state: MeshState,
+    source: Workload,
+    workload: Workload,
+    target: SocketAddress,
+    service: Service | None,
+    *,
+    same_node: SameNode,
 ) -> Route:
     if workload.protocol is Protocol.TCP:
         return Plaintext(address=target, workload=workload, service=service)
     if same_node is SameNode.PLAINTEXT and source.node and workload.node == source.node:
         return Plaintext(address=target, workload=workload, service=service, local=True)
-    expected = {workload.identity_text}
-    if service is not None:
-        expected.update(service.subject_alt_names)
+    expected = state.identities_of(workload)
+    if service is not None and service.subject_alt_names:
+        expected = expected.union(service.subject_alt_names)
     return Hbone(
         gateway=(target[0], HBONE_PORT),
         authority=authority(target),
-        expected_ids=frozenset(expected),
+        expected_ids=expected,
         workload=workload,
         service=service,
     )
 
 
-def _candidates(state: MeshState, source: Workload, service: Service, port: int) -> list[Endpoint]:
+def _candidates(
+    state: MeshState, source: Workload, service: Service, dialled: SocketAddress
+) -> list[Endpoint]:
     """Endpoints that serve the port, are fit, and are as near as the service asks for."""
+    address, port = dialled
     if port not in service.ports:
         return []
     anyone = service.balancer.health is HealthPolicy.ALLOW_ALL
+    any_family = service.families is IpFamilies.DUAL
     fit = [
         endpoint
         for endpoint in state.endpoints(service)
         if (anyone or endpoint.workload.status is Health.HEALTHY)
         and (endpoint.ports.get(port) or service.ports[port])
-        and (endpoint.workload.addresses or _behind_gateway(source, endpoint.workload))
+        and (
+            (any_family and endpoint.workload.addresses)
+            or _address(service, endpoint.workload, address) is not None
+            or _behind_gateway(source, endpoint.workload)
+        )
     ]
     if service.balancer.mode is BalancerMode.STANDARD or not fit:
         return fit

@@ -207,7 +207,13 @@ class _Running:
 
     async def _follow(self, document: Path) -> None:
         """Keep to the mesh document. Started anew, it reads it anew."""
-        source = FileSource(document, poll_s=self.settings.mesh_poll_s, node=self.settings.node)
+        settings = self.settings
+        source = FileSource(
+            document,
+            poll_s=settings.mesh_poll_s,
+            node=settings.node,
+            aliases=settings.trust_domain_aliases,
+        )
         await source.run(self.context.store)
 
     async def _converse(self, socket_path: Path) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from time import monotonic_ns
 
 from proxy.context import Context
-from proxy.explicit.names import resolve
+from proxy.explicit.names import Names
 from proxy.explicit.socks import NO_ACCEPTABLE_METHOD, VERSION, Negotiation, NotSocks, Reply, reply
 from proxy.inpod.api import PodInfo
 from proxy.listeners.connection import Pod, recorded, served_pod
@@ -45,6 +45,7 @@ class Socks:
     def __init__(self, pod: Pod) -> None:
         self._pod = pod
         self._context = pod.context
+        self._names = Names(pod.context.settings)
         self._outbound = Outbound(pod)
 
     async def serve(self, sock: socket.socket, peer: SocketAddress) -> None:
@@ -82,11 +83,14 @@ class Socks:
             raise Refused(str(exc)) from exc
         state, source = await self._pod.own.wait()
         if isinstance(host, str):
-            host = await resolve(state, source, host, timeout_s=settings.connect_timeout_s)
+            host = await self._names.resolve(state, source, host)
         record.phases.original_destination_ns = monotonic_ns()
         if _of_this_host(host) and state.workload_at(host, source.network) is None:
             record.destination_address = host, port
             raise Refused(f"{authority((host, port))} is this host itself, where the proxy's own ports are")
+        if port == sock.getsockname()[1] and self._pod.dialer.is_local(host):
+            record.destination_address = host, port
+            raise Refused(f"self call: {authority((host, port))} is where the proxy itself listens")
         return host, port
 
 

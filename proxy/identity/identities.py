@@ -12,7 +12,7 @@ import logging
 import ssl
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from proxy.identity.authority import Authority, AuthorityFailed
@@ -178,7 +178,13 @@ class Identities:
     async def _valid(self, identity: SpiffeId) -> _Held:
         entry = self._entries.get(identity)
         if entry is None:
-            raise IdentityUnavailable(f"{identity}: no pod of this node has that identity")
+            namesakes = [
+                each.trust_domain
+                for each in self._entries
+                if replace(each, trust_domain=identity.trust_domain) == identity
+            ]
+            hint = f"; its pods are of trust domain {namesakes[0]} (TRUST_DOMAIN)" if namesakes else ""
+            raise IdentityUnavailable(f"{identity}: no pod of this node has that identity{hint}")
         held = entry.held
         if held is not None and self._now() < held.certificate.not_after:
             return held

@@ -43,16 +43,17 @@ def verify_server(leaf_der: bytes, expected: frozenset[str]) -> SpiffeId:
     return found
 
 
-def verify_client(leaf_der: bytes, trust_domain: str) -> SpiffeId:
-    """The client's identity, of our own trust domain.
+def verify_client(leaf_der: bytes, trust_domains: frozenset[str]) -> SpiffeId:
+    """The client's identity, of one of these trust domains.
 
     Raises:
         IdentityMismatch: Not exactly one SPIFFE id, a CA's certificate, or another trust domain.
     """
     found = leaf_identity(leaf_der)
-    if found.trust_domain != trust_domain:
+    if found.trust_domain not in trust_domains:
         raise IdentityMismatch(
-            f"client {found} is of trust domain {found.trust_domain}, expected {trust_domain}"
+            f"client {found} is of trust domain {found.trust_domain}, "
+            f"expected {' or '.join(sorted(trust_domains))} (TRUST_DOMAINS names further ones)"
         )
     return found
 

@@ -20,6 +20,16 @@ class InvalidSpiffeId(ValueError):
     """A text is no id of the form that Istio issues; the message says which part is wrong."""
 
 
+def is_trust_domain(text: str) -> bool:
+    """Whether an identity can be of that trust domain."""
+    return _TRUST_DOMAIN.fullmatch(text) is not None
+
+
+def is_name(text: str) -> bool:
+    """Whether an identity can have that namespace or service account."""
+    return _NAME.fullmatch(text) is not None and ".." not in text
+
+
 @dataclass(frozen=True, slots=True)
 class SpiffeId:
     """The identity of a workload. Written back by `str`, read by `SpiffeId.parse`."""
@@ -31,10 +41,10 @@ class SpiffeId:
     """The id as policies write it: without the scheme."""
 
     def __post_init__(self) -> None:
-        if not _TRUST_DOMAIN.fullmatch(self.trust_domain):
+        if not is_trust_domain(self.trust_domain):
             raise InvalidSpiffeId(f"trust domain {self.trust_domain[:80]!r}: not a lower-case DNS name")
         for kind, name in (("namespace", self.namespace), ("service account", self.service_account)):
-            if not _NAME.fullmatch(name) or ".." in name:
+            if not is_name(name):
                 raise InvalidSpiffeId(f"{kind} {name[:80]!r}: not a DNS name")
         # Written once: each connection's policies and access line ask for it.
         principal = f"{self.trust_domain}/ns/{self.namespace}/sa/{self.service_account}"

@@ -47,7 +47,7 @@ def served_pod(
         context=context,
         pool=Pool(max_streams=settings.max_streams, idle_s=settings.tunnel_idle_s, stats=context.stats),
         tasks=Tasks(context.tasks),
-        own=OwnWorkload(context.store, info, wait_s=settings.readiness_wait_s),
+        own=OwnWorkload(context.store, info, node=settings.node, wait_s=settings.readiness_wait_s),
         siblings=siblings,
     )
 

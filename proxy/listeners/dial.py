@@ -13,7 +13,8 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from proxy.config import Settings
-from proxy.net import Here, Netns, connect, connect_sockets, options
+from proxy.net import Here, Netns, connect, connect_sockets, is_local, options
+from proxy.net.address import socket_name
 from proxy.routing import HBONE_PORT
 from proxy.state.model import IPAddress, SocketAddress, authority
 
@@ -72,6 +73,18 @@ class Dialer:
             while socks:
                 socks.pop().close()
 
+    def is_local(self, address: IPAddress) -> bool:
+        """Whether an address is of the pod itself, whether or not its workload lists it.
+
+        Raises:
+            Unreachable: Nobody can tell now.
+        """
+        try:
+            return is_local(self._netns.fd, address)
+        except OSError as exc:
+            message = f"look whether {address} is the pod's own: {exc.strerror or exc}"
+            raise Unreachable(message, timed_out=False) from exc
+
     async def dial(self, destination: SocketAddress, *, source: IPAddress | None = None) -> socket.socket:
         """A connected socket.
 
@@ -90,7 +103,7 @@ class Dialer:
             sock = self._take(_Kind(_FAMILIES[address.version], seen_as is not None))
             if seen_as is not None:
                 sock.bind((str(seen_as), 0))
-            await connect(sock, (str(address), port), timeout_s=settings.connect_timeout_s)
+            await connect(sock, socket_name(address, port), timeout_s=settings.connect_timeout_s)
         except BaseException as exc:
             if sock is not None:
                 sock.close()

@@ -89,12 +89,12 @@ class Inbound:
             tunnel.drain()
 
     async def _accept(self, sock: socket.socket) -> ServerTunnel:
-        _, own = await self._pod.own.wait()
+        state, own = await self._pod.own.wait()
         tls = await self._context.identities.server_context(own.identity)
         return await ServerTunnel.accept(
             sock,
             tls,
-            trust_domain=own.trust_domain,
+            trust_domains=state.trusted_by(own),
             limits=server_limits(self._context),
             timing=self._timing,
             stats=self._context.stats,

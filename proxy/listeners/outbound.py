@@ -20,8 +20,8 @@ from proxy.net import original_destination
 from proxy.pool import Key, PoolTunnel
 from proxy.relay.plain import plain_relay
 from proxy.relay.stream import StreamRelay
-from proxy.routing import OUTBOUND_PORT, Hbone, Plaintext, Refuse, route
-from proxy.state.model import SocketAddress, Workload
+from proxy.routing import ILLEGAL_PORTS, OUTBOUND_PORT, Hbone, Plaintext, Refuse, route
+from proxy.state.model import SocketAddress, Workload, authority
 from proxy.telemetry import ConnectionRecord, Direction, Outcome
 from proxy.tunnel.client import ClientTunnel
 from proxy.tunnel.errors import StreamLost
@@ -57,6 +57,9 @@ class Outbound:
         context = self._context
         record.destination_address = destination
         record.phases.original_destination_ns = monotonic_ns()
+        if destination[1] in ILLEGAL_PORTS and self._pod.dialer.is_local(destination[0]):
+            # On whichever of the pod's addresses: the connection would come back here again and again.
+            raise Refused(f"self call: {authority(destination)} is a port of the proxy itself")
         state, source = await self._pod.own.wait()
         record.source, record.source_identity = source, source.identity
         context.stats.route_resolutions += 1
@@ -66,7 +69,6 @@ class Outbound:
             destination,
             random=context.random,
             same_node=context.switches.same_node,
-            preferred_namespace=context.settings.preferred_service_namespace,
         )
         record.phases.route_ns = monotonic_ns()
         if isinstance(way, Refuse):

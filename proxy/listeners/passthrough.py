@@ -35,7 +35,7 @@ class Passthrough:
         record.destination_address = target
         record.phases.original_destination_ns = monotonic_ns()
         state, own = await self._pod.own.wait()
-        check_target(target, own)
+        self._check(target, own)
         record.destination = own
         peer_address = record.source_address[0]
         record.source = source_of(state, own, peer_address)
@@ -56,15 +56,17 @@ class Passthrough:
                 record.phases.first_sent_ns = relay.first_sent_ns
                 record.phases.first_received_ns = relay.first_received_ns
 
+    def _check(self, target: SocketAddress, own: Workload) -> None:
+        """Whether a captured connection may be dialled on.
 
-def check_target(target: SocketAddress, own: Workload) -> None:
-    """Whether a captured connection may be dialled on.
+        Any address of the pod will do: those of further interfaces are in no document. Elsewhere nothing is
+        passed on: that would go out as the pod's own, past its redirection.
 
-    Raises:
-        Refused: It was made to the proxy itself, without redirection, or is not this pod's to serve.
-    """
-    address, port = target
-    if port in ILLEGAL_PORTS:
-        raise Refused(f"self call: {authority(target)} is a port of the proxy itself")
-    if address not in own.addresses:
-        raise Refused(f"{authority(target)} is no address of {own.namespace}/{own.name}")
+        Raises:
+            Refused: It was made to the proxy itself, or to an address that the pod has not.
+        """
+        address, port = target
+        if port in ILLEGAL_PORTS:
+            raise Refused(f"self call: {authority(target)} is a port of the proxy itself")
+        if address not in own.addresses and not self._pod.dialer.is_local(address):
+            raise Refused(f"{authority(target)} is no address of {own.namespace}/{own.name}")

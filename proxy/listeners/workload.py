@@ -12,9 +12,11 @@ from proxy.state.store import MeshStore
 class OwnWorkload:
     """Finds it at once when it is known, and waits for it when it is not."""
 
-    def __init__(self, store: MeshStore, pod: PodInfo, *, wait_s: float) -> None:
+    def __init__(self, store: MeshStore, pod: PodInfo, *, node: str, wait_s: float) -> None:
+        """Look for the workload of `pod` on `node` (empty: anywhere), for `wait_s` where it is not known."""
         self._store = store
         self._pod = pod
+        self._node = node
         self._wait_s = wait_s
 
     def known(self) -> tuple[MeshState, Workload] | None:
@@ -22,7 +24,10 @@ class OwnWorkload:
         state = self._store.state
         pod = self._pod
         found = state.workload_named(
-            namespace=pod.namespace, name=pod.name, service_account=pod.service_account
+            namespace=pod.namespace,
+            name=pod.name,
+            service_account=pod.service_account,
+            node=self._node,
         )
         return None if found is None else (state, found)
 
@@ -46,6 +51,7 @@ class OwnWorkload:
             namespace=pod.namespace,
             name=pod.name,
             service_account=pod.service_account,
+            node=self._node,
             timeout_s=self._wait_s,
         )
         return self._store.state, workload

@@ -5,11 +5,11 @@ options: marks, transparency, keep-alive, each constant with the header that def
 sockets: listeners and outgoing sockets, with their options set; connecting.
 accepting: the loop that takes connections from a listener.
 address: addresses of sockets, which remember their hash and text.
-original: where an intercepted connection was going.
+original: where an intercepted connection was going, and whether an address is the namespace's own.
 """
 
 from proxy.net.namespace import Here, NamespaceError, Netns, inside
-from proxy.net.original import original_destination
+from proxy.net.original import is_local, original_destination
 from proxy.net.sockets import connect, connect_sockets, kernel_has_ipv6, listen, socket_in
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "connect",
     "connect_sockets",
     "inside",
+    "is_local",
     "kernel_has_ipv6",
     "listen",
     "original_destination",

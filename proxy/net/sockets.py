@@ -10,6 +10,7 @@ import sys
 from functools import cache
 
 from proxy.net import options
+from proxy.net.address import SocketName
 from proxy.net.namespace import inside
 
 BACKLOG = 128
@@ -136,7 +137,7 @@ def connect_sockets(
     return socks
 
 
-async def connect(sock: socket.socket, address: tuple[str, int], *, timeout_s: float) -> None:
+async def connect(sock: socket.socket, address: SocketName, *, timeout_s: float) -> None:
     """Connect a non-blocking socket to a numeric address.
 
     Within one machine the handshake is over when the system call returns, though the call cannot say so

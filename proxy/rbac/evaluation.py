@@ -15,32 +15,16 @@ from proxy.rbac.facts import Decision, Facts
 from proxy.rbac.index import Index
 from proxy.rbac.policy import Action, Policy, Rule
 
-FEW = 0.1
-"""Share of the policies that may differ from those before for their index to be changed and not made anew."""
-
 
 class _Indexed:
     """Policies by action."""
 
-    __slots__ = ("allow", "any_allow", "deny", "policies")
+    __slots__ = ("allow", "any_allow", "deny")
 
-    def __init__(self, policies: Mapping[str, Policy], previous: _Indexed | None) -> None:
-        self.policies = policies
-        before = previous.policies if previous is not None else {}
-        gone = _difference(before, policies)
-        come = _difference(policies, before)
-        if previous is not None and len(gone) + len(come) <= FEW * len(before):
-            self.deny: Index = previous.deny.changed(_rules(gone, Action.DENY), _rules(come, Action.DENY))
-            self.allow: Index = previous.allow.changed(_rules(gone, Action.ALLOW), _rules(come, Action.ALLOW))
-        else:
-            self.deny = Index(_rules(come, Action.DENY))
-            self.allow = Index(_rules(come, Action.ALLOW))
-        self.any_allow = any(policy.action is Action.ALLOW for policy in breathing(policies.values()))
-
-
-def _difference(these: Mapping[str, Policy], those: Mapping[str, Policy]) -> list[Policy]:
-    """Those of `these` that are not the same in the others."""
-    return [policy for key, policy in breathing(these.items()) if those.get(key) is not policy]
+    def __init__(self, policies: list[Policy]) -> None:
+        self.deny: Index = Index(_rules(policies, Action.DENY))
+        self.allow: Index = Index(_rules(policies, Action.ALLOW))
+        self.any_allow = any(policy.action is Action.ALLOW for policy in breathing(policies))
 
 
 def _rules(policies: list[Policy], action: Action) -> list[tuple[str, Rule]]:
@@ -57,21 +41,13 @@ class PolicySet:
 
     __slots__ = ("enforced", "policies", "rehearsed")
 
-    def __init__(self, policies: Mapping[str, Policy], previous: PolicySet | None = None) -> None:
-        """Compile and index them.
-
-        Args:
-            policies: By key.
-            previous: What of it is the same is not done again.
-        """
+    def __init__(self, policies: Mapping[str, Policy]) -> None:
+        """Index them by key."""
         self.policies = policies
-        in_force = {key: policy for key, policy in breathing(policies.items()) if not policy.dry_run}
-        self.enforced: _Indexed = _Indexed(in_force, previous.enforced if previous is not None else None)
-        self.rehearsed: _Indexed = (
-            self.enforced
-            if len(in_force) == len(policies)
-            else _Indexed(policies, previous.rehearsed if previous is not None else None)
-        )
+        every = list(policies.values())
+        in_force = [policy for policy in breathing(every) if not policy.dry_run]
+        self.enforced: _Indexed = _Indexed(in_force)
+        self.rehearsed: _Indexed = self.enforced if len(in_force) == len(every) else _Indexed(every)
         """As if those of a dry run were in force."""
 
 
@@ -81,23 +57,23 @@ class Compiled:
     Verdicts are remembered: a policy's answer depends on the facts alone.
     """
 
-    __slots__ = ("enforced", "missing", "rehearsed", "sets", "trust_domain", "unrestricted", "verdicts")
+    __slots__ = ("enforced", "missing", "rehearsed", "sets", "trust_domains", "unrestricted", "verdicts")
 
     VERDICTS = 4096
     """Facts remembered before all are forgotten; about 0.5 MB."""
 
     def __init__(
-        self, *sets: PolicySet, missing: Iterable[str] = (), trust_domain: str | None = None
+        self, *sets: PolicySet, missing: Iterable[str] = (), trust_domains: frozenset[str] | None = None
     ) -> None:
         """Put together.
 
         Args:
             sets: All that apply.
             missing: Names of policies that should apply but are not there: connections are denied.
-            trust_domain: Whose identities are taken; None: all. Looked at when a tunnel is accepted, too,
+            trust_domains: Whose identities are taken; None: all. Looked at when a tunnel is accepted, too,
                 but a tunnel may outlive the change of a workload's trust domain.
         """
-        self.trust_domain = trust_domain
+        self.trust_domains = trust_domains
         self.sets = tuple(each for each in sets if each.policies)
         self.missing = tuple(sorted(missing))
         self.enforced = [each.enforced for each in self.sets]
@@ -107,7 +83,11 @@ class Compiled:
 
     def same_as(self, other: Compiled) -> bool:
         """Whether both decide the same because they are made of the same sets."""
-        return (self.sets, self.missing, self.trust_domain) == (other.sets, other.missing, other.trust_domain)
+        return (self.sets, self.missing, self.trust_domains) == (
+            other.sets,
+            other.missing,
+            other.trust_domains,
+        )
 
 
 UNRESTRICTED = Decision(allowed=True, policy=None, reason="no policy")
@@ -116,8 +96,9 @@ UNRESTRICTED = Decision(allowed=True, policy=None, reason="no policy")
 def evaluate(policies: Compiled, facts: Facts) -> Decision:
     """Decide on one connection."""
     source = facts.source_id
-    if source is not None and policies.trust_domain not in (None, source.trust_domain):
-        reason = f"client {source} is not of trust domain {policies.trust_domain}"
+    trusted = policies.trust_domains
+    if source is not None and trusted is not None and source.trust_domain not in trusted:
+        reason = f"client {source} is not of trust domain {' or '.join(sorted(trusted))}"
         return Decision(allowed=False, policy=None, reason=reason)
     if policies.unrestricted:
         return UNRESTRICTED

@@ -11,9 +11,8 @@ What is found may still not match; what is not found cannot. 10,000 rules cost 1
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -43,23 +42,20 @@ Named = tuple[str, Rule]
 
 
 class _Entry:
-    """A rule that is there, once for all policies that have it."""
+    """A rule, once for all policies that have it."""
 
-    __slots__ = ("_predicate", "keys", "name", "names", "rule")
+    __slots__ = ("_predicate", "_rule", "name")
 
-    def __init__(self, rule: Rule, names: tuple[str, ...], keys: tuple[Key, ...]) -> None:
-        self.rule = rule
-        self.names = names
-        """Of those policies, sorted; a policy that has the rule twice is there twice."""
-        self.name = names[0]
-        self.keys = keys
-        """By which it is found; none: it is asked each time, and so compiled before anybody waits for it."""
-        self._predicate: Predicate | None = None if keys else compiled(rule)
+    def __init__(self, rule: Rule, name: str) -> None:
+        self._rule = rule
+        self.name = name
+        """The first of those policies'."""
+        self._predicate: Predicate | None = None
 
     def holds(self, facts: Facts) -> bool:
         """Whether the rule matches. Compiled when it is first asked: of many rules, few ever are."""
         if self._predicate is None:
-            self._predicate = compiled(self.rule)
+            self._predicate = compiled(self._rule)
         return self._predicate(facts)
 
 
@@ -69,43 +65,26 @@ _name = attrgetter("name")
 class Index:
     """Rules with the names of their policies. Nothing in it changes."""
 
-    __slots__ = ("_asked", "_by_lookup", "_entries")
+    __slots__ = ("_asked", "_by_lookup")
 
     def __init__(self, rules: Iterable[Named]) -> None:
         """Index rules."""
-        self._entries: dict[Rule, _Entry] = {}
-        self._by_lookup: dict[Lookup, dict[Value, tuple[_Entry, ...]]] = {}
-        self._asked: list[_Entry] = []
-        named: dict[Rule, list[str]] = {}
+        named: dict[Rule, str] = {}
         for name, rule in breathing(rules):
-            named.setdefault(rule, []).append(name)
+            named[rule] = min(name, named.get(rule, name))
         found_by: defaultdict[Key, list[_Entry]] = defaultdict(list)
-        for rule, names in breathing(named.items()):
+        self._asked: list[_Entry] = []
+        for rule, name in breathing(named.items()):
+            entry = _Entry(rule, name)
             keys = _keys(rule, lambda key: len(found_by.get(key, ())))
-            entry = self._entries[rule] = _Entry(rule, tuple(sorted(names)), keys)
             for key in keys:
                 found_by[key].append(entry)
             if not keys:
                 self._asked.append(entry)
+        self._by_lookup: defaultdict[Lookup, dict[Value, list[_Entry]]] = defaultdict(dict)
         for (lookup, value), entries in breathing(found_by.items()):
-            self._by_lookup.setdefault(lookup, {})[value] = tuple(entries)
+            self._by_lookup[lookup][value] = entries
         self._asked.sort(key=_name)
-
-    def changed(self, gone: Collection[Named], come: Collection[Named]) -> Index:
-        """The index without some of its rules and with others: for few, in a fraction of the time."""
-        if not gone and not come:
-            return self
-        made = Index(())
-        made._entries = dict(self._entries)
-        made._by_lookup = {lookup: dict(found) for lookup, found in self._by_lookup.items()}
-        made._asked = list(self._asked)
-        for name, rule in breathing(gone):
-            names = list(made._take(rule))
-            names.remove(name)
-            made._put(rule, names)
-        for name, rule in breathing(come):
-            made._put(rule, [*made._take(rule), name])
-        return made
 
     def first(self, facts: Facts) -> str | None:
         """The name of the first policy, by name, of which a rule matches."""
@@ -126,34 +105,6 @@ class Index:
             if answer is not None and answer in entries:
                 found.update(entries[answer])
         return found
-
-    def _put(self, rule: Rule, names: list[str]) -> None:
-        if not names:
-            return
-        keys = _keys(rule, lambda key: len(self._by_lookup.get(key[0], {}).get(key[1], ())))
-        entry = self._entries[rule] = _Entry(rule, tuple(sorted(names)), keys)
-        for lookup, value in keys:
-            entries = self._by_lookup.setdefault(lookup, {})
-            entries[value] = (*entries.get(value, ()), entry)
-        if not keys:
-            insort(self._asked, entry, key=_name)
-
-    def _take(self, rule: Rule) -> tuple[str, ...]:
-        """Take a rule out if it is there; its names."""
-        entry = self._entries.pop(rule, None)
-        if entry is None:
-            return ()
-        for lookup, value in entry.keys:
-            entries = self._by_lookup[lookup]
-            place = entries[value].index(entry)
-            entries[value] = (*entries[value][:place], *entries[value][place + 1 :])
-            if not entries[value]:
-                del entries[value]
-            if not entries:
-                del self._by_lookup[lookup]
-        if not entry.keys:
-            self._asked.remove(entry)
-        return entry.names
 
 
 def _answer(lookup: Lookup, facts: Facts) -> Value | None:

@@ -14,12 +14,14 @@ from proxy.state.model import (
     Health,
     HealthPolicy,
     IPAddress,
+    IpFamilies,
     IPNetwork,
     LoadBalancer,
     Locality,
     NetworkMode,
     Protocol,
     Service,
+    Visibility,
     Workload,
 )
 
@@ -38,7 +40,7 @@ def workload(value: object, where: str) -> Workload:
         uid=given.need_text("uid"),
         name=given.text("name"),
         namespace=given.need_text("namespace"),
-        service_account=given.need_text("serviceAccount"),
+        service_account=given.text("serviceAccount"),
         trust_domain=given.text("trustDomain") or DEFAULT_TRUST_DOMAIN,
         addresses=tuple(fields.address(*item) for item in fields.items(*given.need("workloadIps"))),
         protocol=given.word("protocol", Protocol.TCP),
@@ -50,7 +52,7 @@ def workload(value: object, where: str) -> Workload:
         workload_type=given.text("workloadType"),
         canonical_name=given.text("canonicalName"),
         canonical_revision=given.text("canonicalRevision"),
-        hostname=given.text("hostname"),
+        hostname=_host_name(given.take("hostname")),
         locality=_locality(given.take("locality")),
         status=given.word("status", Health.HEALTHY),
         capacity=_capacity(given.take("capacity")),
@@ -63,6 +65,8 @@ def workload(value: object, where: str) -> Workload:
     )
     _refuse_tunnels(given)
     given.end()
+    if not read.service_account and read.protocol is Protocol.TCP:
+        return read  # endpoints of a ServiceEntry: reached in plaintext, where nobody proves an identity
     try:
         _ = read.identity
     except InvalidSpiffeId as exc:
@@ -84,40 +88,40 @@ def service(value: object, where: str) -> Service:
     read = Service(
         name=given.need_text("name"),
         namespace=given.need_text("namespace"),
-        hostname=given.need_text("hostname"),
+        hostname=fields.host_name(*given.need("hostname")),
         vips=tuple(network_address(*item) for item in fields.items(*given.need("vips"))),
-        cidr_vips=tuple(_network_block(*item) for item in given.items("cidrVips")),
+        cidr_vips=tuple(network_block(*item) for item in given.items("cidrVips")),
         ports=fields.port_map(*given.need("ports"), low=0),
         subject_alt_names=tuple(fields.text(*item, empty=False) for item in given.items("subjectAltNames")),
         canonical=given.flag("canonical"),
+        visibility=given.word("visibility", Visibility.PUBLIC),
+        families=given.word("ipFamilies", IpFamilies.DUAL),
         waypoint=waypoint,
         balancer=_balancer(given.take("loadBalancer")),
     )
-    given.take("ipFamilies")  # for DNS answers, which are not ours
     given.take("endpoints")  # each workload names its services
-    visibility = given.take("visibility")
-    if visibility is not None and visibility[0] != "Public":
-        raise Malformed(f"{visibility[1]}: {shown(visibility[0])} is not supported; expected Public")
     given.end()
     return read
 
 
 def network_address(value: object, where: str) -> tuple[str, IPAddress]:
     """`network/address`; the network may be empty, the slash not missing."""
-    network, block = _split(value, where)
-    return network, fields.address(block, where)
-
-
-def _network_block(value: object, where: str) -> tuple[str, IPNetwork]:
-    network, block = _split(value, where)
-    return network, fields.network(block, where)
-
-
-def _split(value: object, where: str) -> tuple[str, str]:
     network, slash, block = fields.text(value, where).partition("/")
     if not slash:
         raise Malformed(f"{where}: {shown(value)}; expected network/address, as in /10.96.0.1")
-    return network, block
+    return network, fields.address(block, where)
+
+
+def network_block(value: object, where: str) -> tuple[str, IPNetwork]:
+    """`{"network": "", "cidr": "240.0.0.0/8"}`, which is ztunnel's spelling of it."""
+    given = Fields(value, where)
+    read = given.text("network"), fields.network(*given.need("cidr"))
+    given.end()
+    return read
+
+
+def _host_name(found: tuple[object, str] | None) -> str:
+    return "" if found is None or found[0] == "" else fields.host_name(*found)
 
 
 def _capacity(found: tuple[object, str] | None) -> int:

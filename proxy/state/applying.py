@@ -60,19 +60,19 @@ class Applying:
             else:
                 self._unreadable[where].add(lost.key)
         self.sets: dict[str | Listed | None, PolicySet] = {}
-        self.compiled: dict[tuple[str, Listed, str], Compiled] = {}
+        self.compiled: dict[tuple[str, Listed, frozenset[str]], Compiled] = {}
         self._sets_before = previous.sets if previous is not None else {}
         self._compiled_before = previous.compiled if previous is not None else {}
 
-    def to(self, namespace: str, listed: Listed, trust_domain: str) -> Compiled:
-        """What applies to the workloads of a namespace and trust domain that list these policies."""
-        selection = (namespace, listed, trust_domain)
+    def to(self, namespace: str, listed: Listed, trust_domains: frozenset[str]) -> Compiled:
+        """What applies to the workloads of a namespace that list these policies and trust these domains."""
+        selection = (namespace, listed, trust_domains)
         compiled = self.compiled.get(selection)
         if compiled is None:
             compiled = self.compiled[selection] = self._compile(*selection)
         return compiled
 
-    def _compile(self, namespace: str, listed: Listed, trust_domain: str) -> Compiled:
+    def _compile(self, namespace: str, listed: Listed, trust_domains: frozenset[str]) -> Compiled:
         made = Compiled(
             self._set(None, self._scoped[None]),
             self._set(namespace, self._scoped[namespace]),
@@ -82,9 +82,9 @@ class Applying:
                 *self._unreadable[None],
                 *self._unreadable[namespace],
             },
-            trust_domain=trust_domain,
+            trust_domains=trust_domains,
         )
-        before = self._compiled_before.get((namespace, listed, trust_domain))
+        before = self._compiled_before.get((namespace, listed, trust_domains))
         return before if before is not None and before.same_as(made) else made
 
     def _set(self, which: str | Listed | None, policies: Mapping[str, Policy]) -> PolicySet:
@@ -92,7 +92,7 @@ class Applying:
         if found is None:
             found = self._sets_before.get(which)
             if found is None or found.policies != policies:
-                found = PolicySet(policies, found)
+                found = PolicySet(policies)
             self.sets[which] = found
         return found
 

@@ -7,20 +7,19 @@ refused, and a policy denies what it might have denied.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Generic, Protocol, TypeVar
 
 from proxy.background import breathing
 from proxy.rbac import Action, Scope
 from proxy.state import addresses, fields, policies
 from proxy.state.applying import Unloaded
-from proxy.state.cursor import Cursor, Twice
+from proxy.state.decoding import Twice, decode, encode, refuse_twice
 from proxy.state.fields import Malformed, shown
-from proxy.state.mesh import MeshState, Rejection
-from proxy.state.model import IPAddress
+from proxy.state.mesh import MeshState, Rejection, Unusable
+from proxy.state.model import IPAddress, IPNetwork, NetworkMode, names_a_pod
 
 SECTIONS = ("workloads", "services", "policies")
 
@@ -31,34 +30,41 @@ class _Keyed(Protocol):
 
 
 R = TypeVar("R", bound=_Keyed)
+T = TypeVar("T")
 
 
 class MalformedDocument(ValueError):
     """The document as a whole cannot be read: nothing of it is used."""
 
 
-def parse(document: bytes, *, version: int, previous: MeshState | None = None) -> MeshState:
+def parse(
+    document: bytes,
+    *,
+    version: int,
+    previous: MeshState | None = None,
+    aliases: frozenset[str] = frozenset(),
+) -> MeshState:
     """Read a document into the next snapshot.
 
     Args:
         document: JSON, UTF-8.
         version: Of the new snapshot.
-        previous: Where rejected resources' last good versions are taken from, and those that are written
-            as they were.
+        previous: Where rejected resources' last good versions are taken from, and those that have not
+            changed.
+        aliases: `MeshState`'s.
 
     Raises:
         MalformedDocument: No JSON, or not an object of the three lists.
     """
-    old = previous or MeshState()
-    text_of = {name: old.written.get(name, {}) for name in SECTIONS}
-    workloads = _Section("workload", addresses.workload, _uid, old.workloads, text_of["workloads"])
-    services = _Section("service", addresses.service, _key_of("hostname"), old.services, text_of["services"])
-    rules = _Section("policy", policies.policy, _key_of("name"), old.policies, text_of["policies"])
-    sections: dict[str, _Section[Any]] = {"workloads": workloads, "services": services, "policies": rules}
-    _read(document, sections)
-    unusable: dict[tuple[str, IPAddress], str] = {}
-    for rejected in (*workloads.lost, *services.lost):
-        unusable.update(dict.fromkeys(_addresses(rejected.value), rejected.reason))
+    listed, old = _lists(document), previous or MeshState()
+    encoded = {name: old.encoded.get(name, {}) for name in SECTIONS}
+    workloads = _Section("workload", addresses.workload, _uid, old.workloads, encoded["workloads"])
+    services = _Section("service", addresses.service, _key_of("hostname"), old.services, encoded["services"])
+    rules = _Section("policy", policies.policy, _key_of("name"), old.policies, encoded["policies"])
+    workloads.read("workloads", listed["workloads"])
+    services.read("services", listed["services"])
+    rules.read("policies", listed["policies"])
+    lost = [*workloads.lost, *services.lost]
     return MeshState(
         version=version,
         workloads=workloads.found.values(),
@@ -66,34 +72,30 @@ def parse(document: bytes, *, version: int, previous: MeshState | None = None) -
         policies=rules.found.values(),
         rejections=[*workloads.rejections, *services.rejections, *rules.rejections],
         unloaded=[unloaded for lost in rules.lost if (unloaded := _unloaded(lost)) is not None],
-        unusable=unusable,
-        written={name: section.written for name, section in sections.items()},
+        unusable=_unusable_addresses(lost),
+        unusable_blocks=_unusable_blocks(lost),
+        encoded={"workloads": workloads.encoded, "services": services.encoded, "policies": rules.encoded},
         previous=previous,
+        aliases=aliases,
     )
 
 
-def _read(document: bytes, sections: Mapping[str, _Section[Any]]) -> None:
-    seen: set[str] = set()
+def _lists(document: bytes) -> dict[str, list[Any]]:
+    """The document's lists, decoded; absent ones are empty."""
     try:
-        cursor = Cursor(document.decode("utf-8-sig"))
-        if cursor.char != "{":
-            value, _ = cursor.value()
-            raise MalformedDocument(f"{shown(value)} is no object with {', '.join(sections)}")
-        for name in cursor.members():
-            if name not in sections:
-                raise MalformedDocument(f"unknown section {shown(name)}; known: {', '.join(sections)}")
-            if name in seen:
-                raise MalformedDocument(f"{name} is there twice")
-            seen.add(name)
-            if cursor.char != "[":
-                value, _ = cursor.value()
-                raise MalformedDocument(f"{name}: {shown(value)} is no list")
-            sections[name].read(name, cursor)
-        cursor.end()
-    except MalformedDocument:
-        raise
+        decoded = decode(document)
     except (ValueError, RecursionError) as exc:
         raise MalformedDocument(f"no JSON: {exc}") from exc
+    if not isinstance(decoded, dict):
+        raise MalformedDocument(f"{shown(decoded)} is no object with {', '.join(SECTIONS)}")
+    if isinstance(decoded, Twice):
+        raise MalformedDocument(f"{decoded.twice} is there twice")
+    for name, listed in decoded.items():
+        if name not in SECTIONS:
+            raise MalformedDocument(f"unknown section {shown(name)}; known: {', '.join(SECTIONS)}")
+        if not isinstance(listed, list):
+            raise MalformedDocument(f"{name}: {shown(listed)} is no list")
+    return {name: decoded.get(name, []) for name in SECTIONS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,35 +109,8 @@ class _Rejected:
     reason: str
 
 
-class _Before:
-    """The resources of the document before, in its order: as which the next one may be written again."""
-
-    def __init__(self, written: Mapping[str, str]) -> None:
-        self.written = written
-        self._order = list(written.items())
-        self._next = 0
-
-    @property
-    def expected(self) -> tuple[str, str]:
-        """Key and text of the one that comes next if nothing has changed; empty behind the last."""
-        return self._order[self._next] if self._next < len(self._order) else ("", "")
-
-    @cached_property
-    def _places(self) -> dict[str, int]:
-        return {key: place for place, key in enumerate(self.written)}
-
-    def went_on(self) -> None:
-        """The expected one has come."""
-        self._next += 1
-
-    def came(self, key: str | None) -> None:
-        """Another one has come: what was behind the one of that key is expected."""
-        if key in self._places:
-            self._next = self._places[key] + 1
-
-
 class _Section(Generic[R]):
-    """Reads one list, resource by resource."""
+    """Reads one list, resource by resource; those that have not changed are not made anew."""
 
     def __init__(
         self,
@@ -143,48 +118,40 @@ class _Section(Generic[R]):
         parse_one: Callable[[object, str], R],
         key_of: Callable[[object], str | None],
         previous: Mapping[str, R],
-        written: Mapping[str, str],
+        encoded: Mapping[str, bytes],
     ) -> None:
         self._kind = kind
         self._parse_one = parse_one
         self._key_of = key_of
         self._previous = previous
-        self._before = _Before(written)
+        self._encoded_before = encoded
         self.found: dict[str, R] = {}
         """By key: those that can be used, and the last good versions of those that cannot."""
-        self.written: dict[str, str] = {}
-        """Their text: what is written the same the next time is not read again."""
+        self.encoded: dict[str, bytes] = {}
+        """As what they were made of: a twentieth of its size in memory, and compared at once."""
         self.rejections: list[Rejection] = []
         self.lost: list[_Rejected] = []
         """The rejected ones with no previous version."""
 
-    def read(self, name: str, cursor: Cursor) -> None:
-        """Read the list at which the cursor stands."""
+    def read(self, name: str, values: list[Any]) -> None:
+        """Read the list of that name; it is empty afterwards."""
         rejected: list[_Rejected] = []
-        for index, _ in enumerate(breathing(cursor.items())):
-            key, text = self._before.expected
-            if text and key not in self.found and cursor.same(text):
-                self.found[key], self.written[key] = self._previous[key], text
-                self._before.went_on()
-                continue
-            value, text = cursor.value()
+        for index, value in enumerate(breathing(_let_go(values))):
             where, own = f"{name}[{index}]", self._key_of(value)
-            self._before.came(own)
             try:
-                resource = self._read_one(own, value, text, where)
+                encoded = encode(value)
+                if own is not None and self._encoded_before.get(own, b"") == encoded:
+                    resource = self._previous[own]
+                else:
+                    refuse_twice(value, where)
+                    resource = self._parse_one(value, where)
                 if resource.key in self.found:
                     raise Malformed(f"{where}: {resource.key} is there twice")
             except (Malformed, RecursionError) as exc:
                 rejected.append(_Rejected(own, value, where, str(exc)))
             else:
-                self.found[resource.key], self.written[resource.key] = resource, text
+                self.found[resource.key], self.encoded[resource.key] = resource, encoded or b""
         self._settle(rejected)
-
-    def _read_one(self, key: str | None, value: object, text: str, where: str) -> R:
-        if key is not None and self._before.written.get(key) == text:
-            return self._previous[key]
-        _refuse_twice(value, where)
-        return self._parse_one(value, where)
 
     def _settle(self, rejected: list[_Rejected]) -> None:
         """Those that were rejected stay as they were, or are lost."""
@@ -200,20 +167,21 @@ class _Section(Generic[R]):
             )
 
 
-def _refuse_twice(value: object, where: str) -> None:
-    if isinstance(value, Twice):
-        raise Malformed(f"{where}: {shown(value.twice)} is there twice")
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            _refuse_twice(inner, f"{where}.{key}")
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            _refuse_twice(inner, f"{where}[{index}]")
+def _let_go(values: list[Any]) -> Iterator[Any]:
+    """The values, each out of the list: to free 10,000 at once would hold the interpreter for 10 ms."""
+    values.reverse()
+    while values:
+        yield values.pop()
 
 
 def _uid(value: object) -> str | None:
     uid = value.get("uid") if isinstance(value, dict) else None
-    return uid if isinstance(uid, str) and uid else None
+    return uid if _is_key(uid) else None
+
+
+def _is_key(value: object) -> bool:
+    """Whether it can stand in a log line."""
+    return isinstance(value, str) and value != "" and value.isprintable()
 
 
 def _key_of(field: str) -> Callable[[object], str | None]:
@@ -221,27 +189,44 @@ def _key_of(field: str) -> Callable[[object], str | None]:
         if not isinstance(value, dict):
             return None
         namespace, name = value.get("namespace"), value.get(field)
-        if not (isinstance(namespace, str) and namespace and isinstance(name, str) and name):
-            return None
-        return f"{namespace}/{name}"
+        return f"{namespace}/{name}" if _is_key(namespace) and _is_key(name) else None
 
     return key
 
 
-def _addresses(value: object) -> list[tuple[str, IPAddress]]:
-    """What can be made out of a rejected workload's or service's addresses."""
-    if not isinstance(value, dict):
-        return []
+def _unusable_addresses(lost: list[_Rejected]) -> dict[tuple[str, IPAddress], Unusable]:
+    """What can be made out of the addresses of rejected workloads and services."""
+    found: dict[tuple[str, IPAddress], Unusable] = {}
+    for rejected in lost:
+        value = rejected.value
+        if not isinstance(value, dict) or value.get("networkMode") == NetworkMode.HOST_NETWORK:
+            continue
+        given = value.get("network")
+        network = given if isinstance(given, str) else ""
+        claim = Unusable(reason=rejected.reason, pod=names_a_pod(rejected.key or ""))
+        own = [(network, address) for address in _readable(value, "workloadIps", fields.address)]
+        for place in (*own, *_readable(value, "vips", addresses.network_address)):
+            if place not in found or claim.pod:
+                found[place] = claim
+    return found
+
+
+def _unusable_blocks(lost: list[_Rejected]) -> list[tuple[str, IPNetwork, Unusable]]:
+    return [
+        (*place, Unusable(reason=rejected.reason))
+        for rejected in lost
+        if isinstance(rejected.value, dict)
+        for place in _readable(rejected.value, "cidrVips", addresses.network_block)
+    ]
+
+
+def _readable(value: dict[str, Any], name: str, parse_one: Callable[[object, str], T]) -> list[T]:
+    """Those of a rejected resource's list that can be read."""
+    listed = value.get(name)
     found = []
-    network = value.get("network", "")
-    for name, parse_one in (("workloadIps", fields.address), ("vips", addresses.network_address)):
-        listed = value.get(name)
-        for item in listed if isinstance(listed, list) else []:
-            with suppress(Malformed):
-                read = parse_one(item, name)
-                found.append(
-                    read if isinstance(read, tuple) else (network if isinstance(network, str) else "", read)
-                )
+    for item in listed if isinstance(listed, list) else []:
+        with suppress(Malformed):
+            found.append(parse_one(item, name))
     return found
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, ip_address, ip_network
 from typing import TypeVar
 
 from proxy.state.model import IPAddress, IPNetwork
 
 E = TypeVar("E", bound=StrEnum)
+
+_HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_.-]{1,253}", re.ASCII)
+"""What DNS names are made of, after the wildcard of a ServiceEntry's. They are sent in headers."""
+_MAPPED_BITS = 96
+"""Before the IPv4 address in an IPv4-mapped one, ::ffff:0:0/96. RFC 4291 section 2.5.5.2."""
 
 
 class Malformed(ValueError):
@@ -41,20 +47,46 @@ def text(value: object, where: str, *, empty: bool = True) -> str:
     return value
 
 
+def host_name(value: object, where: str) -> str:
+    """A host name, as it is sent: international ones in their ASCII form (`xn--...`)."""
+    if not (isinstance(value, str) and _HOST_NAME.fullmatch(value)):
+        raise Malformed(f"{where}: {shown(value)} is no host name of letters, digits, dots, - and _")
+    return value
+
+
 def address(value: object, where: str) -> IPAddress:
-    """An IP address."""
+    """An IP address, without a scope: that would be one host's. An IPv4-mapped one is the IPv4 address."""
     try:
-        return ip_address(text(value, where))
+        read = ip_address(_unscoped(value, where))
     except ValueError as exc:
         raise Malformed(f"{where}: {shown(value)} is no IP address") from exc
+    return (read.version == 6 and read.ipv4_mapped) or read
 
 
 def network(value: object, where: str) -> IPNetwork:
-    """A CIDR block, or one address. Host bits are allowed and cut, as ztunnel does."""
+    """A CIDR block, or one address. Host bits are allowed and cut, as ztunnel does.
+
+    A block of IPv4-mapped addresses is the IPv4 block: sockets' addresses are IPv4 where they can be, so that
+    it would match none.
+    """
     try:
-        return ip_network(text(value, where), strict=False)
+        written, _, _ = _unscoped(value, where).partition("/")
+        first = ip_address(written)
+        read = ip_network(text(value, where), strict=False)
     except ValueError as exc:
         raise Malformed(f"{where}: {shown(value)} is no CIDR block") from exc
+    if not (isinstance(first, IPv6Address) and first.ipv4_mapped):
+        return read
+    if read.prefixlen < _MAPPED_BITS:
+        raise Malformed(f"{where}: {shown(value)} is IPv4-mapped in part; expected a prefix from /96 on")
+    return IPv4Network((first.ipv4_mapped, read.prefixlen - _MAPPED_BITS), strict=False)
+
+
+def _unscoped(value: object, where: str) -> str:
+    written = text(value, where)
+    if "%" in written:
+        raise ValueError("a scope means nothing outside its host")
+    return written
 
 
 def word(value: object, where: str, kind: type[E]) -> E:
@@ -139,13 +171,16 @@ class Fields:
             )
 
 
+_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
+
+
 def port_map(value: object, where: str, *, low: int) -> dict[int, int]:
     """Ports to ports; `low` 0 allows 0 as a target (each endpoint says its own)."""
     if not isinstance(value, Mapping):
         raise Malformed(f"{where}: {shown(value)} is no object")
     ports: dict[int, int] = {}
     for key, target in value.items():
-        if not (isinstance(key, str) and key.isascii() and key.isdigit()):
+        if not (isinstance(key, str) and _PORT.fullmatch(key)):
             raise Malformed(f"{where}: {shown(key)} is no port")
         ports[port(int(key), f"{where}.{key}")] = port(target, f"{where}.{key}", low=low)
     return ports

@@ -63,6 +63,22 @@ class BalancerScope(StrEnum):
     NETWORK = "Network"
 
 
+class Visibility(StrEnum):
+    """Who may address a service."""
+
+    PUBLIC = "Public"
+    NAMESPACE = "Namespace"
+    """Workloads of its own namespace."""
+
+
+class IpFamilies(StrEnum):
+    """Which of an endpoint's addresses a service may use."""
+
+    DUAL = "Dual"
+    IPV4 = "IPv4"
+    IPV6 = "IPv6"
+
+
 class HealthPolicy(StrEnum):
     """Whether unhealthy endpoints may be chosen."""
 
@@ -107,6 +123,7 @@ class Workload:
     name: str
     namespace: str
     service_account: str
+    """Empty for workloads without HBONE that have no identity, such as a ServiceEntry's endpoints."""
     trust_domain: str
     addresses: tuple[IPAddress, ...]
     protocol: Protocol
@@ -134,15 +151,39 @@ class Workload:
         """By which documents know it."""
         return self.uid
 
+    @property
+    def precedence(self) -> tuple[bool, bool, str]:
+        """The smallest has an address that several workloads claim.
+
+        A pod comes first, as nobody but the API server makes one, then a member of the mesh; at last the
+        uid decides, so that the order of the document does not.
+        Source: ztunnel state/workload.rs WorkloadByAddr.
+        """
+        return not names_a_pod(self.uid), self.protocol is not Protocol.HBONE, self.uid
+
     @cached_property
     def identity(self) -> SpiffeId:
-        """The identity its proxy presents and its peers expect."""
+        """The identity its proxy presents and its peers expect.
+
+        Raises:
+            InvalidSpiffeId: It has no service account; HBONE workloads have one.
+        """
         return SpiffeId(self.trust_domain, self.namespace, self.service_account)
 
     @cached_property
     def identity_text(self) -> str:
         """`identity`, written."""
         return str(self.identity)
+
+    @cached_property
+    def own_identity(self) -> frozenset[str]:
+        """`identity_text` alone: what its peers expect where its trust domain has one name."""
+        return frozenset((self.identity_text,))
+
+
+def names_a_pod(uid: str) -> bool:
+    """Whether a workload's uid is a pod's, and not a WorkloadEntry's or a ServiceEntry's."""
+    return "//Pod/" in uid
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -159,6 +200,8 @@ class Service:
     """Service port -> target port; 0 where each endpoint says its own."""
     subject_alt_names: tuple[str, ...] = ()
     canonical: bool = False
+    visibility: Visibility = Visibility.PUBLIC
+    families: IpFamilies = IpFamilies.DUAL
     waypoint: Gateway | None = None
     balancer: LoadBalancer = field(default_factory=LoadBalancer)
 
@@ -166,3 +209,14 @@ class Service:
     def key(self) -> str:
         """The name by which workloads refer to it: `namespace/hostname`."""
         return f"{self.namespace}/{self.hostname}"
+
+    def visible_to(self, namespace: str) -> bool:
+        """Whether workloads of a namespace may address it."""
+        return self.visibility is Visibility.PUBLIC or self.namespace == namespace
+
+    def uses(self, address: IPAddress) -> bool:
+        """Whether it may be reached at an endpoint's address of that family."""
+        return self.families in (IpFamilies.DUAL, _FAMILIES[address.version])
+
+
+_FAMILIES = {4: IpFamilies.IPV4, 6: IpFamilies.IPV6}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from proxy.identity.spiffe import is_name, is_trust_domain
 from proxy.rbac import (
     Action,
     Clause,
@@ -24,6 +25,9 @@ from proxy.state import fields
 from proxy.state.fields import Fields, Malformed, shown
 
 T = TypeVar("T")
+Test = Callable[[str], bool]
+
+PRINCIPAL = "TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT"
 
 
 def policy(value: object, where: str) -> Policy:
@@ -60,8 +64,8 @@ def _match(value: object, where: str) -> Match:
         return tuple(parse(*item) for item in given.items(name))
 
     read = Match(
-        namespaces=each("namespaces", _string),
-        not_namespaces=each("notNamespaces", _string),
+        namespaces=each("namespaces", _namespace),
+        not_namespaces=each("notNamespaces", _namespace),
         service_accounts=each("serviceAccounts", _service_account),
         not_service_accounts=each("notServiceAccounts", _service_account),
         principals=each("principals", _principal),
@@ -91,11 +95,18 @@ def _string(value: object, where: str) -> StringMatch:
     return StringMatch(kind, fields.text(compared, f"{where}.{kind}", empty=False))
 
 
+def _namespace(value: object, where: str) -> StringMatch:
+    read = _string(value, where)
+    if read.kind is not StringKind.PRESENCE and not _can_match(read, (is_name,)):
+        raise Malformed(f"{where}: {_never(read)}: no namespace can have such a name")
+    return read
+
+
 def _principal(value: object, where: str) -> StringMatch:
     read = _string(value, where)
-    if read.value.startswith("spiffe://"):
-        # It would never match, as the scheme is taken off before comparing: a DENY without effect.
-        raise Malformed(f"{where}: {shown(read.value)}; principals are written without spiffe://")
+    parts = (is_trust_domain, "ns".__eq__, is_name, "sa".__eq__, is_name)
+    if read.kind is not StringKind.PRESENCE and not _can_match(read, parts):
+        raise Malformed(f"{where}: {_never(read)}: principals are {PRINCIPAL}, written without spiffe://")
     return read
 
 
@@ -103,4 +114,41 @@ def _service_account(value: object, where: str) -> ServiceAccountMatch:
     given = Fields(value, where)
     read = ServiceAccountMatch(given.need_text("namespace"), given.need_text("serviceAccount"))
     given.end()
+    for name in (read.namespace, read.service_account):
+        if not is_name(name):
+            raise Malformed(f"{where}: {shown(name)} can never match: nothing can have such a name")
     return read
+
+
+def _never(match: StringMatch) -> str:
+    return (
+        f"{match.kind.value} {shown(match.value)} can never match, and is compared as it is, not as a pattern"
+    )
+
+
+_RESTS = ("", "a", "n", "s", "ns", "sa")
+"""What completes a part of which only the beginning or end is written: a name, `ns` or `sa`."""
+
+
+def _can_match(match: StringMatch, parts: tuple[Test, ...]) -> bool:
+    """Whether there is a text that compares: a DENY that matches nobody is an open door.
+
+    Args:
+        match: Not a PRESENCE.
+        parts: What each part of such a text is, between slashes.
+    """
+    written = match.value.split("/")
+    if len(written) > len(parts):
+        return False
+    match match.kind:
+        case StringKind.PREFIX:
+            *whole, cut = zip(written, parts, strict=False)
+            rests = [cut[0] + rest for rest in _RESTS]
+        case StringKind.SUFFIX:
+            cut, *whole = zip(written, parts[-len(written) :], strict=True)
+            rests = [rest + cut[0] for rest in _RESTS]
+        case _:
+            return len(written) == len(parts) and all(
+                test(part) for part, test in zip(written, parts, strict=True)
+            )
+    return all(test(part) for part, test in whole) and any(map(cut[1], rests))

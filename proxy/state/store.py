@@ -69,22 +69,30 @@ class MeshStore:
         return self.state
 
     async def workload(
-        self, *, namespace: str, name: str, service_account: str, timeout_s: float
+        self, *, namespace: str, name: str, service_account: str, node: str = "", timeout_s: float
     ) -> Workload:
-        """A pod's own workload, as soon as it is known; NotReady after `timeout_s`."""
+        """A pod's own workload, as soon as it is known; NotReady after `timeout_s`.
+
+        The other arguments are `MeshState.workload_named`'s.
+        """
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
                     found = self.state.workload_named(
-                        namespace=namespace, name=name, service_account=service_account
+                        namespace=namespace, name=name, service_account=service_account, node=node
                     )
                     if found is not None:
                         return found
                     await self._next.wait()
         except TimeoutError as exc:
+            elsewhere = self.state.workload_named(
+                namespace=namespace, name=name, service_account=service_account
+            )
             raise NotReady(
-                f"no workload {namespace}/{name} with service account {service_account} "
-                f"in the mesh state after {timeout_s:g} s"
+                f"no workload {namespace}/{name} with service account {service_account}"
+                + (f" on node {node}" if node else "")
+                + f" in the mesh state after {timeout_s:g} s"
+                + (f"; there is one on node {elsewhere.node!r}" if elsewhere is not None else "")
             ) from exc
 
 
@@ -102,11 +110,21 @@ class FileSource:
     force stays so while the file is absent or cannot be read.
     """
 
-    def __init__(self, path: Path, *, poll_s: float, node: str = "") -> None:
-        """Look at `path` every `poll_s`; policies for workloads of `node` are compiled beforehand."""
+    def __init__(
+        self, path: Path, *, poll_s: float, node: str = "", aliases: frozenset[str] = frozenset()
+    ) -> None:
+        """Look at `path` every `poll_s`.
+
+        Args:
+            path: The document.
+            poll_s: Seconds between two looks.
+            node: Policies for its workloads are compiled before anybody waits for them.
+            aliases: Trust domains that are names of one and the same.
+        """
         self.path = path
         self.poll_s = poll_s
         self.node = node
+        self.aliases = aliases
         self._seen: tuple[int, int, int] | None = None
         self._document: bytes | None = None
         self._trouble: str | None = None
@@ -160,7 +178,7 @@ class FileSource:
             beside_traffic() if previous.version else nullcontext(),
             _uncollected() if len(document) > LARGE_BYTES else nullcontext(),
         ):
-            state = parse(document, version=previous.version + 1, previous=previous)
+            state = parse(document, version=previous.version + 1, previous=previous, aliases=self.aliases)
             state.prepare(self.node)
         return state
 

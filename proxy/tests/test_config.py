@@ -104,6 +104,24 @@ def test_explicit_mode_says_what_it_needs(env: dict[str, str], said: str) -> Non
         Settings.from_env({"PROXY_MODE": "explicit", **env})
 
 
+@pytest.mark.parametrize(
+    ("listed", "aliases"),
+    [("", set()), ("old.example", {"new.example", "old.example"}), ("a, b", {"new.example", "a", "b"})],
+)
+def test_aliases_are_the_trust_domain_and_its_further_names(listed: str, aliases: set[str]) -> None:
+    """P49."""
+    settings = Settings.from_env({"TRUST_DOMAIN": "new.example", "TRUST_DOMAINS": listed})
+
+    assert settings.trust_domain_aliases == aliases
+
+
+@pytest.mark.parametrize("listed", ["Old.Example", "a,,b", "spiffe://a", "a b"])
+def test_what_is_no_trust_domain_is_no_alias(listed: str) -> None:
+    """P49: it would never match."""
+    with pytest.raises(InvalidSetting, match="TRUST_DOMAINS="):
+        Settings.from_env({"TRUST_DOMAINS": listed})
+
+
 def test_a_misspelt_name_of_ours_is_refused() -> None:
     with pytest.raises(InvalidSetting, match=r"PYZTUNNEL_REUSES: no such setting; known: .*PYZTUNNEL_REUSE"):
         Settings.from_env({"PYZTUNNEL_REUSES": "on"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from random import Random
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from proxy.config import SameNode
 from proxy.routing import Hbone, Plaintext, Refuse, RefuseReason, Route, route
-from proxy.state.mesh import MeshState
+from proxy.state.mesh import MeshState, Unusable
 from proxy.state.model import (
     BalancerMode,
     BalancerScope,
@@ -161,7 +161,7 @@ def test_a_call_of_the_proxys_own_ports_is_refused(target: str, port: int) -> No
             RefuseReason.NO_HEALTHY_UPSTREAM,
         ),
         (
-            MeshState(unusable={("", ip_address("10.0.2.9")): "workloads[0]: protocol"}),
+            MeshState(unusable={("", ip_address("10.0.2.9")): Unusable(reason="workloads[0]: protocol")}),
             "10.0.2.9",
             RefuseReason.REJECTED_RESOURCE,
         ),
@@ -181,15 +181,6 @@ def test_a_service_of_passthrough_mode_goes_where_it_was_going() -> None:
     found = go(MeshState(workloads=[endpoint("w", "10.0.2.2")], services=[passing]), "10.96.0.1", 80)
 
     assert found == Plaintext(address=(ip_address("10.96.0.1"), 80), workload=None, service=passing)
-
-
-def test_a_workload_comes_before_a_service_on_the_same_address() -> None:
-    server = workload("server", "10.96.0.1")
-
-    found = go(MeshState(workloads=[server, endpoint("w", "10.0.2.2")], services=[web()]), "10.96.0.1", 80)
-
-    assert isinstance(found, Hbone)
-    assert found.workload is server
 
 
 @pytest.mark.parametrize(
@@ -288,46 +279,3 @@ def test_ranking(mode: BalancerMode, health: HealthPolicy, expected: set[str]) -
     ]
 
     assert {found.workload.name for found in routes if isinstance(found, Hbone)} == expected
-
-
-@pytest.mark.parametrize(
-    ("asker", "preferred", "expected"),
-    [("b", "", "in-b"), ("x", "", "canonical"), ("x", "c", "canonical")],
-)
-def test_a_shared_address_goes_to_own_namespace_then_canonical(
-    asker: str, preferred: str, expected: str
-) -> None:
-    vip = (("", ip_address("10.96.0.9")),)
-    shared = [
-        service(name, "10.96.0.9", namespace=namespace, vips=vip, canonical=canonical)
-        for name, namespace, canonical in (
-            ("first", "a", False),
-            ("in-b", "b", False),
-            ("canonical", "c", True),
-        )
-    ]
-    found = MeshState(services=shared).service_at(
-        ip_address("10.96.0.9"), namespace=asker, preferred=preferred
-    )
-
-    assert found is not None
-    assert found.name == expected
-
-
-def test_preferred_namespace_comes_before_the_first() -> None:
-    shared = [service(name, "10.96.0.9", namespace=name) for name in ("a", "b")]
-    state = MeshState(services=shared)
-
-    assert state.service_at(ip_address("10.96.0.9"), namespace="x", preferred="b") is shared[1]
-    assert state.service_at(ip_address("10.96.0.9"), namespace="x") is shared[0]
-
-
-def test_the_narrowest_block_wins_and_an_address_wins_over_blocks() -> None:
-    wide = service("wide", "10.96.1.1", cidr_vips=(("", ip_network("10.96.0.0/16")),))
-    narrow = service("narrow", "10.96.1.2", cidr_vips=(("", ip_network("10.96.7.0/24")),))
-    state = MeshState(services=[wide, narrow])
-
-    assert state.service_at(ip_address("10.96.7.7")) is narrow
-    assert state.service_at(ip_address("10.96.8.8")) is wide
-    assert state.service_at(ip_address("10.96.1.2")) is narrow
-    assert state.service_at(ip_address("10.97.0.1")) is None

@@ -29,7 +29,7 @@ class ServerTunnel(Tunnel):
         sock: socket.socket,
         context: ssl.SSLContext,
         *,
-        trust_domain: str,
+        trust_domains: frozenset[str],
         limits: Limits,
         timing: Timing,
         stats: Stats,
@@ -44,7 +44,7 @@ class ServerTunnel(Tunnel):
             sock,
             context,
             Side.SERVER,
-            verify=lambda leaf: verify_client(leaf, trust_domain),
+            verify=lambda leaf: verify_client(leaf, trust_domains),
             timeout_s=timing.handshake_s,
             stats=stats,
         )

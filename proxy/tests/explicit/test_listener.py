@@ -99,6 +99,20 @@ def test_what_cannot_be_reached_gets_its_reply(target: bytes, port: int, code: R
     run(test())
 
 
+def test_a_call_of_the_socks_listener_itself_is_refused() -> None:
+    """P07: on an address of this host that is a workload's, where others may be reached."""
+
+    async def test() -> None:
+        async with reach() as r:
+            sock, answer = await r.ask(packed(r.address), r.socks_port)
+            with sock:
+                assert answer == reply(Reply.NOT_ALLOWED)
+            await until(lambda: r.client.telemetry.completed)
+            assert "self call" in (r.client.telemetry.completed[0].error or "")
+
+    run(test())
+
+
 @pytest.mark.parametrize("junk", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\xff" + bytes(64), b"\5", b""])
 def test_junk_ends_alone(junk: bytes) -> None:
     """B75: what is no SOCKS5 gets an end, is recorded once, and the next client is served."""

@@ -64,12 +64,13 @@ def test_the_server_must_be_one_of_those_expected() -> None:
 
 
 def test_the_client_must_be_of_our_trust_domain() -> None:
-    """T33."""
+    """T33, P49: or of one of its aliases; which trust domain was wrong is said."""
     leaf = der(uri(str(CLIENT)))
 
-    assert verify_client(leaf, "cluster.local") == CLIENT
-    with pytest.raises(IdentityMismatch, match=r"trust domain cluster.local, expected other"):
-        verify_client(leaf, "other")
+    assert verify_client(leaf, frozenset({"cluster.local"})) == CLIENT
+    assert verify_client(leaf, frozenset({"cluster.local", "old"})) == CLIENT
+    with pytest.raises(IdentityMismatch, match=r"trust domain cluster.local, expected new or old \(TRUST"):
+        verify_client(leaf, frozenset({"old", "new"}))
 
 
 GOOD = der(uri(str(CLIENT)))

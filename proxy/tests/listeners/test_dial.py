@@ -14,7 +14,7 @@ from proxy.config import Settings
 from proxy.listeners import dial
 from proxy.listeners.dial import AHEAD, Dialer, Unreachable
 from proxy.net import options
-from proxy.net.namespace import Netns
+from proxy.net.namespace import Netns, inside
 from proxy.net.sockets import connect_sockets, listen
 from proxy.tests.namespaces import open_descriptors, run_in
 from proxy.tests.sockets import until
@@ -129,3 +129,23 @@ def test_without_descriptors_nothing_is_made_ahead_and_whoever_dials_is_told(
     monkeypatch.setattr(dial, "connect_sockets", scarce)
     with listen(netns.fd, "127.0.0.1", 0, mark=None, transparent=False) as app:
         asyncio.run(run(app.getsockname()[1]))
+
+
+def test_a_link_local_destination_is_dialled_on_its_interface(netns: Netns) -> None:
+    """P25: the interface's number is the pod's, whatever it is called where the proxy runs."""
+    run_in(netns, "ip", "link", "add", "eth7", "type", "veth", "peer", "name", "eth8")
+    for interface in ("eth7", "eth8"):
+        run_in(netns, "ip", "link", "set", interface, "up")
+    run_in(netns, "ip", "address", "add", "fe80::7/64", "dev", "eth7", "nodad")
+    with inside(netns.fd):
+        index = socket.if_nametoindex("eth7")
+
+    async def run(port: int) -> tuple[int, int]:
+        with dialer(netns) as dialing, await dialing.dial((ip_address(f"fe80::7%{index}"), port)) as sock:
+            _, reached, _, scope = sock.getpeername()
+            return reached, scope
+
+    with listen(netns.fd, "::", 0, mark=None, transparent=False) as app:
+        port = app.getsockname()[1]
+
+        assert asyncio.run(run(port)) == (port, index)

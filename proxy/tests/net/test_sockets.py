@@ -14,8 +14,9 @@ from ipaddress import ip_address
 import pytest
 
 from proxy.net import options
-from proxy.net.namespace import Netns
-from proxy.net.original import original_destination
+from proxy.net.address import SocketName, socket_name
+from proxy.net.namespace import Netns, inside
+from proxy.net.original import is_local, original_destination
 from proxy.net.sockets import connect, kernel_has_ipv6, listen
 from proxy.tests.kernel import refusing_ipv6
 from proxy.tests.namespaces import connect_socket, open_descriptors, run_in
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.netns
 MARK = 0x539
 
 
-def connected(netns: Netns, target: tuple[str, int], *, mark: int = MARK) -> socket.socket:
+def connected(netns: Netns, target: SocketName, *, mark: int = MARK) -> socket.socket:
     sock = connect_socket(netns.fd, socket.AF_INET6 if ":" in target[0] else socket.AF_INET, mark=mark)
     sock.setblocking(True)
     sock.settimeout(5)
@@ -167,6 +168,41 @@ def test_original_destination_without_redirection_is_the_local_address(netns: Ne
                     for listener_port in (port, 15001):
                         expected = (ip_address(target), port)
                         assert original_destination(accepted, listener_port) == expected
+
+
+def test_a_link_local_destination_keeps_its_interface(netns: Netns) -> None:
+    """P25: without it nobody could connect to one."""
+    run_in(netns, "ip", "link", "add", "eth7", "type", "veth", "peer", "name", "eth8")
+    run_in(netns, "ip", "link", "set", "eth8", "up")
+    run_in(netns, "ip", "link", "set", "eth7", "up")
+    run_in(netns, "ip", "address", "add", "fe80::7/64", "dev", "eth7", "nodad")
+    with inside(netns.fd):
+        index = socket.if_nametoindex("eth7")
+    with listen(netns.fd, "::", 0, mark=MARK, transparent=True) as listener:
+        port = listener.getsockname()[1]
+        with connected(netns, socket_name(ip_address(f"fe80::7%{index}"), port)):
+            listener.setblocking(True)
+            accepted, _ = listener.accept()
+            with accepted:
+                address, _ = original_destination(accepted, 15001)
+
+        assert str(address) == f"fe80::7%{index}"
+        connected(netns, socket_name(address, port)).close()
+        assert is_local(netns.fd, address)
+
+
+def test_an_address_is_local_on_whichever_interface(netns: Netns) -> None:
+    run_in(netns, "ip", "address", "add", "10.98.0.9/32", "dev", "lo")
+    run_in(netns, "ip", "address", "add", "fd00::9/128", "dev", "lo", "nodad")
+    before = open_descriptors()
+
+    found = {
+        text: is_local(netns.fd, ip_address(text))
+        for text in ("127.0.0.1", "::1", "10.98.0.9", "fd00::9", "10.98.0.8", "fd00::8", "fe80::1")
+    }
+
+    assert [text for text, local in found.items() if local] == ["127.0.0.1", "::1", "10.98.0.9", "fd00::9"]
+    assert open_descriptors() == before
 
 
 @contextmanager

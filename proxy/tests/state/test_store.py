@@ -65,6 +65,20 @@ def test_an_unknown_workload_is_named_when_the_wait_ends() -> None:
     asyncio.run(scenario())
 
 
+def test_a_pod_of_another_node_is_named_when_the_wait_ends() -> None:
+    """P17."""
+
+    async def scenario() -> None:
+        store = MeshStore()
+        store.replace(MeshState(version=1, workloads=[workload("web-0", "10.0.0.1", node="n2")]))
+        with pytest.raises(NotReady, match=r"on node n1 in the .*; there is one on node 'n2'"):
+            await store.workload(
+                namespace="ns", name="web-0", service_account="web-0", node="n1", timeout_s=0.01
+            )
+
+    asyncio.run(scenario())
+
+
 def test_subscribers_see_every_replacement_until_they_leave() -> None:
     store = MeshStore()
     seen: list[int] = []
@@ -110,6 +124,23 @@ def test_policies_that_did_not_change_are_not_compiled_again(tmp_path: Path) -> 
         return [before is after for before, after in pairwise(compiled)]
 
     assert asyncio.run(scenario()) == [True, False, False]
+
+
+def test_the_aliases_of_the_settings_hold_for_each_document(tmp_path: Path) -> None:
+    """P49."""
+
+    async def scenario() -> list[frozenset[str]]:
+        path, store = tmp_path / "mesh.json", MeshStore()
+        source = FileSource(path, poll_s=1, aliases=frozenset({"cluster.local", "old.example"}))
+        trusted = []
+        for trust_domain in ("cluster.local", "old.example", "other.example"):
+            put(path, json.dumps({"workloads": [{**WORKLOAD, "trustDomain": trust_domain}]}))
+            await source.look(store)
+            trusted.append(store.state.trusted_by(store.state.workloads[WORKLOAD["uid"]]))
+        return trusted
+
+    both = frozenset({"cluster.local", "old.example"})
+    assert asyncio.run(scenario()) == [both, both, frozenset({"other.example"})]
 
 
 def test_a_vanished_file_leaves_the_state_in_force(tmp_path: Path) -> None:

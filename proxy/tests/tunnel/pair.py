@@ -114,7 +114,7 @@ async def tunnels(
             ServerTunnel.accept(
                 far,
                 Contexts.server,
-                trust_domain="cluster.local",
+                trust_domains=frozenset({"cluster.local"}),
                 limits=server_limits,
                 timing=timing,
                 stats=stats,

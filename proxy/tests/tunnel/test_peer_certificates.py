@@ -96,7 +96,7 @@ async def accepted(context: ssl.SSLContext) -> str:
         tunnel = await ServerTunnel.accept(
             far,
             Contexts.server,
-            trust_domain="cluster.local",
+            trust_domains=frozenset({"cluster.local"}),
             limits=SERVER_LIMITS,
             timing=Timing(),
             stats=Stats(),

@@ -400,7 +400,7 @@ async def accept(sock: socket.socket, *, timing: Timing | None = None) -> Server
     return await ServerTunnel.accept(
         sock,
         Contexts.server,
-        trust_domain="cluster.local",
+        trust_domains=frozenset({"cluster.local"}),
         limits=Limits(),
         timing=timing or Timing(),
         stats=Stats(),

@@ -112,8 +112,8 @@ def _dry_run_in_force() -> None:
     wrap(
         evaluation.PolicySet,
         "__init__",
-        lambda original, self, given, previous=None: original(
-            self, {key: replace(each, dry_run=False) for key, each in given.items()}, previous
+        lambda original, self, given: original(
+            self, {key: replace(each, dry_run=False) for key, each in given.items()}
         ),
     )
 
