@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import logging
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 
@@ -198,7 +200,7 @@ def test_every_variable_is_described_once() -> None:
 
 
 def test_every_setting_has_an_effect() -> None:
-    """P30: each field is read somewhere in the product, from what is called settings."""
+    """P30: each field is read somewhere in the product, from what is called settings, or by properties."""
     root = Path(proxy.__file__).parent
     read = {
         node.attr
@@ -207,5 +209,11 @@ def test_every_setting_has_an_effect() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith("settings")
     }
+    properties = [
+        value for name, value in vars(Settings).items() if isinstance(value, property) and name in read
+    ]
+    for each in properties:
+        getter = ast.parse(textwrap.dedent(inspect.getsource(each.fget or (lambda: None))))
+        read |= {node.attr for node in ast.walk(getter) if isinstance(node, ast.Attribute)}
 
     assert set(Settings.__dataclass_fields__) - read == set()
