@@ -22,7 +22,7 @@ from proxy.hbone.events import (
     WindowOpened,
 )
 from proxy.hbone.frames import ACK, FrameType
-from proxy.hbone.limits import Bucket
+from proxy.hbone.limits import PREMATURE_S, Bucket
 from proxy.hbone.splitter import Splitter
 from proxy.hbone.streams import Side, Stream, Streams
 from proxy.hbone.windows import SendWindow
@@ -52,6 +52,7 @@ class Receiver:
         """The stream of the DATA frame that is being received; None: discard it."""
         self._empty_frames = 0
         self._window_updates = 0
+        self._resets_received = 0
         self._resets = Bucket("resets", limits.resets)
         self._pings = Bucket("PING", limits.pings)
         self._settings = Bucket("SETTINGS", limits.settings)
@@ -209,7 +210,8 @@ class Receiver:
         elif len(head) > self._limits.header_fields:
             self._turn_away(stream_id, ErrorCodes.ENHANCE_YOUR_CALM)
         else:
-            streams.add(stream_id).remote_ended = end_stream
+            stream = streams.add(stream_id)
+            stream.remote_ended, stream.asked_at = end_stream, self._now
             self._requested_now.add(stream_id)
             self._events.append(Requested(stream_id, head))
             if end_stream:
@@ -318,14 +320,22 @@ class Receiver:
     def _received_reset(self, stream_id: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise RemoteProtocolError("RST_STREAM of another length", ErrorCodes.FRAME_SIZE_ERROR)
-        self._resets.take(self._now)
+        self._resets_received += 1
         stream = self._streams.live.get(stream_id)
         if stream is None:
             self._check_not_idle(stream_id)
+            if 2 * self._resets_received > self._streams.highest + 1:
+                self._resets.take(self._now)  # more resets than there ever were streams
             return
+        if self._streams.side is Side.SERVER and self._premature(stream):
+            self._resets.take(self._now)  # rapid reset, CVE-2023-44487; a server's refusals cost us nothing
         code = frames.parse_long(payload)
         self._streams.forget(stream)
         self._report(stream_id, code, "reset by the peer")
+
+    def _premature(self, stream: Stream) -> bool:
+        """Whether a stream is unanswered and young."""
+        return not stream.answered and self._now < stream.asked_at + PREMATURE_S
 
     def _received_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
         streams = self._streams

@@ -38,6 +38,8 @@ class Stream:
     answered: bool = False
     local_ended: bool = False
     remote_ended: bool = False
+    asked_at: float = 0.0
+    """Server: when the request came, on `Connection.receive`'s clock."""
     lost: bool = False
     """Reset, by either side: whatever it held is given back."""
 

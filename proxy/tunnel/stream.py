@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from h2.errors import ErrorCodes
 
@@ -12,11 +12,16 @@ from proxy.hbone.connection import Stream
 from proxy.hbone.events import Header
 from proxy.hbone.frames import HEAD_BYTES
 from proxy.hbone.headers import response_headers
+from proxy.hbone.limits import PREMATURE_S
 from proxy.tunnel.errors import ConnectRefused, StreamLost
 
 if TYPE_CHECKING:
     from proxy.tunnel.channel import Channel
     from proxy.tunnel.tunnel import Tunnel
+
+
+OLD_ENOUGH_S: Final = 1.25 * PREMATURE_S
+"""Age at which an unanswered request is taken back; a request may be under way longer than a reset."""
 
 
 class Receiver(Protocol):
@@ -46,6 +51,7 @@ class TunnelStream:
         "_ended",
         "_lost",
         "_status",
+        "_taken_back",
         "asked_ns",
         "receiver",
         "state",
@@ -68,6 +74,8 @@ class TunnelStream:
         self._status: int | None = None
         self._early = bytearray()
         self._ended = False
+        self._taken_back = False
+        """Nobody waits for the answer any more."""
         self._lost: tuple[str, int] | None = None
         """Why the stream is over without an end, and the code; an exception would keep its frames alive."""
 
@@ -87,7 +95,7 @@ class TunnelStream:
             try:
                 await self._answer
             except asyncio.CancelledError:
-                self.reset(ErrorCodes.CANCEL)
+                self._take_back()
                 raise
             finally:
                 limit.cancel()
@@ -174,6 +182,8 @@ class TunnelStream:
     def on_answered(self, status: int, _headers: list[Header]) -> None:
         """The peer answered our CONNECT."""
         self._status = status
+        if self._taken_back:
+            self.reset(ErrorCodes.CANCEL)
         self._wake()
 
     def on_early(self, payload: memoryview) -> None:
@@ -198,6 +208,15 @@ class TunnelStream:
         """There is room again."""
         if self.receiver is not None:
             self.receiver.on_sendable()
+
+    def _take_back(self) -> None:
+        """Give an unanswered request up: at its answer, or when it is old enough.
+
+        Servers count requests that are taken back sooner as a flood, and end the tunnel for all its streams.
+        """
+        self._taken_back = True
+        age_s = (monotonic_ns() - self.asked_ns) / 1e9
+        self.tunnel.loop.call_later(max(0.0, OLD_ENOUGH_S - age_s), self.reset, ErrorCodes.CANCEL)
 
     def _unanswered(self) -> None:
         self.reset(ErrorCodes.CANCEL)

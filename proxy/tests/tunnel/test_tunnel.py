@@ -262,15 +262,23 @@ def test_stream_lost_before_its_answer_is_told_to_the_caller() -> None:
     run(test())
 
 
-def test_cancelled_caller_takes_its_request_back() -> None:
+@pytest.mark.parametrize("answer", [True, False])
+def test_cancelled_caller_takes_its_request_back(*, answer: bool) -> None:
+    """P02: a server counts none of them, however many apps give up before their answer."""
+
     async def test() -> None:
         async with tunnels() as pair:
             waiting = asyncio.ensure_future(pair.first.answered())
             far = await pair.request(0)
             await until(lambda: pair.first._answer)
             waiting.cancel()
+            await asyncio.wait([waiting])
+            if answer:
+                far.accept()
             await until(lambda: far.lost)
 
+            budget = pair.server.connection._receiver._resets
+            assert budget.tokens == budget.rate.burst
             assert pair.client.live == pair.server.live == 0
 
     run(test())
