@@ -129,5 +129,6 @@ class Streams:
     def close(self, code: int = ErrorCodes.NO_ERROR) -> None:
         """GOAWAY, and nothing after it."""
         self.closed = True
+        self.live.clear()
         last = self.highest if self.side is Side.SERVER else 0
         self.out += frames.goaway(last, code)

@@ -37,8 +37,8 @@ class CopyRelay:
 
     async def run(self) -> Outcome:
         """Relay until it is over; cancelled, both sides are reset."""
-        self._near.resume()
-        self._far.resume()
+        self._near.start()
+        self._far.start()
         try:
             return await self._over
         finally:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 from typing import Protocol
 
 from proxy.net import options
+from proxy.net.resets import ResetWatch
 
 
 class Owner(Protocol):
@@ -28,15 +31,18 @@ class Owner(Protocol):
 class Endpoint:
     """A connected, non-blocking socket: what it cannot take at once is queued, by the owner's bound.
 
-    The socket resets when closed or when this process dies, until `close(clean=True)`.
+    The socket resets when closed or when this process dies, until `close(clean=True)`. Its own reset is
+    heard of whether it is read or not: what came before it is passed on, unless nobody reads.
     """
 
     __slots__ = (
+        "_error",
         "_fd",
         "_loop",
         "_owner",
         "_queue",
         "_reading",
+        "_resets",
         "_sock",
         "_writing",
         "finishing",
@@ -52,6 +58,8 @@ class Endpoint:
         self._queue = bytearray()
         self._reading = False
         self._writing = False
+        self._error: OSError | None = None
+        """Why the socket is of no more use than to be read to its end."""
         self.finishing = False
         """`finish` was called."""
         self.sent_end = False
@@ -59,6 +67,7 @@ class Endpoint:
         self.received_end = False
         """The other side's FIN came."""
         options.reset_on_close(sock, on=True)
+        self._resets = ResetWatch.of(loop)
 
     @property
     def queued(self) -> int:
@@ -70,11 +79,16 @@ class Endpoint:
         try:
             length = self._sock.recv_into(buffer)
         except (BlockingIOError, InterruptedError):
+            if self._error is not None:
+                self._fail(self._error)
             return None
         except OSError as exc:
             self._fail(exc)
             return None
         if not length:
+            if self._error is not None:
+                self._fail(self._error)  # no FIN: the kernel has told of the reset once, and not to us
+                return None
             self.received_end = True
             self.pause()
         return length
@@ -88,7 +102,7 @@ class Endpoint:
             except (BlockingIOError, InterruptedError):
                 pass
             except OSError as exc:
-                self._fail(exc)
+                self._break(exc)
                 return 0
             if sent == len(data):
                 return sent
@@ -101,6 +115,12 @@ class Endpoint:
         self.finishing = True
         if not self._queue:
             self._send_end()
+
+    def start(self) -> None:
+        """Start `on_readable`, and to watch for a reset."""
+        self.resume()
+        if self._fd >= 0:
+            self._resets.add(self._fd, self._on_reset)
 
     def pause(self) -> None:
         """Stop `on_readable`."""
@@ -120,6 +140,7 @@ class Endpoint:
             return
         self.pause()
         self._stop_writing()
+        self._resets.discard(self._fd)
         self._queue.clear()
         if clean:
             options.reset_on_close(self._sock, on=False)
@@ -133,7 +154,7 @@ class Endpoint:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as exc:
-            self._fail(exc)
+            self._break(exc)
             return
         del self._queue[:sent]
         if not self._queue:
@@ -160,6 +181,32 @@ class Endpoint:
         if self._writing:
             self._writing = False
             self._loop.remove_writer(self._fd)
+
+    def _on_reset(self) -> None:
+        if self._reading:
+            self._break(OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
+        else:
+            # Nobody reads, so that what came before it will not leave either; this takes the error.
+            code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
+            self._fail(self._error or OSError(code, os.strerror(code)))
+
+    def _break(self, error: OSError) -> None:
+        """The socket is of no more use, except that what came from it before may not have been read yet."""
+        if self._error is None:
+            self._error = error
+            self._queue.clear()
+            self._stop_writing()
+            self._loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        """Read to the end, with a turn for others in between."""
+        if self._fd < 0 or self._error is None:
+            return
+        if self._reading:
+            self._owner.on_readable(self)
+            self._loop.call_soon(self._read_on)
+        else:
+            self._fail(self._error)
 
     def _fail(self, error: OSError) -> None:
         self.pause()

@@ -63,7 +63,7 @@ class StreamRelay:
         self._stream.attach(self)
         if self._app_waits and not self._ended:
             self.on_readable(self._app)  # before the loop is asked to watch it, which takes longer
-        self._app.resume()
+        self._app.start()
 
     async def run(self) -> Outcome:
         """Relay until it is over; cancelled, both sides are reset."""

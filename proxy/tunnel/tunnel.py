@@ -94,8 +94,7 @@ class Tunnel:
     def start(self) -> None:
         """Begin: our opening is written (what was put behind it leaves with it), theirs is awaited."""
         self._arm()
-        self._channel.write(self.connection.output(), now=True)
-        self._channel.start(self)
+        self._channel.start(self, self.connection.output())
 
     @property
     def ready(self) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from proxy.hbone.receiver import Receiver
-from proxy.tests.ids.mutations.mutation import Mutation, wrap
+from proxy.net.resets import ResetWatch
+from proxy.tests.ids.mutations.mutation import Mutation, silence, wrap
 
 
 def _every_reset_counts() -> None:
@@ -17,5 +19,6 @@ def _every_reset_counts() -> None:
 
 
 MUTATIONS = [
+    Mutation(id="P38", guard="resets are watched for", apply=partial(silence, ResetWatch, "add")),
     Mutation(id="P02", guard="resets of connected streams", apply=_every_reset_counts),
 ]
