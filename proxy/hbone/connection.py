@@ -19,11 +19,14 @@ from h2.settings import SettingCodes
 
 from proxy.hbone import frames
 from proxy.hbone.errors import LocalProtocolError, RemoteProtocolError
-from proxy.hbone.events import Event, Header
+from proxy.hbone.events import Event as PeerEvent
+from proxy.hbone.events import Header
 from proxy.hbone.frames import HEAD_BYTES
+from proxy.hbone.life import ENDS_EMPTY, Event, Life, State
 from proxy.hbone.limits import CLIENT_LIMITS, SERVER_LIMITS, Limits
 from proxy.hbone.receiver import DRAIN_PING, KEEPALIVE_PING, Receiver
 from proxy.hbone.settings import PeerSettings
+from proxy.hbone.splitter import EVERY
 from proxy.hbone.streams import Side, Stream, Streams
 
 __all__ = ["MAX_PAYLOAD", "Connection", "Side", "Stream"]
@@ -43,10 +46,14 @@ class Connection:
         self._out = self._streams.out
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else "draining" if self.draining else "open"
-        return f"<{self.side.name.lower()} {state}, {self.live} streams>"
+        return f"<{self.side.name.lower()} {self.life.state}, {self.live} streams>"
 
     # State.
+
+    @property
+    def life(self) -> Life:
+        """Where it is in its life, which it shares with the tunnel that it is on."""
+        return self._streams.life
 
     @property
     def peer(self) -> PeerSettings:
@@ -67,31 +74,19 @@ class Connection:
     def capacity(self) -> int:
         """How many more streams we may open now."""
         streams = self._streams
-        if streams.closed or streams.draining or streams.highest >= frames.MAX_STREAM_ID:
+        if streams.life.state is not State.OPEN or streams.highest >= frames.MAX_STREAM_ID:
             return 0
         return max(0, streams.peer.max_streams - len(streams.live))
 
     @property
     def closed(self) -> bool:
         """Nothing more may be received or sent, except what is in the output."""
-        return self._streams.closed
+        return self._streams.life.ended
 
     @property
-    def accepting(self) -> bool:
-        """Neither closed nor draining: streams may be opened, now or when others end."""
-        streams = self._streams
-        return not (streams.closed or streams.draining)
-
-    @property
-    def draining(self) -> bool:
-        """GOAWAY was sent or received: no new streams, live ones go on."""
-        return self._streams.draining
-
-    @property
-    def drained(self) -> bool:
-        """Whether a GOAWAY has done its work: no stream lives, and none can come."""
-        streams = self._streams
-        return streams.draining and not streams.live and (streams.final or self.side is Side.CLIENT)
+    def finished(self) -> bool:
+        """Whether it is to be closed: no stream lives, and none may come."""
+        return not self._streams.live and self._streams.life.state in ENDS_EMPTY
 
     @property
     def acknowledged(self) -> bool:
@@ -119,23 +114,29 @@ class Connection:
 
     # Receiving.
 
-    def receive(self, data: bytes | memoryview, now: float) -> list[Event]:
+    def receive(self, data: bytes | memoryview, now: float, most: int = EVERY) -> list[PeerEvent]:
         """Take received bytes.
 
         Args:
             data: Any portion; `Data` events point into it.
             now: Seconds on any monotonic clock, for the budgets.
+            most: Frames to be taken; what is behind them is `unread` then.
 
         Raises:
             RemoteProtocolError: The peer broke the protocol. The GOAWAY is in the output.
         """
-        if self._streams.closed:
+        if self._streams.life.ended:
             return []
         try:
-            return self._receiver.feed(memoryview(data), now)
+            return self._receiver.feed(memoryview(data), now, most)
         except RemoteProtocolError as exc:
             self.close(exc.code)
             raise
+
+    @property
+    def unread(self) -> memoryview:
+        """What the last `receive` has left: the part of its `data` with which to call it next."""
+        return self._receiver.unread
 
     def credit(self, stream: Stream, length: int) -> None:
         """`length` bytes of a stream have gone; the peer may send as many again."""
@@ -169,7 +170,7 @@ class Connection:
             raise LocalProtocolError(f"stream {stream.stream_id}: {length} bytes do not fit its window")
         send.available -= length
         connection.available -= length
-        streams.data_sent += 1
+        streams.data_sent += 1 + (length >> 14)
         frames.head_into(buffer, length, 0, 0, stream.stream_id)
 
     # Sending: everything else.
@@ -251,12 +252,10 @@ class Connection:
         A server first says so without a bound, as requests may be under way; the bound follows with
         the answer to a PING (RFC 9113 6.8).
         """
-        if self.draining or self.closed:
-            return
-        self._streams.draining = True
         if self.side is Side.CLIENT:
-            self._out += frames.goaway(0, ErrorCodes.NO_ERROR)
-        else:
+            if self.life.apply(Event.BOUND):
+                self._out += frames.goaway(0, ErrorCodes.NO_ERROR)
+        elif self.life.apply(Event.ANNOUNCED):
             self._out += frames.goaway(frames.MAX_STREAM_ID, ErrorCodes.NO_ERROR)
             self._out += frames.ping(DRAIN_PING, ack=False)
 

@@ -9,6 +9,7 @@ from h2.errors import ErrorCodes
 
 from proxy.hbone import frames
 from proxy.hbone.heads import Heads
+from proxy.hbone.life import Event, Life
 from proxy.hbone.limits import Limits
 from proxy.hbone.settings import PeerSettings
 from proxy.hbone.windows import ReceiveWindow, SendWindow
@@ -67,16 +68,13 @@ class Streams:
         """Highest stream id used by the client, whichever side we are."""
         self.opened = 0
         self.data_sent = 0
-        """DATA frames sent."""
+        """DATA frames sent, and 16 KiB of them counted as one more each."""
         self.receive = ReceiveWindow(limits.connection_window)
         self.send = SendWindow(frames.DEFAULT_WINDOW)
-        self.closed = False
-        self.draining = False
+        self.life = Life()
         self.acknowledged = False
         self.accept_up_to = frames.MAX_STREAM_ID
         """Highest stream that we still take."""
-        self.final = False
-        """No request is under way any more: our bound is announced, or the client said GOAWAY."""
 
     def add(self, stream_id: int) -> Stream:
         """A stream was opened by either side."""
@@ -128,7 +126,7 @@ class Streams:
 
     def close(self, code: int = ErrorCodes.NO_ERROR) -> None:
         """GOAWAY, and nothing after it."""
-        self.closed = True
+        self.life.apply(Event.CLOSED)
         self.live.clear()
         last = self.highest if self.side is Side.SERVER else 0
         self.out += frames.goaway(last, code)

@@ -85,6 +85,10 @@ class CopyRelay:
         end = End.NEAR_RESET if endpoint is self._near else End.FAR_RESET
         self._end(Outcome(end, error.strerror or str(error)))
 
+    def on_crashed(self) -> None:
+        """A bug of ours: both sides see a reset."""
+        self._end(Outcome(End.CUT, "internal error"))
+
     def _end(self, outcome: Outcome) -> None:
         self._close(clean=False)
         if not self._over.done():

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import socket
 from typing import Protocol
 
 from proxy.net import options
 from proxy.net.resets import ResetWatch
+
+log = logging.getLogger("proxy.relay")
+
+_CRASHED = "relay failed unexpectedly"
 
 
 class Owner(Protocol):
@@ -26,6 +31,9 @@ class Owner(Protocol):
 
     def on_failed(self, endpoint: Endpoint, error: OSError) -> None:
         """The socket failed; it is of no more use."""
+
+    def on_crashed(self) -> None:
+        """One of these raised what nobody foresaw, which is in the log: end."""
 
 
 class Endpoint:
@@ -93,7 +101,7 @@ class Endpoint:
             self.pause()
         return length
 
-    def send(self, data: memoryview) -> int:
+    def send(self, data: memoryview | bytearray) -> int:
         """Pass bytes on; those that left at once are returned, the rest is copied into the queue."""
         sent = 0
         if not self._queue:
@@ -132,7 +140,7 @@ class Endpoint:
         """Start `on_readable`, until the end came."""
         if not self._reading and not self.received_end and self._fd >= 0:
             self._reading = True
-            self._loop.add_reader(self._fd, self._owner.on_readable, self)
+            self._loop.add_reader(self._fd, self._on_readable)
 
     def close(self, *, clean: bool) -> None:
         """Let go of the socket: without a trace when both directions have ended, else by RST."""
@@ -148,7 +156,21 @@ class Endpoint:
         self._fd = -1
         self._owner = _NOBODY  # who owns us: what refers to itself is freed by the collector alone
 
+    def _on_readable(self) -> None:
+        try:
+            self._owner.on_readable(self)
+        except Exception:
+            log.exception(_CRASHED)
+            self._owner.on_crashed()
+
     def _on_writable(self) -> None:
+        try:
+            self._send_queued()
+        except Exception:
+            log.exception(_CRASHED)
+            self._owner.on_crashed()
+
+    def _send_queued(self) -> None:
         try:
             sent = self._sock.send(self._queue)
         except (BlockingIOError, InterruptedError):
@@ -203,7 +225,7 @@ class Endpoint:
         if self._fd < 0 or self._error is None:
             return
         if self._reading:
-            self._owner.on_readable(self)
+            self._on_readable()
             self._loop.call_soon(self._read_on)
         else:
             self._fail(self._error)
@@ -224,6 +246,8 @@ class _Nobody:
     def on_finished(self, endpoint: Endpoint) -> None: ...
 
     def on_failed(self, endpoint: Endpoint, error: OSError) -> None: ...
+
+    def on_crashed(self) -> None: ...
 
 
 _NOBODY = _Nobody()

@@ -27,7 +27,7 @@ OLD_ENOUGH_S: Final = 1.25 * PREMATURE_S
 class Receiver(Protocol):
     """Who takes a stream's bytes: a relay."""
 
-    def on_data(self, payload: memoryview) -> None:
+    def on_data(self, payload: memoryview | bytearray) -> None:
         """Bytes; give credit when they have gone."""
 
     def on_ended(self) -> None:
@@ -186,7 +186,7 @@ class TunnelStream:
             self.reset(ErrorCodes.CANCEL)
         self._wake()
 
-    def on_early(self, payload: memoryview) -> None:
+    def on_early(self, payload: memoryview | bytearray) -> None:
         """Bytes came, and nobody is attached yet."""
         self._early += payload
 
