@@ -28,6 +28,7 @@ from proxy.hbone.receiver import DRAIN_PING, KEEPALIVE_PING, Receiver
 from proxy.hbone.settings import PeerSettings
 from proxy.hbone.splitter import EVERY
 from proxy.hbone.streams import Side, Stream, Streams
+from proxy.hbone.windows import RESERVE, Reserve
 
 __all__ = ["MAX_PAYLOAD", "Connection", "Side", "Stream"]
 
@@ -38,10 +39,12 @@ MAX_PAYLOAD: Final = 65_536 - HEAD_BYTES
 class Connection:
     """One side of an HBONE connection."""
 
-    def __init__(self, side: Side, limits: Limits | None = None) -> None:
+    def __init__(self, side: Side, limits: Limits | None = None, *, reserve: Reserve = RESERVE) -> None:
+        """`reserve`: what connections may hold for slow readers beyond their windows; the process's own."""
         self.side = side
         self.limits = limits or (CLIENT_LIMITS if side is Side.CLIENT else SERVER_LIMITS)
-        self._streams = Streams(side, self.limits)
+        self._streams = Streams(side, self.limits, reserve)
+        self._low = self.limits.connection_window // 2
         self._receiver = Receiver(self._streams)
         self._out = self._streams.out
 
@@ -77,6 +80,12 @@ class Connection:
         if streams.life.state is not State.OPEN or streams.highest >= frames.MAX_STREAM_ID:
             return 0
         return max(0, streams.peer.max_streams - len(streams.live))
+
+    @property
+    def window_shut(self) -> bool:
+        """Whether the window that all streams share is used up, either way, because readers are slow."""
+        streams = self._streams
+        return streams.send.available <= 0 or streams.receive.available < self.limits.connection_window // 16
 
     @property
     def closed(self) -> bool:
@@ -141,6 +150,11 @@ class Connection:
     def credit(self, stream: Stream, length: int) -> None:
         """`length` bytes of a stream have gone; the peer may send as many again."""
         self._streams.credit(stream, length)
+
+    def advance(self) -> None:
+        """After each `receive` whose bytes were passed on: let no slow reader shut everybody's window."""
+        if self._streams.receive.available < self._low:
+            self._streams.advance()
 
     # Sending: bytes.
 

@@ -12,7 +12,7 @@ from proxy.hbone.heads import Heads
 from proxy.hbone.life import Event, Life
 from proxy.hbone.limits import Limits
 from proxy.hbone.settings import PeerSettings
-from proxy.hbone.windows import ReceiveWindow, SendWindow
+from proxy.hbone.windows import ReceiveWindow, Reserve, SendWindow
 
 TOLERATED = 1024
 """Streams reset by us that we remember: what the peer sent before it heard of that is no fault of its own.
@@ -53,9 +53,10 @@ class Stream:
 class Streams:
     """Live streams by id, and the connection's state that concerns them all."""
 
-    def __init__(self, side: Side, limits: Limits) -> None:
+    def __init__(self, side: Side, limits: Limits, reserve: Reserve) -> None:
         self.side = side
         self.limits = limits
+        self.reserve = reserve
         self.heads = Heads(client=side is Side.CLIENT, header_list=limits.header_list)
         self.peer = PeerSettings()
         self.out = bytearray()
@@ -109,9 +110,42 @@ class Streams:
 
     def give_back(self, length: int) -> None:
         """Bytes have gone, as far as the connection's window is concerned."""
-        increment = self.receive.give_back(length)
+        window = self.receive
+        if window.advanced:
+            length = self._repay(length)
+        increment = window.give_back(length)
+        if not increment and window.owed > window.available:
+            # Nearly shut: what flows beside slow readers lives on the little that is left.
+            increment, window.owed = window.owed, 0
+            window.available += increment
         if increment:
             self.out += frames.window_update(0, increment)
+
+    def advance(self) -> None:
+        """Give credit for bytes that slow readers hold, before they shut the window that all streams share.
+
+        The reserve pays, and one connection takes no more of it than it leaves to others. Beyond it the
+        window shuts as far as the readers make it. Each stream still has its own.
+        """
+        window = self.receive
+        credit = min(window.held - window.advanced, (self.reserve.left - window.advanced) // 2)
+        if credit > 0:
+            self.reserve.left -= credit
+            window.advanced += credit
+            window.available += credit
+            self.out += frames.window_update(0, credit)
+
+    def _repay(self, length: int) -> int:
+        """Bytes have gone: the reserve has back what is no longer held. How many are to be credited."""
+        window = self.receive
+        repaid = max(0, window.advanced - (window.held - length))
+        self._return_to_reserve(repaid)
+        window.held -= repaid
+        return length - repaid
+
+    def _return_to_reserve(self, length: int) -> None:
+        self.receive.advanced -= length
+        self.reserve.left += length
 
     def credit(self, stream: Stream, length: int) -> None:
         """Bytes of a stream have gone."""
@@ -120,13 +154,12 @@ class Streams:
         increment = stream.receive.give_back(length)
         if increment and not stream.remote_ended:
             self.out += frames.window_update(stream.stream_id, increment)
-        increment = self.receive.give_back(length)
-        if increment:
-            self.out += frames.window_update(0, increment)
+        self.give_back(length)
 
     def close(self, code: int = ErrorCodes.NO_ERROR) -> None:
         """GOAWAY, and nothing after it."""
         self.life.apply(Event.CLOSED)
         self.live.clear()
+        self._return_to_reserve(self.receive.advanced)
         last = self.highest if self.side is Side.SERVER else 0
         self.out += frames.goaway(last, code)

@@ -141,6 +141,11 @@ class Tunnel:
         return self.connection.capacity
 
     @property
+    def stalled(self) -> bool:
+        """Whether the window that all streams share is shut, because readers at either end are slow."""
+        return self.connection.window_shut
+
+    @property
     def live(self) -> int:
         """Streams that are not over."""
         return self.connection.live
@@ -245,6 +250,7 @@ class Tunnel:
                     stream.on_early(event.payload)
             else:
                 self._handle(event)
+        connection.advance()
         if connection.incomplete or self._deadlines.incomplete_since is not None:
             self._deadlines.received(now)
         if connection.has_output:

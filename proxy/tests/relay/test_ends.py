@@ -341,7 +341,7 @@ def test_an_app_that_nobody_reads_resets(loop: LoopFactory, who: str) -> None:
             relays += [await pair.relayed() for _ in range(stalled)]
             ends = [(r.app, r.backend) if who == "app" else (r.backend, r.app) for r in relays]
             for sender, _ in ends[:stalled]:
-                await fill(sender, pair)
+                await pair.fill(sender)
             for sender, _ in ends[:stalled]:
                 reset(sender)
             async with asyncio.timeout(PROMPT_S):
@@ -356,20 +356,6 @@ def test_an_app_that_nobody_reads_resets(loop: LoopFactory, who: str) -> None:
                 r.close()
 
     checked(test(), loop)
-
-
-async def fill(sock: socket.socket, pair: TunnelPair) -> None:
-    """Send until nothing moves any more: neither the socket nor either tunnel takes a byte."""
-    block, seen, still = bytes(1 << 16), -1, 0
-    while still < 20:
-        try:
-            sock.send(block)
-            still = 0
-        except BlockingIOError:
-            sent = pair.client.connection._streams.data_sent + pair.server.connection._streams.data_sent
-            still = still + 1 if sent == seen else 0
-            seen = sent
-        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("who", ["client", "server"])
