@@ -24,7 +24,7 @@ from proxy.hbone.events import Header
 from proxy.hbone.frames import HEAD_BYTES
 from proxy.hbone.life import ENDS_EMPTY, Event, Life, State
 from proxy.hbone.limits import CLIENT_LIMITS, SERVER_LIMITS, Limits
-from proxy.hbone.receiver import DRAIN_PING, KEEPALIVE_PING, Receiver
+from proxy.hbone.receiver import DRAIN_PING, KEEPALIVE_PING, NOTHING, Receiver
 from proxy.hbone.settings import PeerSettings
 from proxy.hbone.splitter import EVERY
 from proxy.hbone.streams import Side, Stream, Streams
@@ -45,6 +45,8 @@ class Connection:
         self.limits = limits or (CLIENT_LIMITS if side is Side.CLIENT else SERVER_LIMITS)
         self._streams = Streams(side, self.limits, reserve)
         self._low = self.limits.connection_window // 2
+        self.unread: memoryview = NOTHING
+        """What the last `receive` has left: the part of its `data` with which to call it next."""
         self._receiver = Receiver(self._streams)
         self._out = self._streams.out
 
@@ -137,22 +139,19 @@ class Connection:
         if self._streams.life.ended:
             return []
         try:
-            return self._receiver.feed(memoryview(data), now, most)
+            events = self._receiver.feed(memoryview(data), now, most)
         except RemoteProtocolError as exc:
             self.close(exc.code)
             raise
-
-    @property
-    def unread(self) -> memoryview:
-        """What the last `receive` has left: the part of its `data` with which to call it next."""
-        return self._receiver.unread
+        self.unread = self._receiver.unread
+        return events
 
     def credit(self, stream: Stream, length: int) -> None:
         """`length` bytes of a stream have gone; the peer may send as many again."""
         self._streams.credit(stream, length)
 
     def advance(self) -> None:
-        """After each `receive` whose bytes were passed on: let no slow reader shut everybody's window."""
+        """Bytes could not be passed on at once: let no slow reader shut the window that all share."""
         if self._streams.receive.available < self._low:
             self._streams.advance()
 
@@ -278,6 +277,7 @@ class Connection:
         if not self.closed:
             self._streams.close(code)
             self._receiver.close()
+            self.unread = NOTHING
 
     def _answer_once(self, stream: Stream) -> None:
         if stream.answered:

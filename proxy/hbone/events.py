@@ -72,8 +72,15 @@ class Draining:
 
 
 @dataclass(slots=True)
+class Drained:
+    """Server: the peer has heard our GOAWAY, so that no request can be under way any more."""
+
+
+@dataclass(slots=True)
 class Pong:
     """The answer to our PING."""
 
 
-Event = Requested | Answered | Data | Ended | Reset | WindowOpened | SettingsReceived | Draining | Pong
+Event = (
+    Requested | Answered | Data | Ended | Reset | WindowOpened | SettingsReceived | Draining | Drained | Pong
+)

@@ -11,6 +11,7 @@ from proxy.hbone.errors import Flood, MalformedHead, RemoteProtocolError, code_n
 from proxy.hbone.events import (
     Answered,
     Data,
+    Drained,
     Draining,
     Ended,
     Header,
@@ -38,7 +39,7 @@ JOINED_BYTES: Final = 2048
 costs a tenth of what it takes an app's socket to be given each."""
 MAX_DEBUG: Final = 64
 """Characters of a GOAWAY's debug data that are kept."""
-_NOTHING: Final = memoryview(b"")
+NOTHING: Final = memoryview(b"")
 
 
 class Receiver:
@@ -56,7 +57,7 @@ class Receiver:
         self._events: list[PeerEvent] = []
         self._requested_now: set[int] = set()
         self._withdrawn: set[int] = set()
-        self.unread = _NOTHING
+        self.unread = NOTHING
         """What the last read has behind the frames that were taken."""
         self._data: Stream | None = None
         """The stream of the DATA frame that is being received; None: discard it."""
@@ -80,7 +81,7 @@ class Receiver:
         if self._preface:
             view = self._feed_preface(view)
         taken = self._splitter.feed(view, most)
-        self.unread = view[taken:] if taken < len(view) else _NOTHING
+        self.unread = view[taken:] if taken < len(view) else NOTHING
         self.incomplete = bool(self._preface) or self._splitter.incomplete
         if self._withdrawn:
             # A request that is taken back in the same read was never there: nothing is dialled for it.
@@ -89,7 +90,7 @@ class Receiver:
 
     def close(self) -> None:
         """Take no more: let go of the splitter, as it refers back and only the collector could free both."""
-        self.unread = _NOTHING
+        self.unread = NOTHING
         del self._splitter
 
     def _feed_preface(self, view: memoryview) -> memoryview:
@@ -108,10 +109,18 @@ class Receiver:
     def on_whole_data(self, stream_id: int, payload: memoryview, *, end_stream: bool) -> None:
         """A DATA frame in one piece."""
         length = len(payload)
-        self._data = self._charge(stream_id, length)
-        if length:
-            self.on_data(payload)
-        self.on_data_end(empty=not length, padded=False, end_stream=end_stream)
+        stream = self._charge(stream_id, length)
+        if stream is None or not length:
+            self._data = stream
+            self.on_data_end(empty=not length, padded=False, end_stream=end_stream)
+            return
+        if self._events:
+            self._deliver(stream, payload)
+        else:
+            self._events.append(Data(stream_id, payload))
+        self._empty_frames = 0
+        if end_stream:
+            self._remote_end(stream)
 
     def on_data_head(self, stream_id: int, length: int) -> None:
         """A DATA frame begins."""
@@ -151,12 +160,15 @@ class Receiver:
             self._streams.credit(self._data, length)
 
     def on_data(self, payload: memoryview) -> None:
-        """Pass payload on, unless its stream is over; small frames in a row are joined."""
-        stream = self._data
-        if stream is None or stream.lost:
-            return  # reset by us, maybe while the frame was coming
-        if len(payload) < JOINED_BYTES and self._events:
-            last = self._events[-1]
+        """Some of a frame's payload; its stream may have been reset while it was coming."""
+        if self._data is not None and not self._data.lost:
+            self._deliver(self._data, payload)
+
+    def _deliver(self, stream: Stream, payload: memoryview) -> None:
+        """Pass payload on; small frames of a stream in a row are joined."""
+        events = self._events
+        if events and len(payload) < JOINED_BYTES:
+            last = events[-1]
             if type(last) is Data and last.stream_id == stream.stream_id:
                 if type(last.payload) is bytearray:
                     last.payload += payload
@@ -164,7 +176,7 @@ class Receiver:
                 if len(last.payload) < JOINED_BYTES:
                     last.payload = bytearray(last.payload) + payload
                     return
-        self._events.append(Data(stream.stream_id, payload))
+        events.append(Data(stream.stream_id, payload))
 
     def on_data_end(self, *, empty: bool, padded: bool, end_stream: bool) -> None:
         """Finish a DATA frame."""
@@ -364,6 +376,7 @@ class Receiver:
         elif payload == DRAIN_PING and streams.life.state is State.ANNOUNCED:
             streams.accept_up_to = streams.highest
             streams.life.apply(Event.BOUND)
+            self._events.append(Drained())
             streams.out += frames.goaway(streams.highest, ErrorCodes.NO_ERROR)
 
     def _received_goaway(self, stream_id: int, payload: bytes) -> None:

@@ -114,7 +114,7 @@ class Streams:
         if window.advanced:
             length = self._repay(length)
         increment = window.give_back(length)
-        if not increment and window.owed > window.available:
+        if not increment and window.owed >= window.available:
             # Nearly shut: what flows beside slow readers lives on the little that is left.
             increment, window.owed = window.owed, 0
             window.available += increment
@@ -154,7 +154,13 @@ class Streams:
         increment = stream.receive.give_back(length)
         if increment and not stream.remote_ended:
             self.out += frames.window_update(stream.stream_id, increment)
-        self.give_back(length)
+        window = self.receive
+        owed = window.owed + length
+        if owed < window.step and owed < window.available and not window.advanced:
+            window.held -= length  # as `give_back`, which would announce nothing
+            window.owed = owed
+        else:
+            self.give_back(length)
 
     def close(self, code: int = ErrorCodes.NO_ERROR) -> None:
         """GOAWAY, and nothing after it."""

@@ -91,9 +91,10 @@ def reset_on_close(sock: socket.socket, on: bool) -> None:
 
 def unacknowledged(sock: socket.socket) -> int:
     """Bytes that were given to the socket and that its peer's host has not acknowledged; 0 where unknown."""
+    try:
+        from fcntl import ioctl  # noqa: PLC0415  not on Windows, where nobody tells either
+    except ImportError:
+        return 0
     if sys.platform != "linux":
         return 0
-    import fcntl  # noqa: PLC0415  not on Windows
-
-    answer = fcntl.ioctl(sock.fileno(), SIOCOUTQ, bytes(4))
-    return int.from_bytes(answer, sys.byteorder)
+    return int.from_bytes(ioctl(sock.fileno(), SIOCOUTQ, bytes(4)), sys.byteorder)

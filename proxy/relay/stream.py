@@ -123,6 +123,8 @@ class StreamRelay:
         sent = self._app.send(payload)
         if sent:
             self._stream.credit(sent)
+        if sent < len(payload):
+            self._stream.held()
 
     def on_gone(self, _endpoint: Endpoint, length: int) -> None:
         """Give credit for what has left by now."""

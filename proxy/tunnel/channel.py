@@ -55,6 +55,10 @@ class Stage(IntEnum):
     """The socket is closed."""
 
 
+_SHAKING, _OPEN, _CLOSING, _, _CLOSED = Stage
+"""Asked for with every read and write; an enumeration's own names take three times as long."""
+
+
 class Channel:
     """One TLS connection. Owns its socket."""
 
@@ -76,6 +80,7 @@ class Channel:
         self._socket_buffer = buffers.socket
         self._server_side = server_side
         self._records = Records(context, server_side=server_side, plaintext=buffers.plaintext)
+        self._encrypt, self._outgoing = self._records.encrypt, self._records.output
         self._handshake: asyncio.Future[None] | None = None
         self._receiver: Receiver | None = None
         self._unsent: deque[bytes | memoryview] = deque()
@@ -100,7 +105,7 @@ class Channel:
         """
         self._handshake = self._loop.create_future()
         self._resets.add(self._fd, self._on_reset)
-        self._loop.add_reader(self._fd, self._on_readable)
+        self._loop.add_reader(self._fd, self._on_shaking)
         if not self._server_side:  # a server has nothing to say before the client's first flight
             self._shake_hands(self._socket_buffer[:0])
         try:
@@ -152,7 +157,7 @@ class Channel:
     def _say_why(self) -> None:
         """Send TLS's alert, if the socket takes it."""
         try:
-            self._sock.send(self._records.output())
+            self._sock.send(self._outgoing.read())
         except OSError:
             return  # the peer has gone; nobody is left to be told
 
@@ -182,55 +187,67 @@ class Channel:
         if self.stage < Stage.CLOSED:
             self._loop.add_reader(self._fd, self._on_readable)
 
-    def _on_readable(self) -> None:
-        if self.stage is Stage.SHAKING and self._shaking is None:
+    def _on_shaking(self) -> None:
+        """The handshake's reader."""
+        if self._shaking is None:
             self._loop.remove_reader(self._fd)  # nobody receives: what comes stays with the kernel
             return
         try:
-            limit = BIO_BYTES if self.stage is Stage.SHAKING else READ_BYTES
-            length = self._sock.recv_into(self._socket_buffer, limit)
-        except (BlockingIOError, InterruptedError):
-            if self._broken is not None:
-                self._lost(self._broken)
-            return
+            length = self._sock.recv_into(self._socket_buffer, BIO_BYTES)
         except OSError as exc:
-            self._lost(exc.strerror or str(exc))
+            self._not_read(exc)
             return
-        if not length:
-            self._lost(self._broken or self._cut_short())
-        elif self.stage is Stage.SHAKING:
+        if length:
             self._shake_hands(self._socket_buffer[:length])
         else:
-            self._receive(self._socket_buffer[:length])
+            self._lost(self._broken or "connection closed by the peer")
 
-    def _cut_short(self) -> str | None:
-        """What a FIN means: an end only behind the peer's close_notify, or ours."""
-        if self.stage is Stage.SHAKING:
-            return "connection closed by the peer"
-        return "connection closed without close_notify" if self.stage is Stage.OPEN else None
+    def _on_readable(self) -> None:
+        try:
+            length = self._sock.recv_into(self._socket_buffer, READ_BYTES)
+        except OSError as exc:
+            self._not_read(exc)
+            return
+        if length:
+            self._receive(self._socket_buffer[:length])
+        else:
+            # An end only behind the peer's close_notify, or ours.
+            cut_short = "connection closed without close_notify" if self.stage is _OPEN else None
+            self._lost(self._broken or cut_short)
+
+    def _not_read(self, error: OSError) -> None:
+        """Nothing was there now, or the connection is over."""
+        if not isinstance(error, BlockingIOError | InterruptedError):
+            self._lost(error.strerror or str(error))
+        elif self._broken is not None:
+            self._lost(self._broken)
 
     def _receive(self, ciphertext: memoryview) -> None:
         records = self._records
         plaintext = records.decrypt(ciphertext)
-        if plaintext and self._receiver is not None and self.stage is Stage.OPEN:
+        if plaintext and self._receiver is not None and self.stage is _OPEN:
             self._receiver.on_plaintext(plaintext)
         if records.ended:
             self._lost(records.failure)
 
     def _on_reset(self) -> None:
         """The socket has failed; what came before is read, with a turn for others in between."""
-        if self.stage is Stage.CLOSED or (self.stage is Stage.SHAKING and self._shaking is None):
+        shaking = self.stage is _SHAKING
+        if self.stage is _CLOSED or (shaking and self._shaking is None):
             return  # `start` looks again
         self._broken = self._broken or os.strerror(errno.ECONNRESET)
-        self._on_readable()
+        if shaking:
+            self._on_shaking()
+        else:
+            self._on_readable()
         self._loop.call_soon(self._on_reset)
 
     def _lost(self, reason: str | None) -> None:
         """The connection is over; without a reason the peer has closed it in order."""
-        if self.stage is Stage.SHAKING:
+        if self.stage is _SHAKING:
             self._handshake_failed(TlsFailed(f"TLS handshake: {reason or 'closed by the peer'}"))
             return
-        if reason is None and self.stage is Stage.OPEN:
+        if reason is None and self.stage is _OPEN:
             self._records.close_notify()
             self.flush()
         receiver = self._receiver
@@ -243,26 +260,26 @@ class Channel:
     @property
     def _waiting(self) -> int:
         """Bytes of ciphertext that wait to be sent."""
-        return self._records.pending + sum(map(len, self._unsent))
+        return self._outgoing.pending + sum(map(len, self._unsent))
 
     @property
     def undelivered(self) -> int:
         """Bytes of ciphertext that wait to be sent, or have not been acknowledged by the peer's host."""
-        if self.stage is Stage.CLOSED:
+        if self.stage is _CLOSED:
             return 0
         return self._waiting + options.unacknowledged(self._sock)
 
     def write(self, data: bytes | memoryview, *, now: bool = False) -> None:
         """Encrypt now; send at the end of this turn, or now, with what is due, when nobody would share it."""
-        if self.stage >= Stage.CLOSING:
+        if self.stage is not _OPEN:
             return
-        records = self._records
-        records.encrypt(data)
+        self._encrypt(data)
+        outgoing = self._outgoing
         if self._full:
-            if records.pending >= BIO_BYTES:
-                self._unsent.append(records.output())
+            if outgoing.pending >= BIO_BYTES:
+                self._unsent.append(outgoing.read())
             self.congested = self._waiting > CONGESTED_BYTES
-        elif now or records.pending >= BIO_BYTES:
+        elif now or outgoing.pending >= BIO_BYTES:
             self._send()
         elif not self._flush_due:
             self._flush_due = True
@@ -280,11 +297,11 @@ class Channel:
 
     def _send(self) -> None:
         """Send what waits, as far as the socket takes it."""
-        if self.stage is Stage.CLOSED:
+        if self.stage is _CLOSED:
             return
-        unsent, records = self._unsent, self._records
-        while unsent or records.pending:
-            data = unsent.popleft() if unsent else records.output()
+        unsent, outgoing = self._unsent, self._outgoing
+        while unsent or outgoing.pending:
+            data = unsent.popleft() if unsent else outgoing.read()
             try:
                 sent = self._sock.send(data)
             except (BlockingIOError, InterruptedError):
@@ -296,7 +313,7 @@ class Channel:
                 unsent.appendleft(memoryview(data)[sent:])
                 self._wait_for_room()
                 return
-        if self._full or self.congested or self.stage is Stage.CLOSING:
+        if self._full or self.congested or self.stage is _CLOSING:
             self._sent_all()
 
     def _break(self, reason: str) -> None:
@@ -320,7 +337,7 @@ class Channel:
 
     def _sent_all(self) -> None:
         self._stop_writing()
-        if self.stage is Stage.CLOSING:
+        if self.stage is _CLOSING:
             self.stage = Stage.FINISHED
             self._shutdown()
         self._relieve()
@@ -348,7 +365,7 @@ class Channel:
 
     def abort(self) -> None:
         """Let go of the socket at once. No `on_channel_closed` follows."""
-        if self.stage is Stage.CLOSED:
+        if self.stage is _CLOSED:
             return
         self.stage = Stage.CLOSED
         self._receiver = None

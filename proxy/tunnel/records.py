@@ -22,24 +22,18 @@ class Records:
     def __init__(self, context: ssl.SSLContext, *, server_side: bool, plaintext: memoryview) -> None:
         """`plaintext`: where decrypted bytes are put, for a read's worth of them and two records more."""
         self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side)
+        self.output = ssl.MemoryBIO()
+        """The records that wait to be sent: `read` takes them, `pending` says how many bytes those are."""
+        self._tls = context.wrap_bio(self._incoming, self.output, server_side=server_side)
         # typeshed knows `read` only without a buffer, where it returns bytes.
         self._read = cast(Callable[[int, memoryview], int], self._tls.read)
         self._plaintext = plaintext
         self.encrypt = self._tls.write
-        """Take bytes to be sent; `output` has their records then."""
-        self.output = self._outgoing.read
-        """Take the records that wait to be sent."""
+        """Take bytes to be sent; their records are in `output` then."""
         self.ended = False
         """The peer's close_notify came, or nothing can be decrypted any more."""
         self.failure: str | None = None
         """Why not; None after a close_notify."""
-
-    @property
-    def pending(self) -> int:
-        """Bytes of ciphertext that `output` would return."""
-        return self._outgoing.pending
 
     # Handshake.
 

@@ -169,6 +169,13 @@ class TunnelStream:
         if connection.has_output:
             self._channel.write(connection.output())
 
+    def held(self) -> None:
+        """Bytes were received that the app does not take now."""
+        connection = self._connection
+        connection.advance()
+        if connection.has_output:
+            self._channel.write(connection.output())
+
     def end(self) -> None:
         """END_STREAM: no more bytes from us."""
         self.tunnel.end(self)
@@ -189,6 +196,7 @@ class TunnelStream:
     def on_early(self, payload: memoryview | bytearray) -> None:
         """Bytes came, and nobody is attached yet."""
         self._early += payload
+        self._connection.advance()
 
     def on_ended(self) -> None:
         """The peer's END_STREAM came."""

@@ -15,6 +15,7 @@ from proxy.hbone.errors import RemoteProtocolError, code_name
 from proxy.hbone.events import (
     Answered,
     Data,
+    Drained,
     Draining,
     Ended,
     Header,
@@ -35,6 +36,7 @@ from proxy.tunnel.deadlines import Deadlines
 from proxy.tunnel.stream import TunnelStream
 
 log = logging.getLogger("proxy.tunnel")
+_CRASHED = "tunnel failed unexpectedly peer=%s tunnel=%r"
 
 CLOSE_S = 1.0
 """How long a closed tunnel waits for the peer to close as well once all its bytes are delivered; and how
@@ -207,16 +209,17 @@ class Tunnel:
 
     def on_plaintext(self, data: memoryview) -> None:
         """Handle a read: as much of it as one turn may have, and the rest in the next ones."""
-        self._fenced(self._read, data)
-
-    def _read(self, data: memoryview) -> None:
-        if self._backlog:
-            self._receive_backlog(EVERY)  # the channel reads on to the end of a connection that broke
-        self._receive(data, FRAMES_PER_TURN)
-        if self.connection.unread:
-            self._backlog = memoryview(bytes(self.connection.unread))
-            self._channel.pause()
-            self.loop.call_soon(self._fenced, self._next_turn)
+        try:
+            if self._backlog:
+                self._receive_backlog(EVERY)  # the channel reads on to the end of a connection that broke
+            self._receive(data, FRAMES_PER_TURN)
+            if self.connection.unread:
+                self._backlog = memoryview(bytes(self.connection.unread))
+                self._channel.pause()
+                self.loop.call_soon(self._fenced, self._next_turn)
+        except Exception:
+            log.exception(_CRASHED, self.peer, self.connection)
+            self._crash()
 
     def _next_turn(self) -> None:
         if self._backlog:
@@ -250,13 +253,10 @@ class Tunnel:
                     stream.on_early(event.payload)
             else:
                 self._handle(event)
-        connection.advance()
         if connection.incomplete or self._deadlines.incomplete_since is not None:
             self._deadlines.received(now)
         if connection.has_output:
             self._channel.write(connection.output())
-        if connection.finished:
-            self._close_if_finished()
 
     def on_relieved(self) -> None:
         """Let all who wait try again."""
@@ -277,9 +277,12 @@ class Tunnel:
         try:
             work(*given)
         except Exception:
-            log.exception("tunnel failed unexpectedly peer=%s tunnel=%r", self.peer, self.connection)
-            self.fault = "internal error"
-            self.abort("internal error")
+            log.exception(_CRASHED, self.peer, self.connection)
+            self._crash()
+
+    def _crash(self) -> None:
+        self.fault = "internal error"
+        self.abort("internal error")
 
     def _handle(self, event: PeerEvent) -> None:
         match event:
@@ -302,6 +305,8 @@ class Tunnel:
                 self.on_change()
             case Draining():
                 self._told_to_go(event)
+            case Drained():
+                self._close_if_finished()
             case Pong():
                 self._keepalive.answered()
 
@@ -313,6 +318,7 @@ class Tunnel:
                 "goaway received peer=%s code=%s debug=%r", self.peer, code_name(event.code), event.debug
             )
         self.on_change()
+        self._close_if_finished()
 
     def _ended(self, event: Ended) -> None:
         stream = self._streams.get(event.stream_id)

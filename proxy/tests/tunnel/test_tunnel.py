@@ -212,7 +212,7 @@ def test_a_lone_stream_sends_at_once_and_several_share_a_write() -> None:
         async with tunnels() as pair:
             (await pair.request(0)).accept()
             await pair.first.answered()
-            frame, unsent = memoryview(bytearray(9) + b"bytes"), pair.client._channel._records
+            frame, unsent = memoryview(bytearray(9) + b"bytes"), pair.client._channel._outgoing
             pair.first.send(frame, 5, last=True)
             assert not unsent.pending
             pair.first.send(frame, 5)
