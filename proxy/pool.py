@@ -53,7 +53,10 @@ class PoolTunnel(Protocol):
     on_closed: Callable[[], None]
     close_reason: str | None
     fault: str | None
-    over: bool
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
 
     @property
     def ready(self) -> bool:

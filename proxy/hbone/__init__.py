@@ -1,6 +1,7 @@
 """HBONE: HTTP/2 CONNECT streams on one connection, without sockets, TLS or clock.
 
 connection: the surface; bytes in, events out, bytes out. receiver: its receiving half.
+life: from open to over, a state and a table.
 streams: the streams, windows and output on which both halves work. heads: HPACK and header rules.
 literals: header blocks that need no HPACK table.
 events: what a peer can do to us. frames: what the wire looks like. splitter: bytes to frames.

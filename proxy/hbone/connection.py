@@ -19,12 +19,16 @@ from h2.settings import SettingCodes
 
 from proxy.hbone import frames
 from proxy.hbone.errors import LocalProtocolError, RemoteProtocolError
-from proxy.hbone.events import Event, Header
+from proxy.hbone.events import Event as PeerEvent
+from proxy.hbone.events import Header
 from proxy.hbone.frames import HEAD_BYTES
+from proxy.hbone.life import ENDS_EMPTY, Event, Life, State
 from proxy.hbone.limits import CLIENT_LIMITS, SERVER_LIMITS, Limits
-from proxy.hbone.receiver import DRAIN_PING, KEEPALIVE_PING, Receiver
+from proxy.hbone.receiver import DRAIN_PING, KEEPALIVE_PING, NOTHING, Receiver
 from proxy.hbone.settings import PeerSettings
+from proxy.hbone.splitter import EVERY
 from proxy.hbone.streams import Side, Stream, Streams
+from proxy.hbone.windows import RESERVE, Reserve
 
 __all__ = ["MAX_PAYLOAD", "Connection", "Side", "Stream"]
 
@@ -35,18 +39,26 @@ MAX_PAYLOAD: Final = 65_536 - HEAD_BYTES
 class Connection:
     """One side of an HBONE connection."""
 
-    def __init__(self, side: Side, limits: Limits | None = None) -> None:
+    def __init__(self, side: Side, limits: Limits | None = None, *, reserve: Reserve = RESERVE) -> None:
+        """`reserve`: what connections may hold for slow readers beyond their windows; the process's own."""
         self.side = side
         self.limits = limits or (CLIENT_LIMITS if side is Side.CLIENT else SERVER_LIMITS)
-        self._streams = Streams(side, self.limits)
+        self._streams = Streams(side, self.limits, reserve)
+        self._low = self.limits.connection_window // 2
+        self.unread: memoryview = NOTHING
+        """What the last `receive` has left: the part of its `data` with which to call it next."""
         self._receiver = Receiver(self._streams)
         self._out = self._streams.out
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else "draining" if self.draining else "open"
-        return f"<{self.side.name.lower()} {state}, {self.live} streams>"
+        return f"<{self.side.name.lower()} {self.life.state}, {self.live} streams>"
 
     # State.
+
+    @property
+    def life(self) -> Life:
+        """Where it is in its life, which it shares with the tunnel that it is on."""
+        return self._streams.life
 
     @property
     def peer(self) -> PeerSettings:
@@ -67,31 +79,25 @@ class Connection:
     def capacity(self) -> int:
         """How many more streams we may open now."""
         streams = self._streams
-        if streams.closed or streams.draining or streams.highest >= frames.MAX_STREAM_ID:
+        if streams.life.state is not State.OPEN or streams.highest >= frames.MAX_STREAM_ID:
             return 0
         return max(0, streams.peer.max_streams - len(streams.live))
 
     @property
+    def window_shut(self) -> bool:
+        """Whether the window that all streams share is used up, either way, because readers are slow."""
+        streams = self._streams
+        return streams.send.available <= 0 or streams.receive.available < self.limits.connection_window // 16
+
+    @property
     def closed(self) -> bool:
         """Nothing more may be received or sent, except what is in the output."""
-        return self._streams.closed
+        return self._streams.life.ended
 
     @property
-    def accepting(self) -> bool:
-        """Neither closed nor draining: streams may be opened, now or when others end."""
-        streams = self._streams
-        return not (streams.closed or streams.draining)
-
-    @property
-    def draining(self) -> bool:
-        """GOAWAY was sent or received: no new streams, live ones go on."""
-        return self._streams.draining
-
-    @property
-    def drained(self) -> bool:
-        """Whether a GOAWAY has done its work: no stream lives, and none can come."""
-        streams = self._streams
-        return streams.draining and not streams.live and (streams.final or self.side is Side.CLIENT)
+    def finished(self) -> bool:
+        """Whether it is to be closed: no stream lives, and none may come."""
+        return not self._streams.live and self._streams.life.state in ENDS_EMPTY
 
     @property
     def acknowledged(self) -> bool:
@@ -119,27 +125,35 @@ class Connection:
 
     # Receiving.
 
-    def receive(self, data: bytes | memoryview, now: float) -> list[Event]:
+    def receive(self, data: bytes | memoryview, now: float, most: int = EVERY) -> list[PeerEvent]:
         """Take received bytes.
 
         Args:
             data: Any portion; `Data` events point into it.
             now: Seconds on any monotonic clock, for the budgets.
+            most: Frames to be taken; what is behind them is `unread` then.
 
         Raises:
             RemoteProtocolError: The peer broke the protocol. The GOAWAY is in the output.
         """
-        if self._streams.closed:
+        if self._streams.life.ended:
             return []
         try:
-            return self._receiver.feed(memoryview(data), now)
+            events = self._receiver.feed(memoryview(data), now, most)
         except RemoteProtocolError as exc:
             self.close(exc.code)
             raise
+        self.unread = self._receiver.unread
+        return events
 
     def credit(self, stream: Stream, length: int) -> None:
         """`length` bytes of a stream have gone; the peer may send as many again."""
         self._streams.credit(stream, length)
+
+    def advance(self) -> None:
+        """Bytes could not be passed on at once: let no slow reader shut the window that all share."""
+        if self._streams.receive.available < self._low:
+            self._streams.advance()
 
     # Sending: bytes.
 
@@ -169,7 +183,7 @@ class Connection:
             raise LocalProtocolError(f"stream {stream.stream_id}: {length} bytes do not fit its window")
         send.available -= length
         connection.available -= length
-        streams.data_sent += 1
+        streams.data_sent += 1 + (length >> 14)
         frames.head_into(buffer, length, 0, 0, stream.stream_id)
 
     # Sending: everything else.
@@ -251,12 +265,10 @@ class Connection:
         A server first says so without a bound, as requests may be under way; the bound follows with
         the answer to a PING (RFC 9113 6.8).
         """
-        if self.draining or self.closed:
-            return
-        self._streams.draining = True
         if self.side is Side.CLIENT:
-            self._out += frames.goaway(0, ErrorCodes.NO_ERROR)
-        else:
+            if self.life.apply(Event.BOUND):
+                self._out += frames.goaway(0, ErrorCodes.NO_ERROR)
+        elif self.life.apply(Event.ANNOUNCED):
             self._out += frames.goaway(frames.MAX_STREAM_ID, ErrorCodes.NO_ERROR)
             self._out += frames.ping(DRAIN_PING, ack=False)
 
@@ -265,6 +277,7 @@ class Connection:
         if not self.closed:
             self._streams.close(code)
             self._receiver.close()
+            self.unread = NOTHING
 
     def _answer_once(self, stream: Stream) -> None:
         if stream.answered:

@@ -46,3 +46,11 @@ class MalformedHead(HboneError):
 
 class BadAuthority(HboneError):
     """Not an authority that we dial."""
+
+
+def code_name(code: int) -> str:
+    """An error code's name in RFC 9113 section 7; a peer may send any number."""
+    try:
+        return ErrorCodes(code).name
+    except ValueError:
+        return str(code)

@@ -30,7 +30,8 @@ class Data:
     before the next call. Give the bytes back with `Connection.credit` once they have gone."""
 
     stream_id: int
-    payload: memoryview
+    payload: memoryview | bytearray
+    """A bytearray where several small frames are joined."""
 
 
 @dataclass(slots=True)
@@ -60,15 +61,19 @@ class WindowOpened:
 class SettingsReceived:
     """The peer's SETTINGS are in force; the first of these proves that it accepted our certificate."""
 
-    first: bool
-
 
 @dataclass(slots=True)
 class Draining:
-    """GOAWAY: no more streams on this connection; those up to `last_stream_id` go on."""
+    """GOAWAY: no more streams on this connection. Those that it did not process have a `Reset` each."""
 
-    last_stream_id: int
     code: int
+    debug: str
+    """What the peer says about it: ASCII, at most `MAX_DEBUG` characters; nobody has checked it."""
+
+
+@dataclass(slots=True)
+class Drained:
+    """Server: the peer has heard our GOAWAY, so that no request can be under way any more."""
 
 
 @dataclass(slots=True)
@@ -76,4 +81,6 @@ class Pong:
     """The answer to our PING."""
 
 
-Event = Requested | Answered | Data | Ended | Reset | WindowOpened | SettingsReceived | Draining | Pong
+Event = (
+    Requested | Answered | Data | Ended | Reset | WindowOpened | SettingsReceived | Draining | Drained | Pong
+)

@@ -1,4 +1,4 @@
-"""HTTP/2 frames as bytes: what we write by hand beside h2. Source: RFC 9113 sections 4 and 6."""
+"""HTTP/2 frames as bytes. Source: RFC 9113 sections 4 and 6."""
 
 from __future__ import annotations
 

@@ -42,7 +42,3 @@ class Keepalive:
     def answered(self) -> None:
         """The peer answered."""
         self.waiting = False
-
-    def next_at(self) -> float:
-        """The earliest time at which something can be due."""
-        return self.pinged_at + (self.timeout_s if self.waiting else self.interval_s)

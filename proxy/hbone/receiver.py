@@ -7,13 +7,13 @@ from typing import Final
 from h2.errors import ErrorCodes
 
 from proxy.hbone import frames
-from proxy.hbone.errors import Flood, MalformedHead, RemoteProtocolError
+from proxy.hbone.errors import Flood, MalformedHead, RemoteProtocolError, code_name
 from proxy.hbone.events import (
     Answered,
     Data,
+    Drained,
     Draining,
     Ended,
-    Event,
     Header,
     Pong,
     Requested,
@@ -21,8 +21,10 @@ from proxy.hbone.events import (
     SettingsReceived,
     WindowOpened,
 )
+from proxy.hbone.events import Event as PeerEvent
 from proxy.hbone.frames import ACK, FrameType
-from proxy.hbone.limits import Bucket
+from proxy.hbone.life import Event, State
+from proxy.hbone.limits import PREMATURE_S, Bucket
 from proxy.hbone.splitter import Splitter
 from proxy.hbone.streams import Side, Stream, Streams
 from proxy.hbone.windows import SendWindow
@@ -31,6 +33,13 @@ KEEPALIVE_PING: Final = b"keepaliv"
 """In PINGs that ask whether the peer lives."""
 DRAIN_PING: Final = b"draining"
 """In the PING whose answer says that no request can be under way any more."""
+
+JOINED_BYTES: Final = 2048
+"""Payloads below this that follow each other on a stream, in one read, are passed on as one: to copy them
+costs a tenth of what it takes an app's socket to be given each."""
+MAX_DEBUG: Final = 64
+"""Characters of a GOAWAY's debug data that are kept."""
+NOTHING: Final = memoryview(b"")
 
 
 class Receiver:
@@ -45,21 +54,25 @@ class Receiver:
         self._splitter = Splitter(self, limits)
         self._preface = b"" if streams.side is Side.CLIENT else frames.PREFACE
         self._now = 0.0
-        self._events: list[Event] = []
+        self._events: list[PeerEvent] = []
         self._requested_now: set[int] = set()
         self._withdrawn: set[int] = set()
+        self.unread = NOTHING
+        """What the last read has behind the frames that were taken."""
         self._data: Stream | None = None
         """The stream of the DATA frame that is being received; None: discard it."""
         self._empty_frames = 0
         self._window_updates = 0
+        self._resets_received = 0
         self._resets = Bucket("resets", limits.resets)
+        self._padding = Bucket("padding", limits.padding)
         self._pings = Bucket("PING", limits.pings)
         self._settings = Bucket("SETTINGS", limits.settings)
         self._priorities = Bucket("PRIORITY", limits.priorities)
         self._informational = Bucket("informational answers", limits.informational)
 
-    def feed(self, view: memoryview, now: float) -> list[Event]:
-        """Take received bytes; what they mean."""
+    def feed(self, view: memoryview, now: float, most: int) -> list[PeerEvent]:
+        """Take received bytes, as far as they are at most so many frames; what they mean."""
         self._now = now
         self._events = []
         if self._requested_now:
@@ -67,7 +80,8 @@ class Receiver:
             self._withdrawn.clear()
         if self._preface:
             view = self._feed_preface(view)
-        self._splitter.feed(view)
+        taken = self._splitter.feed(view, most)
+        self.unread = view[taken:] if taken < len(view) else NOTHING
         self.incomplete = bool(self._preface) or self._splitter.incomplete
         if self._withdrawn:
             # A request that is taken back in the same read was never there: nothing is dialled for it.
@@ -76,6 +90,7 @@ class Receiver:
 
     def close(self) -> None:
         """Take no more: let go of the splitter, as it refers back and only the collector could free both."""
+        self.unread = NOTHING
         del self._splitter
 
     def _feed_preface(self, view: memoryview) -> memoryview:
@@ -92,56 +107,52 @@ class Receiver:
     # DATA.
 
     def on_whole_data(self, stream_id: int, payload: memoryview, *, end_stream: bool) -> None:
-        """Charge a DATA frame to the windows and pass it on; what is out of order goes the long way."""
+        """A DATA frame in one piece."""
         length = len(payload)
-        stream = self._streams.live.get(stream_id)
-        connection = self._streams.receive
-        if (
-            stream is None
-            or not length
-            or stream.remote_ended
-            or not stream.answered
-            or length > stream.receive.available
-            or length > connection.available
-        ):
-            self.on_data_head(stream_id, length)
-            if length:
-                self.on_data(payload)
-            self.on_data_end(empty=not length, end_stream=end_stream)
+        stream = self._charge(stream_id, length)
+        if stream is None or not length:
+            self._data = stream
+            self.on_data_end(empty=not length, padded=False, end_stream=end_stream)
             return
-        connection.available -= length
-        connection.held += length
-        receive = stream.receive
-        receive.available -= length
-        receive.held += length
+        if self._events:
+            self._deliver(stream, payload)
+        else:
+            self._events.append(Data(stream_id, payload))
         self._empty_frames = 0
-        self._events.append(Data(stream_id, payload))
         if end_stream:
             self._remote_end(stream)
 
     def on_data_head(self, stream_id: int, length: int) -> None:
-        """Charge a DATA frame to the windows and find its stream."""
-        self._expect_settings_first()
-        if not self._streams.receive.take(length):
+        """A DATA frame begins."""
+        self._data = self._charge(stream_id, length)
+
+    def _charge(self, stream_id: int, length: int) -> Stream | None:
+        """Charge a DATA frame to the windows; the stream that takes it, None where it is discarded."""
+        streams = self._streams
+        stream = streams.live.get(stream_id)
+        if stream is None:
+            self._expect_settings_first()
+        connection = streams.receive
+        connection.available -= length
+        connection.held += length
+        if connection.available < 0:
             raise RemoteProtocolError("connection window exceeded", ErrorCodes.FLOW_CONTROL_ERROR)
-        stream = self._streams.live.get(stream_id)
         if stream is None:
             self._check_not_idle(stream_id)
-            if stream_id not in self._streams.tolerated:
+            if stream_id not in streams.tolerated:
                 self._turn_away(stream_id, ErrorCodes.STREAM_CLOSED)  # RFC 9113 5.1
         elif stream.remote_ended:
             self._blame(stream, ErrorCodes.STREAM_CLOSED, "DATA after END_STREAM")
-            stream = None
-        elif self._streams.side is Side.CLIENT and not stream.answered:
+        elif not stream.answered and streams.side is Side.CLIENT:
             self._blame(stream, ErrorCodes.PROTOCOL_ERROR, "DATA before the answer")
-            stream = None
-        elif not stream.receive.take(length):
-            stream.receive.held -= length  # the connection's share is given back below
+        elif length > stream.receive.available:
             self._blame(stream, ErrorCodes.FLOW_CONTROL_ERROR, "stream window exceeded")
-            stream = None
-        if stream is None:
-            self._streams.give_back(length)
-        self._data = stream
+        else:
+            stream.receive.available -= length
+            stream.receive.held += length
+            return stream
+        streams.give_back(length)
+        return None
 
     def on_padding(self, length: int) -> None:
         """Padding is flow-controlled and gone at once."""
@@ -149,22 +160,38 @@ class Receiver:
             self._streams.credit(self._data, length)
 
     def on_data(self, payload: memoryview) -> None:
-        """Pass payload on, unless its stream is over."""
+        """Some of a frame's payload; its stream may have been reset while it was coming."""
         if self._data is not None and not self._data.lost:
-            self._events.append(Data(self._data.stream_id, payload))
+            self._deliver(self._data, payload)
 
-    def on_data_end(self, *, empty: bool, end_stream: bool) -> None:
+    def _deliver(self, stream: Stream, payload: memoryview) -> None:
+        """Pass payload on; small frames of a stream in a row are joined."""
+        events = self._events
+        if events and len(payload) < JOINED_BYTES:
+            last = events[-1]
+            if type(last) is Data and last.stream_id == stream.stream_id:
+                if type(last.payload) is bytearray:
+                    last.payload += payload
+                    return
+                if len(last.payload) < JOINED_BYTES:
+                    last.payload = bytearray(last.payload) + payload
+                    return
+        events.append(Data(stream.stream_id, payload))
+
+    def on_data_end(self, *, empty: bool, padded: bool, end_stream: bool) -> None:
         """Finish a DATA frame."""
         stream, self._data = self._data, None
-        if empty and not end_stream:
+        if end_stream:
+            if stream is not None and not stream.lost:
+                self._remote_end(stream)
+        elif not empty:
+            self._empty_frames = 0
+        elif padded:
+            self._padding.take(self._now)
+        else:
             self._empty_frames += 1
             if self._empty_frames > self._limits.empty_frames:
                 raise Flood("empty DATA")
-        else:
-            self._empty_frames = 0
-        # The stream may have been reset by us while the frame was coming.
-        if end_stream and stream is not None and not stream.lost:
-            self._remote_end(stream)
 
     # Heads.
 
@@ -209,7 +236,8 @@ class Receiver:
         elif len(head) > self._limits.header_fields:
             self._turn_away(stream_id, ErrorCodes.ENHANCE_YOUR_CALM)
         else:
-            streams.add(stream_id).remote_ended = end_stream
+            stream = streams.add(stream_id)
+            stream.remote_ended, stream.asked_at = end_stream, self._now
             self._requested_now.add(stream_id)
             self._events.append(Requested(stream_id, head))
             if end_stream:
@@ -283,13 +311,12 @@ class Receiver:
             self._expect_settings_first()
             streams.acknowledged = True
             return
-        first = not streams.peer.received
-        change = streams.peer.apply(payload, self._limits)
+        change = streams.peer.apply(payload, self._limits, of_server=streams.side is Side.CLIENT)
         streams.out += frames.SETTINGS_ACK
         if change:
             for stream in streams.live.values():
                 self._grow(stream.send, change, stream.stream_id)
-        self._events.append(SettingsReceived(first))
+        self._events.append(SettingsReceived())
 
     def _received_window_update(self, stream_id: int, payload: bytes) -> None:
         streams = self._streams
@@ -318,14 +345,22 @@ class Receiver:
     def _received_reset(self, stream_id: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise RemoteProtocolError("RST_STREAM of another length", ErrorCodes.FRAME_SIZE_ERROR)
-        self._resets.take(self._now)
+        self._resets_received += 1
         stream = self._streams.live.get(stream_id)
         if stream is None:
             self._check_not_idle(stream_id)
+            if 2 * self._resets_received > self._streams.highest + 1:
+                self._resets.take(self._now)  # more resets than there ever were streams
             return
+        if self._streams.side is Side.SERVER and self._premature(stream):
+            self._resets.take(self._now)  # rapid reset, CVE-2023-44487; a server's refusals cost us nothing
         code = frames.parse_long(payload)
         self._streams.forget(stream)
         self._report(stream_id, code, "reset by the peer")
+
+    def _premature(self, stream: Stream) -> bool:
+        """Whether a stream is unanswered and young."""
+        return not stream.answered and self._now < stream.asked_at + PREMATURE_S
 
     def _received_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
         streams = self._streams
@@ -338,9 +373,10 @@ class Receiver:
             streams.out += frames.ping(payload, ack=True)
         elif payload == KEEPALIVE_PING:
             self._events.append(Pong())
-        elif payload == DRAIN_PING and streams.draining and streams.side is Side.SERVER:
+        elif payload == DRAIN_PING and streams.life.state is State.ANNOUNCED:
             streams.accept_up_to = streams.highest
-            streams.final = True
+            streams.life.apply(Event.BOUND)
+            self._events.append(Drained())
             streams.out += frames.goaway(streams.highest, ErrorCodes.NO_ERROR)
 
     def _received_goaway(self, stream_id: int, payload: bytes) -> None:
@@ -350,14 +386,15 @@ class Receiver:
         if len(payload) < 8:
             raise RemoteProtocolError("GOAWAY too short", ErrorCodes.FRAME_SIZE_ERROR)
         self._settings.take(self._now)
-        streams.draining = streams.final = True
+        streams.life.apply(Event.BOUND)
         last, code = frames.parse_long(payload) & frames.MAX_STREAM_ID, frames.parse_long(payload, 4)
-        self._events.append(Draining(last, code))
+        self._events.append(Draining(code, _debug(payload[8:])))
         if streams.side is Side.CLIENT:
             for stream in [s for s in streams.live.values() if s.stream_id > last]:
                 # RFC 9113 6.8: not processed, safe to try elsewhere.
                 streams.reset(stream, ErrorCodes.CANCEL)
-                self._events.append(Reset(stream.stream_id, ErrorCodes.REFUSED_STREAM, "beyond GOAWAY"))
+                reason = f"beyond GOAWAY {code_name(code)}"
+                self._events.append(Reset(stream.stream_id, ErrorCodes.REFUSED_STREAM, reason))
 
     # Streams.
 
@@ -396,3 +433,8 @@ def _status(head: list[Header]) -> int:
     if len(raw) != 3 or not raw.isdigit() or raw < b"100":
         raise MalformedHead(f"status {raw[:16]!r}")
     return int(raw)
+
+
+def _debug(raw: bytes) -> str:
+    """A GOAWAY's debug data, fit for a log whatever it is."""
+    return "".join(chr(byte) if 32 <= byte < 127 else "?" for byte in raw[:MAX_DEBUG])

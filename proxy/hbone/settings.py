@@ -24,8 +24,8 @@ class PeerSettings:
     max_streams: int = ASSUMED_STREAMS
     received: bool = False
 
-    def apply(self, payload: bytes, limits: Limits) -> int:
-        """Take a SETTINGS payload.
+    def apply(self, payload: bytes, limits: Limits, *, of_server: bool) -> int:
+        """Take a SETTINGS payload, of a server or of a client.
 
         Returns:
             By how much every stream's send window changes.
@@ -42,7 +42,7 @@ class PeerSettings:
             # RFC 9113 6.5.2: without an entry there is no limit.
             self.max_streams, self.received = MAX_WINDOW, True
         for key, value in parse_settings(payload):
-            _check(key, value)
+            _check(key, value, of_server=of_server)
             match key:
                 case SettingCodes.INITIAL_WINDOW_SIZE:
                     self.initial_window = value
@@ -53,11 +53,13 @@ class PeerSettings:
         return self.initial_window - before
 
 
-def _check(key: int, value: int) -> None:
+def _check(key: int, value: int, *, of_server: bool) -> None:
     """Refuse what RFC 9113 6.5.2 and RFC 8441 3 forbid; unknown settings mean nothing."""
     if key == SettingCodes.INITIAL_WINDOW_SIZE and value > MAX_WINDOW:
         raise RemoteProtocolError(f"initial window of {value}", ErrorCodes.FLOW_CONTROL_ERROR)
     if key == SettingCodes.MAX_FRAME_SIZE and not DEFAULT_MAX_FRAME <= value <= MAX_MAX_FRAME:
         raise RemoteProtocolError(f"maximum frame of {value}")
+    if key == SettingCodes.ENABLE_PUSH and value and of_server:
+        raise RemoteProtocolError(f"ENABLE_PUSH of {value} from a server")
     if key in (SettingCodes.ENABLE_PUSH, SettingCodes.ENABLE_CONNECT_PROTOCOL) and value not in (0, 1):
         raise RemoteProtocolError(f"setting {key} of {value}")

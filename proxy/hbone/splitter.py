@@ -7,7 +7,8 @@ unfinished frame or block can hold. Source: RFC 9113 sections 4, 6.1, 6.2, 6.10.
 
 from __future__ import annotations
 
-from typing import Protocol
+import sys
+from typing import Final, Protocol
 
 from h2.errors import ErrorCodes
 
@@ -23,6 +24,8 @@ from proxy.hbone.frames import (
 )
 from proxy.hbone.limits import Limits
 
+EVERY: Final = sys.maxsize
+"""Frames that are taken where nobody says how many."""
 _HEADER_TYPES = (FrameType.HEADERS, FrameType.CONTINUATION)
 
 
@@ -41,8 +44,8 @@ class Handler(Protocol):
     def on_data(self, payload: memoryview) -> None:
         """Some of its payload."""
 
-    def on_data_end(self, *, empty: bool, end_stream: bool) -> None:
-        """The DATA frame is complete."""
+    def on_data_end(self, *, empty: bool, padded: bool, end_stream: bool) -> None:
+        """The DATA frame is complete; `empty`: without payload, whatever its padding."""
 
     def on_headers(self, stream_id: int, block: bytes, *, end_stream: bool) -> None:
         """A whole header block."""
@@ -58,9 +61,12 @@ class Splitter:
         self._handler = handler
         self._limits = limits
         self._max_frame = limits.max_frame
+        self._left = EVERY
+        """Frames that may still be taken now."""
         self._partial = bytearray()
         self._end_stream = False
         self._empty = False
+        self._padded = False
         self._in_data = False
         self._pad_length_due = False
         self._payload_left = 0
@@ -75,40 +81,43 @@ class Splitter:
         """Whether a frame other than DATA, or a header block, has begun and is not complete."""
         return bool(self._partial) or self._block is not None
 
-    def feed(self, data: memoryview) -> None:
-        """Take `data`, all of it.
+    def feed(self, data: memoryview, most: int) -> int:
+        """Take frames from `data`, at most `most`; how many bytes those were: all, or up to a frame's head.
 
         Raises:
             RemoteProtocolError: It breaks the rules of framing.
         """
         position, end = 0, len(data)
+        self._left = most
         while True:
             if not self._in_data and not self._partial and self._block is None:
                 position = self._feed_whole_data(data, position, end)
             if self._in_data:
                 position = self._feed_data(data, position, end)
                 if self._in_data:
-                    return
-            if position == end:
-                return
+                    return end
+            if position == end or not self._left:
+                return position
             if self._partial:
                 position = self._complete(data, position, end)
             elif end - position < HEAD_BYTES:
                 self._partial += data[position:]
-                return
+                return end
             else:
                 position = self._next(data, position, end)
 
     def _feed_whole_data(self, data: memoryview, position: int, end: int) -> int:
         """Take DATA frames for as long as they are whole and plain; anything else is for the others."""
-        on_whole_data, max_frame = self._handler.on_whole_data, self._max_frame
-        while end - position >= HEAD_BYTES:
+        on_whole_data, max_frame, left = self._handler.on_whole_data, self._max_frame, self._left
+        while left and end - position >= HEAD_BYTES:
             length, kind, flags, stream_id = parse_head(data, position)
             stop = position + HEAD_BYTES + length
             if kind or flags & PADDED or stop > end or length > max_frame or not stream_id:
                 break
             on_whole_data(stream_id, data[position + HEAD_BYTES : stop], end_stream=bool(flags & END_STREAM))
             position = stop
+            left -= 1
+        self._left = left
         return position
 
     def _next(self, data: memoryview, position: int, end: int) -> int:
@@ -167,9 +176,10 @@ class Splitter:
         if padded and not length:
             raise RemoteProtocolError("padded DATA without a pad length", ErrorCodes.FRAME_SIZE_ERROR)
         self._in_data = True
+        self._left -= 1
         self._end_stream = bool(flags & END_STREAM)
         self._empty = not length
-        self._pad_length_due = padded
+        self._padded = self._pad_length_due = padded
         self._payload_left = length
         self._padding_left = 0
         self._handler.on_data_head(stream_id, length)
@@ -200,10 +210,11 @@ class Splitter:
             self._padding_left -= step
         if not self._payload_left and not self._padding_left:
             self._in_data = False
-            self._handler.on_data_end(empty=self._empty, end_stream=self._end_stream)
+            self._handler.on_data_end(empty=self._empty, padded=self._padded, end_stream=self._end_stream)
         return position
 
     def _whole(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        self._left -= 1
         if kind == FrameType.HEADERS:
             self._begin_block(flags, stream_id, payload)
         elif kind == FrameType.CONTINUATION:

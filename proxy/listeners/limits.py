@@ -40,6 +40,7 @@ def timing(settings: Settings) -> Timing:
     return Timing(
         handshake_s=settings.handshake_timeout_s,
         answer_s=settings.answer_timeout_s,
+        linger_s=settings.drain_deadline_s,
         ping_interval_s=settings.ping_interval_s,
         ping_timeout_s=settings.ping_timeout_s,
     )

@@ -5,6 +5,7 @@ options: marks, transparency, keep-alive, each constant with the header that def
 sockets: listeners and outgoing sockets, with their options set; connecting.
 accepting: the loop that takes connections from a listener.
 address: addresses of sockets, which remember their hash and text.
+resets: hears of a socket's reset, whether it is read or not.
 original: where an intercepted connection was going, and whether an address is the namespace's own.
 """
 

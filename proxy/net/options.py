@@ -20,6 +20,9 @@ IPV6_FREEBIND: Final = 78
 IP_BIND_ADDRESS_NO_PORT: Final = 24
 """linux/in.h; for IPv6 sockets too, at level IPPROTO_IP"""
 
+SIOCOUTQ: Final = 0x5411
+"""linux/sockios.h"""
+
 _TCP_KEEPIDLE: Final = getattr(socket, "TCP_KEEPIDLE", 0x10)
 """netinet/tcp.h of macOS, which calls it TCP_KEEPALIVE"""
 
@@ -84,3 +87,14 @@ def user_timeout(sock: socket.socket, timeout_ms: int) -> None:
 def reset_on_close(sock: socket.socket, on: bool) -> None:
     """Make `close`, and the process's death, send RST (on) or FIN after what is queued (off)."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.pack(1 if on else 0, 0))
+
+
+def unacknowledged(sock: socket.socket) -> int:
+    """Bytes that were given to the socket and that its peer's host has not acknowledged; 0 where unknown."""
+    try:
+        from fcntl import ioctl  # noqa: PLC0415  not on Windows, where nobody tells either
+    except ImportError:
+        return 0
+    if sys.platform != "linux":
+        return 0
+    return int.from_bytes(ioctl(sock.fileno(), SIOCOUTQ, bytes(4)), sys.byteorder)

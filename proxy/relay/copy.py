@@ -37,8 +37,8 @@ class CopyRelay:
 
     async def run(self) -> Outcome:
         """Relay until it is over; cancelled, both sides are reset."""
-        self._near.resume()
-        self._far.resume()
+        self._near.start()
+        self._far.start()
         try:
             return await self._over
         finally:
@@ -84,6 +84,10 @@ class CopyRelay:
         """A reset on one side is a reset on the other."""
         end = End.NEAR_RESET if endpoint is self._near else End.FAR_RESET
         self._end(Outcome(end, error.strerror or str(error)))
+
+    def on_crashed(self) -> None:
+        """A bug of ours: both sides see a reset."""
+        self._end(Outcome(End.CUT, "internal error"))
 
     def _end(self, outcome: Outcome) -> None:
         self._close(clean=False)

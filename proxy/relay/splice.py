@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from time import monotonic_ns
 from typing import Final
 
 from proxy.net import options
+from proxy.net.resets import ResetWatch
 from proxy.relay.outcome import End, Outcome
 
 PIPE_BYTES: Final = 256 * 1024
@@ -63,8 +65,8 @@ class SpliceRelay:
 
     async def run(self) -> Outcome:
         """Relay until it is over; cancelled, both sides are reset."""
-        self._up.resume()
-        self._down.resume()
+        self._up.start()
+        self._down.start()
         try:
             return await self._over
         finally:
@@ -107,6 +109,7 @@ class _Way:
         "_owner",
         "_pipe",
         "_reading",
+        "_resets",
         "_source",
         "_target",
         "_writing",
@@ -127,6 +130,7 @@ class _Way:
         self._source = source
         self._target = target
         self._owner = owner
+        self._resets = ResetWatch.of(loop)
         self._reading = self._writing = False
         self.carried = 0
         """Bytes that came."""
@@ -137,6 +141,12 @@ class _Way:
         """The source's FIN was passed on."""
         self._pipe: tuple[int, int] | None = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         _enlarge(self._pipe[1])
+
+    def start(self) -> None:
+        """Read, and watch for a reset."""
+        if self._pipe is not None:
+            self.resume()
+            self._resets.add(self._source.fileno(), self._on_reset)
 
     def resume(self) -> None:
         """Read."""
@@ -150,9 +160,21 @@ class _Way:
             return
         self._pause()
         self._stop_writing()
+        self._resets.discard(self._source.fileno())
         for fd in self._pipe:
             os.close(fd)
         self._pipe = None
+
+    def _on_reset(self) -> None:
+        """The source has failed: what came before it is passed on, unless the target takes no more."""
+        if self._pipe is None:
+            return
+        if self._reading:
+            self._on_readable()
+            self._loop.call_soon(self._on_reset)
+        else:
+            code = self._source.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
+            self._owner.on_failed(self._source, OSError(code, os.strerror(code)))
 
     def _on_readable(self) -> None:
         if self._pipe is None:

@@ -8,6 +8,7 @@ from time import monotonic_ns
 
 from h2.errors import ErrorCodes
 
+from proxy.hbone.errors import code_name
 from proxy.relay.buffers import Buffers
 from proxy.relay.endpoint import Endpoint
 from proxy.relay.outcome import End, Outcome
@@ -63,7 +64,7 @@ class StreamRelay:
         self._stream.attach(self)
         if self._app_waits and not self._ended:
             self.on_readable(self._app)  # before the loop is asked to watch it, which takes longer
-        self._app.resume()
+        self._app.start()
 
     async def run(self) -> Outcome:
         """Relay until it is over; cancelled, both sides are reset."""
@@ -112,7 +113,7 @@ class StreamRelay:
 
     # To the app.
 
-    def on_data(self, payload: memoryview) -> None:
+    def on_data(self, payload: memoryview | bytearray) -> None:
         """Pass bytes on; give credit for what left."""
         if self._ended:
             return
@@ -122,6 +123,8 @@ class StreamRelay:
         sent = self._app.send(payload)
         if sent:
             self._stream.credit(sent)
+        if sent < len(payload):
+            self._stream.held()
 
     def on_gone(self, _endpoint: Endpoint, length: int) -> None:
         """Give credit for what has left by now."""
@@ -140,12 +143,16 @@ class StreamRelay:
 
     def on_reset(self, code: int, reason: str) -> None:
         """The stream is lost: the app sees a reset."""
-        self._end(Outcome(End.FAR_RESET, f"stream reset with {_name(code)}: {reason}"))
+        self._end(Outcome(End.FAR_RESET, f"stream reset with {code_name(code)}: {reason}"))
 
     def on_failed(self, _endpoint: Endpoint, error: OSError) -> None:
         """The app reset, or cannot be reached any more: the peer is told."""
         self._stream.reset(self._reset_code)
         self._end(Outcome(End.NEAR_RESET, error.strerror or str(error)))
+
+    def on_crashed(self) -> None:
+        """A bug of ours: both sides see a reset."""
+        self._end(Outcome(End.CUT, "internal error"))
 
     def _finish_if_over(self) -> None:
         if self._app.sent_end and self._app.received_end:
@@ -157,10 +164,3 @@ class StreamRelay:
         self._app.close(clean=False)
         if not self._over.done():
             self._over.set_result(outcome)
-
-
-def _name(code: int) -> str:
-    try:
-        return ErrorCodes(code).name
-    except ValueError:
-        return str(code)  # a peer may send any number

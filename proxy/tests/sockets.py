@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 PATIENCE_S = 20.0
@@ -75,11 +75,21 @@ async def background(work: Coroutine[Any, Any, Any]) -> AsyncIterator[asyncio.Ta
         task.cancel()
 
 
-def run(test: Coroutine[Any, Any, None]) -> None:
-    """Run a test's coroutine, with a bound."""
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+LOOPS: dict[str, LoopFactory] = {"asyncio": asyncio.SelectorEventLoop}
+"""The loops that are there: what is about readiness and ends holds on either."""
+with suppress(ImportError):
+    import uvloop
+
+    LOOPS["uvloop"] = uvloop.new_event_loop
+
+
+def run(test: Coroutine[Any, Any, None], *, loop: LoopFactory | None = None) -> None:
+    """Run a test's coroutine, with a bound; on asyncio's own loop, if no other is asked for."""
 
     async def bounded() -> None:
         async with asyncio.timeout(60):
             await test
 
-    asyncio.run(bounded())
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(bounded())

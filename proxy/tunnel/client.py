@@ -13,6 +13,7 @@ from proxy.hbone.events import Header
 from proxy.hbone.limits import Limits
 from proxy.identity.peer import verify_server
 from proxy.telemetry import Stats
+from proxy.tunnel.errors import TunnelLost
 from proxy.tunnel.handshake import shake_hands
 from proxy.tunnel.stream import TunnelStream
 from proxy.tunnel.tunnel import Timing, Tunnel
@@ -41,6 +42,7 @@ class ClientTunnel(Tunnel):
         Raises:
             TlsFailed: The handshake failed. The socket is closed.
             IdentityMismatch: Another identity than `expected`. Likewise, and nothing was sent.
+            TunnelLost: The peer ended the connection right after the handshake; nothing was served.
         """
         channel, peer = await shake_hands(
             sock,
@@ -55,6 +57,8 @@ class ClientTunnel(Tunnel):
         tunnel.connection.start()
         stream = tunnel.add(tunnel.connection.connect(headers))
         tunnel.start()
+        if tunnel.over:
+            raise TunnelLost(tunnel.close_reason or "closed by the peer")
         return tunnel, stream
 
     def connect(self, headers: list[Header]) -> TunnelStream:

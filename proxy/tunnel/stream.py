@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from h2.errors import ErrorCodes
 
@@ -12,6 +12,7 @@ from proxy.hbone.connection import Stream
 from proxy.hbone.events import Header
 from proxy.hbone.frames import HEAD_BYTES
 from proxy.hbone.headers import response_headers
+from proxy.hbone.limits import PREMATURE_S
 from proxy.tunnel.errors import ConnectRefused, StreamLost
 
 if TYPE_CHECKING:
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
     from proxy.tunnel.tunnel import Tunnel
 
 
+OLD_ENOUGH_S: Final = 1.25 * PREMATURE_S
+"""Age at which an unanswered request is taken back; a request may be under way longer than a reset."""
+
+
 class Receiver(Protocol):
     """Who takes a stream's bytes: a relay."""
 
-    def on_data(self, payload: memoryview) -> None:
+    def on_data(self, payload: memoryview | bytearray) -> None:
         """Bytes; give credit when they have gone."""
 
     def on_ended(self) -> None:
@@ -46,6 +51,7 @@ class TunnelStream:
         "_ended",
         "_lost",
         "_status",
+        "_taken_back",
         "asked_ns",
         "receiver",
         "state",
@@ -68,6 +74,8 @@ class TunnelStream:
         self._status: int | None = None
         self._early = bytearray()
         self._ended = False
+        self._taken_back = False
+        """Nobody waits for the answer any more."""
         self._lost: tuple[str, int] | None = None
         """Why the stream is over without an end, and the code; an exception would keep its frames alive."""
 
@@ -87,7 +95,7 @@ class TunnelStream:
             try:
                 await self._answer
             except asyncio.CancelledError:
-                self.reset(ErrorCodes.CANCEL)
+                self._take_back()
                 raise
             finally:
                 limit.cancel()
@@ -161,6 +169,13 @@ class TunnelStream:
         if connection.has_output:
             self._channel.write(connection.output())
 
+    def held(self) -> None:
+        """Bytes were received that the app does not take now."""
+        connection = self._connection
+        connection.advance()
+        if connection.has_output:
+            self._channel.write(connection.output())
+
     def end(self) -> None:
         """END_STREAM: no more bytes from us."""
         self.tunnel.end(self)
@@ -174,11 +189,14 @@ class TunnelStream:
     def on_answered(self, status: int, _headers: list[Header]) -> None:
         """The peer answered our CONNECT."""
         self._status = status
+        if self._taken_back:
+            self.reset(ErrorCodes.CANCEL)
         self._wake()
 
-    def on_early(self, payload: memoryview) -> None:
+    def on_early(self, payload: memoryview | bytearray) -> None:
         """Bytes came, and nobody is attached yet."""
         self._early += payload
+        self._connection.advance()
 
     def on_ended(self) -> None:
         """The peer's END_STREAM came."""
@@ -198,6 +216,15 @@ class TunnelStream:
         """There is room again."""
         if self.receiver is not None:
             self.receiver.on_sendable()
+
+    def _take_back(self) -> None:
+        """Give an unanswered request up: at its answer, or when it is old enough.
+
+        Servers count requests that are taken back sooner as a flood, and end the tunnel for all its streams.
+        """
+        self._taken_back = True
+        age_s = (monotonic_ns() - self.asked_ns) / 1e9
+        self.tunnel.loop.call_later(max(0.0, OLD_ENOUGH_S - age_s), self.reset, ErrorCodes.CANCEL)
 
     def _unanswered(self) -> None:
         self.reset(ErrorCodes.CANCEL)

@@ -14,7 +14,7 @@ FLOODS = [
     ("T07", "SETTINGS", frames.settings([]) * 101),
     ("T07", "SETTINGS entries", frames.settings([(0x4242, 1)] * 33)),
     ("T08", "empty DATA", data(1, b"") * 101),
-    ("T08", "empty DATA", data(1, b"\5" + b"\0" * 5, frames.PADDED) * 101),
+    ("T08", "padding", data(1, b"\5" + b"\0" * 5, frames.PADDED) * 1001),
     ("T10", "PRIORITY", frames.frame(FrameType.PRIORITY, 0, 1, b"\0\0\0\0\0") * 1001),
     ("T10", "PRIORITY", frames.frame(0xEE, 0, 1, b"?") * 1001),
     ("T11", "WINDOW_UPDATE", frames.window_update(1, 1) * 1100),

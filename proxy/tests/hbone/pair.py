@@ -11,6 +11,7 @@ from proxy.hbone.events import Data, Event, Requested
 from proxy.hbone.frames import HEAD_BYTES
 from proxy.hbone.headers import request_headers, response_headers
 from proxy.hbone.limits import Limits
+from proxy.hbone.windows import Reserve
 
 HEADERS = request_headers("10.0.0.2:80", source=(IPv4Address("10.0.0.1"), 40000))
 OK = response_headers(200)
@@ -28,6 +29,7 @@ class Pair:
     """Bytes that are delivered at a time."""
     hold: bool = False
     now: float = 0.0
+    reserve: Reserve = field(default_factory=Reserve)
     client: Connection = field(init=False)
     server: Connection = field(init=False)
     seen: dict[Side, list[Event]] = field(init=False)
@@ -36,8 +38,8 @@ class Pair:
     """Every stream that was ever opened."""
 
     def __post_init__(self) -> None:
-        self.client = Connection(Side.CLIENT, self.client_limits)
-        self.server = Connection(Side.SERVER, self.server_limits)
+        self.client = Connection(Side.CLIENT, self.client_limits, reserve=self.reserve)
+        self.server = Connection(Side.SERVER, self.server_limits, reserve=self.reserve)
         self.seen = {Side.CLIENT: [], Side.SERVER: []}
         self.received = {}
         self.streams = {}

@@ -13,6 +13,7 @@ from proxy.hbone.errors import LocalProtocolError
 from proxy.hbone.events import Data, Requested
 from proxy.hbone.frames import FrameType
 from proxy.hbone.limits import Limits, Rate
+from proxy.hbone.windows import Reserve
 from proxy.tests.hbone.pair import HEADERS, OK, Pair, packed
 from proxy.tests.hbone.raw import data, head, kinds, raw_server
 
@@ -128,11 +129,92 @@ def test_hundreds_of_megabytes_over_one_stream() -> None:
     assert 0 == pair.client.live == pair.server.live
 
 
+SLOW = Limits(connection_window=1_000_000, stream_window=250_000)
+
+
+def stalled(pair: Pair, count: int) -> list[int]:
+    """Streams that the client fills and whose readers at the server take nothing; those that were filled."""
+    ids = []
+    for _ in range(count):
+        stream_id = pair.connect()
+        if pair.send(pair.client, stream_id, bytes(250_000)) == 250_000:
+            ids.append(stream_id)
+        pair.server.advance()
+        pair.pump()
+    return ids
+
+
+def test_slow_readers_do_not_shut_the_window_that_all_share() -> None:
+    """P44, B06: ten times as many as its window has room for, and the next stream flows."""
+    pair = Pair(server_limits=SLOW, hold=True, reserve=Reserve(left=100_000_000))
+    assert len(stalled(pair, 40)) == 40
+    other = pair.connect()
+
+    assert not pair.client.window_shut
+    for _ in range(100):
+        assert pair.send(pair.client, other, bytes(50_000)) == 50_000
+        pair.server.credit(pair.stream(pair.server, other), 50_000)
+        pair.server.advance()
+        pair.pump()
+
+
+def test_what_slow_readers_hold_is_bounded() -> None:
+    """P44, I5: a connection has its window, and no more of the reserve than it leaves to the others."""
+    reserve = Reserve(left=4_000_000)
+    pairs = [Pair(server_limits=SLOW, hold=True, reserve=reserve) for _ in range(4)]
+    held = []
+    for pair in pairs:
+        stalled(pair, 40)
+        assert pair.client.window_shut
+        assert pair.server.window_shut
+        held.append(pair.server._streams.receive.held)
+
+    assert [3_000_000, 2_000_000, 1_500_000, 1_250_000] == [round(h, -4) for h in held]
+    assert reserve.left == 4_000_000 - sum(p.server._streams.receive.advanced for p in pairs) > 0
+    pairs[0].server.close()
+    assert reserve.left > 2_000_000
+
+
+@pytest.mark.parametrize("how", ["credit", "reset"])
+def test_the_reserve_has_back_what_slow_readers_took(how: str) -> None:
+    """P44: whether they read in the end or go."""
+    reserve = Reserve(left=50_000_000)
+    pair = Pair(server_limits=SLOW, hold=True, reserve=reserve)
+    ids = stalled(pair, 20)
+    assert reserve.left < 50_000_000
+    for stream_id in ids:
+        stream = pair.stream(pair.server, stream_id)
+        if how == "reset":
+            pair.server.reset(stream, ErrorCodes.CANCEL)
+        for _ in range(5 if how == "credit" else 0):
+            pair.server.credit(stream, 50_000)
+        pair.pump()
+
+    window = pair.server._streams.receive
+    assert reserve.left == 50_000_000
+    assert (window.held, window.advanced) == (0, 0)
+    assert window.available + window.owed == window.size == 1_000_000
+
+
+def test_a_nearly_shut_window_is_opened_by_little() -> None:
+    """P44: beyond the reserve, what flows beside slow readers lives on the credit for its own few bytes."""
+    pair = Pair(server_limits=SLOW, hold=True, reserve=Reserve(left=0))
+    stalled(pair, 3)
+    slow, other = pair.connect(), pair.connect()
+    assert pair.send(pair.client, slow, bytes(240_000)) == 240_000
+    for _ in range(1000):
+        assert pair.send(pair.client, other, bytes(1000)) == 1000
+        pair.server.credit(pair.stream(pair.server, other), 1000)
+        pair.pump()
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     actions=st.lists(
         st.tuples(
-            st.sampled_from(["connect", "answer", "refuse", "send", "credit", "end", "reset", "deliver"]),
+            st.sampled_from(
+                ["connect", "answer", "refuse", "send", "credit", "end", "reset", "deliver", "advance"]
+            ),
             st.sampled_from([Side.CLIENT, Side.SERVER]),
             st.integers(0, 5),
             st.integers(1, 40_000),
@@ -146,7 +228,8 @@ def test_both_views_of_every_stream_agree(  # noqa: PLR0912  one branch per acti
     """Random interleavings; whatever is under way is delivered at the end, and nothing is left over."""
     limits = Limits(stream_window=70_000, connection_window=150_000)
     client_limits = Limits(stream_window=70_000, connection_window=150_000, max_streams=0)
-    pair = Pair(client_limits=client_limits, server_limits=limits, hold=True)
+    reserve = Reserve(left=100_000)
+    pair = Pair(client_limits=client_limits, server_limits=limits, hold=True, reserve=reserve)
     wire: dict[Side, bytearray] = {Side.CLIENT: bytearray(), Side.SERVER: bytearray()}
     sides = {Side.CLIENT: pair.client, Side.SERVER: pair.server}
     other = {Side.CLIENT: pair.server, Side.SERVER: pair.client}
@@ -199,6 +282,8 @@ def test_both_views_of_every_stream_agree(  # noqa: PLR0912  one branch per acti
                     held.pop((side, stream_id), None)
             case "deliver":
                 deliver(side, count)
+            case "advance":
+                connection.advance()
     for _ in range(6):
         for (side, _), stream in pair.streams.items():
             sides[side].reset(stream, ErrorCodes.CANCEL)
@@ -208,9 +293,10 @@ def test_both_views_of_every_stream_agree(  # noqa: PLR0912  one branch per acti
     assert pair.client.live == pair.server.live == 0
     for sender, receiver in ((pair.client, pair.server), (pair.server, pair.client)):
         window = receiver._streams.receive
-        assert window.held == 0
+        assert window.held == window.advanced == 0
         assert window.size == window.available + window.owed
         assert window.available == sender._streams.send.available
+    assert reserve.left == 100_000
     for (side, stream_id), amount in sent.items():
         assert len(pair.received.get((other[side].side, stream_id), b"")) <= amount
 

@@ -17,6 +17,7 @@ from hashlib import sha256
 import pytest
 
 from proxy.config import Relay
+from proxy.net.resets import ResetWatch
 from proxy.relay.outcome import End, Outcome
 from proxy.relay.plain import PlainRelay, plain_relay
 from proxy.tests.namespaces import open_descriptors
@@ -233,6 +234,7 @@ def _writable(sock: socket.socket) -> bool:
 
 def test_no_descriptor_is_left(engine: Relay) -> None:
     async def test() -> None:
+        ResetWatch.of(asyncio.get_running_loop())  # has one of its own
         before = open_descriptors()
         async with relayed() as r:
             pipes = 4 if engine is Relay.SPLICE else 0

@@ -53,6 +53,20 @@ class TunnelPair:
         await until(lambda: len(self.requests) > number)
         return self.requests[number]
 
+    async def fill(self, sock: socket.socket) -> int:
+        """Send until nothing moves any more, neither into the socket nor over the tunnel; bytes sent."""
+        block, before, still, total = bytes(1 << 16), -1, 0, 0
+        while still < 20:
+            try:
+                total += sock.send(block)
+                still = 0
+            except BlockingIOError:
+                sent = self.client.connection._streams.data_sent + self.server.connection._streams.data_sent
+                still = still + 1 if sent == before else 0
+                before = sent
+            await asyncio.sleep(0)
+        return total
+
     async def relayed(self, stream: TunnelStream | None = None) -> Relayed:
         """An app and a backend joined through a stream, which is accepted."""
         number = len(self.requests) if stream is None else 0

@@ -11,11 +11,13 @@ import ssl
 import tracemalloc
 from collections.abc import Awaitable
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from h2.errors import ErrorCodes
 
 from proxy.hbone import frames
+from proxy.hbone.connection import Side
 from proxy.hbone.frames import HEAD_BYTES, FrameType
 from proxy.hbone.limits import Limits
 from proxy.identity.contexts import client_context
@@ -24,10 +26,22 @@ from proxy.identity.spiffe import SpiffeId
 from proxy.relay.outcome import End, Outcome
 from proxy.telemetry import Stats
 from proxy.tests.ca import CLIENT, SERVER, Ca, pem
-from proxy.tests.sockets import receive_all, receive_exactly, reset, run, send, tcp_pair, until
+from proxy.tests.sockets import (
+    LOOPS,
+    LoopFactory,
+    receive_all,
+    receive_exactly,
+    reset,
+    run,
+    send,
+    tcp_pair,
+    until,
+)
 from proxy.tests.tunnel.pair import CA, HEADERS, Contexts, tunnels
+from proxy.tunnel import client as client_side
 from proxy.tunnel.client import ClientTunnel
-from proxy.tunnel.errors import ConnectRefused, StreamLost, TlsFailed
+from proxy.tunnel.errors import ConnectRefused, StreamLost, TlsFailed, TunnelLost
+from proxy.tunnel.handshake import shake_hands
 from proxy.tunnel.server import ServerTunnel
 from proxy.tunnel.tunnel import Timing
 
@@ -222,7 +236,7 @@ class Seen:
     def __init__(self) -> None:
         self.log: list[object] = []
 
-    def on_data(self, payload: memoryview) -> None:
+    def on_data(self, payload: memoryview | bytearray) -> None:
         self.log.append(bytes(payload))
 
     def on_ended(self) -> None:
@@ -262,15 +276,23 @@ def test_stream_lost_before_its_answer_is_told_to_the_caller() -> None:
     run(test())
 
 
-def test_cancelled_caller_takes_its_request_back() -> None:
+@pytest.mark.parametrize("answer", [True, False])
+def test_cancelled_caller_takes_its_request_back(*, answer: bool) -> None:
+    """P02: a server counts none of them, however many apps give up before their answer."""
+
     async def test() -> None:
         async with tunnels() as pair:
             waiting = asyncio.ensure_future(pair.first.answered())
             far = await pair.request(0)
             await until(lambda: pair.first._answer)
             waiting.cancel()
+            await asyncio.wait([waiting])
+            if answer:
+                far.accept()
             await until(lambda: far.lost)
 
+            budget = pair.server.connection._receiver._resets
+            assert budget.tokens == budget.rate.burst
             assert pair.client.live == pair.server.live == 0
 
     run(test())
@@ -537,6 +559,98 @@ def test_protocol_error_ends_the_tunnel_with_goaway() -> None:
             assert "DATA on stream 0" in (pair.server.close_reason or "")
 
     run(test())
+
+
+@pytest.mark.parametrize("loop", list(LOOPS.values()), ids=list(LOOPS))
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_reset_between_the_handshake_and_the_first_write(
+    loop: LoopFactory, side: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P11: the tunnel is lost, and whoever opened it is told so; a server's is over as it starts."""
+    real = shake_hands
+
+    async def test() -> None:
+        ours, peer = tcp_pair()
+        near, far = (ours, peer) if side == "client" else (peer, ours)
+        accepting = asyncio.ensure_future(real(far, Contexts.server, Side.SERVER, **given(CLIENT)))
+
+        async def then_reset(*args: Any, **kwargs: Any) -> Any:
+            shaken = await real(*args, **kwargs)
+            channel, _ = shaken
+            if side == "client":
+                channel.flush()  # its Finished: the peer's handshake is complete as well
+                (await accepting)[0].reset()
+                await until(lambda: tcp_state(ours) == TCP_CLOSE)
+            return shaken
+
+        monkeypatch.setattr(client_side, "shake_hands", then_reset)
+        if side == "client":
+            with pytest.raises(TunnelLost, match="reset by peer"):
+                await connect(near, Contexts.client)
+            return
+        channel, _ = await real(near, Contexts.client, Side.CLIENT, **given(SERVER))
+        channel.flush()
+        await accepting
+        tunnel = ServerTunnel(
+            asyncio.get_running_loop(),
+            accepting.result()[0],
+            side=Side.SERVER,
+            limits=Limits(),
+            timing=Timing(),
+            peer=CLIENT,
+        )
+        told: list[bool] = []
+        tunnel.on_closed = lambda: told.append(tunnel.over)
+        channel.reset()
+        await until(lambda: tcp_state(ours) == TCP_CLOSE)
+        tunnel.connection.start()
+        tunnel.start()
+
+        assert told == [True]
+        assert tunnel.close_reason == "Connection reset by peer"
+        assert tunnel._timer is None
+
+    run(test(), loop=loop)
+
+
+def given(peer: SpiffeId) -> dict[str, Any]:
+    return {"verify": lambda _leaf: peer, "timeout_s": 5.0, "stats": Stats()}
+
+
+TCP_CLOSE = 7
+
+
+def tcp_state(sock: socket.socket) -> int:
+    """As in linux/tcp_states.h."""
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+
+
+@pytest.mark.parametrize("end", ["close_notify", "RST"])
+def test_the_peers_own_reason_is_the_tunnels(end: str, caplog: pytest.LogCaptureFixture) -> None:
+    """P37: a peer that had enough says why, and the log has it, as have those whose streams are lost."""
+
+    async def test() -> None:
+        async with tunnels() as pair:
+            await pair.request(0)
+            payload = (1).to_bytes(4) + ErrorCodes.ENHANCE_YOUR_CALM.to_bytes(4) + b"too_many\nresets"
+            pair.server._channel.write(frames.frame(FrameType.GOAWAY, 0, 0, payload))
+            if end == "RST":
+                pair.server._channel.flush()
+                pair.server.abort("seen enough")
+            else:
+                pair.server._channel._records.close_notify()
+                pair.server._channel.flush()
+            await until(lambda: pair.client.over)
+            pair.server.abort("seen enough")
+            why = "after GOAWAY ENHANCE_YOUR_CALM (too_many?resets)"
+            with pytest.raises(StreamLost, match=re.escape(why)):
+                await pair.first.answered()
+
+            before = "closed by the peer" if end == "close_notify" else "Connection reset by peer"
+            assert pair.client.close_reason == f"{before} {why}"
+
+    run(test())
+    assert "code=ENHANCE_YOUR_CALM debug='too_many?resets'" in caplog.text
 
 
 def test_hundreds_of_megabytes_through_one_stream() -> None:

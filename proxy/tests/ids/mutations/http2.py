@@ -37,6 +37,7 @@ LIMITS = {
     "priorities": "T10",
     "informational": "T24",
     "empty_frames": "T08",
+    "padding": "T08",
     "window_updates_base": "T11",
 }
 """All that a connection is allowed, and whose tests notice when it is allowed everything."""
