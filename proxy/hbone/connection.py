@@ -72,6 +72,11 @@ class Connection:
         return max(0, streams.peer.max_streams - len(streams.live))
 
     @property
+    def window_shut(self) -> bool:
+        """Whether no DATA may be sent on any stream, for want of the connection's own window."""
+        return self._streams.send.available <= 0
+
+    @property
     def closed(self) -> bool:
         """Nothing more may be received or sent, except what is in the output."""
         return self._streams.closed

@@ -113,6 +113,11 @@ class Tunnel:
         return self.connection.capacity if self.usable else 0
 
     @property
+    def stalled(self) -> bool:
+        """Whether the window that all streams share lets no more bytes out: the peer's readers are slow."""
+        return self.connection.window_shut
+
+    @property
     def live(self) -> int:
         """Streams that are not over."""
         return self.connection.live
