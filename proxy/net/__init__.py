@@ -4,6 +4,7 @@ namespace: a network namespace by descriptor, and sockets made inside it.
 options: marks, transparency, keep-alive, each constant with the header that defines it.
 sockets: listeners and outgoing sockets, with their options set; connecting.
 address: addresses of sockets, which remember their hash and text.
+ends: whether the other end of a connection has been closed.
 original: where an intercepted connection was going.
 """
 

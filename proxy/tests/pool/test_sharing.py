@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Callable
 from functools import partial
 from ipaddress import IPv4Address
 
@@ -192,12 +193,12 @@ def test_a_herd_that_fails_leaves_no_garbage() -> None:
     async def test() -> None:
         bench = Bench()
         bench.error = TlsFailed("handshake failed")
-        await failures(bench, 5)
+        await fail_together(bench, 5, lambda _: None)
         gc.collect()
         gc.disable()
         try:
             for _ in range(5):
-                await failures(bench, 5)
+                await fail_together(bench, 5, lambda _: None)
             assert gc.collect() == 0
         finally:
             gc.enable()
@@ -207,21 +208,25 @@ def test_a_herd_that_fails_leaves_no_garbage() -> None:
 
 async def failures(bench: Bench, count: int) -> list[Exception]:
     """What connections that come together fail with."""
-    bench.gate.clear()
     failed: list[Exception] = []
+    await fail_together(bench, count, failed.append)
+    return failed
+
+
+async def fail_together(bench: Bench, count: int, note: Callable[[Exception], None]) -> None:
+    bench.gate.clear()
 
     async def one() -> None:
         try:
             await bench.stream()
         except Exception as exc:  # noqa: BLE001  whatever it is, it is looked at
-            failed.append(exc.with_traceback(None))
+            note(exc)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(count):
             group.create_task(one())
         await until(lambda: f"{count - 1} waiting" in repr(bench.pool))
         bench.gate.set()
-    return failed
 
 
 def test_waiters_try_once_more_after_a_tunnel_that_never_got_ready() -> None:
