@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 import pytest
 
 from proxy.pool.life import TRANSITIONS, Event, ImpossibleEvent, Life, State, event
@@ -44,7 +42,17 @@ def test_the_table_has_every_state_and_ends() -> None:
 
 @pytest.mark.parametrize(
     ("state", "impossible"),
-    [pair for pair in product(State, Event) if pair[1] not in TRANSITIONS[pair[0]]],
+    [
+        (State.READY, Event.GREETED),
+        (State.IDLE, Event.GREETED),
+        (State.DRAINING, Event.GREETED),
+        (State.DRAINING, Event.TAKEN),
+        (State.DRAINING, Event.EMPTY),
+        (State.GONE, Event.GREETED),
+        (State.GONE, Event.TAKEN),
+        (State.GONE, Event.EMPTY),
+        (State.GONE, Event.CLOSING),
+    ],
 )
 def test_what_the_table_does_not_know_is_an_error(state: State, impossible: Event) -> None:
     """P56: streams on a tunnel that drains, SETTINGS awaited once more."""

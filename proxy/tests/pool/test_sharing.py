@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from ipaddress import IPv4Address
+from typing import NoReturn
 
 import pytest
 
@@ -190,15 +191,31 @@ def test_each_waiter_fails_with_an_error_of_its_own() -> None:
 def test_a_herd_that_fails_leaves_no_garbage() -> None:
     """P31."""
 
-    async def test() -> None:
+    async def herd() -> None:
         bench = Bench()
-        bench.error = TlsFailed("handshake failed")
-        await fail_together(bench, 5, lambda _: None)
+        gate = asyncio.Event()
+
+        async def opener() -> NoReturn:
+            await gate.wait()
+            raise TlsFailed("handshake failed")
+
+        async def one() -> None:
+            with suppress(TlsFailed):
+                await bench.pool.stream(key(), CONTEXT, HEADERS, opener, reuse=Reuse.ON)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(5):
+                group.create_task(one())
+            await until(lambda: "4 waiting" in repr(bench.pool))
+            gate.set()
+
+    async def test() -> None:
+        await herd()
         gc.collect()
         gc.disable()
         try:
             for _ in range(5):
-                await fail_together(bench, 5, lambda _: None)
+                await herd()
             assert gc.collect() == 0
         finally:
             gc.enable()
@@ -209,24 +226,20 @@ def test_a_herd_that_fails_leaves_no_garbage() -> None:
 async def failures(bench: Bench, count: int) -> list[Exception]:
     """What connections that come together fail with."""
     failed: list[Exception] = []
-    await fail_together(bench, count, failed.append)
-    return failed
-
-
-async def fail_together(bench: Bench, count: int, note: Callable[[Exception], None]) -> None:
     bench.gate.clear()
 
     async def one() -> None:
         try:
             await bench.stream()
         except Exception as exc:  # noqa: BLE001  whatever it is, it is looked at
-            note(exc)
+            failed.append(exc)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(count):
             group.create_task(one())
         await until(lambda: f"{count - 1} waiting" in repr(bench.pool))
         bench.gate.set()
+    return failed
 
 
 def test_waiters_try_once_more_after_a_tunnel_that_never_got_ready() -> None:
