@@ -73,8 +73,9 @@ class Connection:
 
     @property
     def window_shut(self) -> bool:
-        """Whether no DATA may be sent on any stream, for want of the connection's own window."""
-        return self._streams.send.available <= 0
+        """Whether the window that all streams share is used up, either way, because readers are slow."""
+        streams = self._streams
+        return streams.send.available <= 0 or streams.receive.available < self.limits.connection_window // 16
 
     @property
     def closed(self) -> bool:

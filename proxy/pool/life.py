@@ -28,7 +28,10 @@ class PoolTunnel(Protocol):
     on_closed: Callable[[], None]
     close_reason: str | None
     fault: str | None
-    over: bool
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
 
     @property
     def ready(self) -> bool:
@@ -48,7 +51,7 @@ class PoolTunnel(Protocol):
 
     @property
     def stalled(self) -> bool:
-        """Whether the window that all of its streams share lets no more bytes out now."""
+        """Whether the window that all of its streams share is used up, because readers are slow."""
 
     def connect(self, headers: list[Header]) -> TunnelStream:
         """Open a stream."""

@@ -114,7 +114,7 @@ class Tunnel:
 
     @property
     def stalled(self) -> bool:
-        """Whether the window that all streams share lets no more bytes out: the peer's readers are slow."""
+        """Whether the window that all streams share is shut, because readers at either end are slow."""
         return self.connection.window_shut
 
     @property
