@@ -8,6 +8,7 @@ from math import inf
 from typing import Final, Generic, TypeVar
 
 from proxy.pool.decision import Use, View, Wait, decide
+from proxy.pool.key import Key
 from proxy.pool.life import Event, Life, PoolTunnel, State, event
 
 LOSSES: Final = 2
@@ -52,7 +53,8 @@ class Entry(Generic[R]):
     that are opening, ready or idle; one that drains or is gone takes no more streams and is forgotten here.
     """
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, key: Key, context: ssl.SSLContext) -> None:
+        self.key = key
         self.context = context
         """What the key's source presents now."""
         self.lives: list[Life] = []
@@ -129,7 +131,7 @@ class Entry(Generic[R]):
 
     def not_opened(self, life: Life, why: NotOpened) -> list[R]:
         """An opener has no tunnel; who of those that wait fails by that."""
-        life.apply(Event.OVER, inf)
+        life.apply(Event.OVER)
         self.lives.remove(life)
         return self._failing(why)
 

@@ -149,8 +149,11 @@ class Life:
         """Its handshake is complete, and its opener's stream is asked for."""
         self.tunnel, self.opened_at = tunnel, now
 
-    def apply(self, event: Event, now: float) -> State:
+    def apply(self, event: Event, now: float = inf) -> State:
         """Pass into the next state, which is returned.
+
+        Args:
+            now: Loop time; it matters where the tunnel may fall idle.
 
         Raises:
             ImpossibleEvent: The event cannot happen in this state.

@@ -129,11 +129,11 @@ class Pool:
             self._renew(entry, context)
             entry = self._entries.get(key)  # the last of its tunnels may have gone
         if entry is None:
-            entry = self._entries[key] = Entry(context)
+            entry = self._entries[key] = Entry(key, context)
         request = _Waiting(context, per_tunnel or self._max_streams, opened_since, headers)
         life = entry.place(request)
         if life is None:
-            match await self._wait(key, entry, request):
+            match await self._wait(entry, request):
                 case _Placed(stream):
                     return stream, True
                 case _Fails(error):
@@ -142,7 +142,7 @@ class Pool:
                     pass
         elif life.tunnel is not None:
             return self._take(life, life.tunnel, headers), True
-        return await self._open(key, entry, life, opener), False
+        return await self._open(entry, life, opener), False
 
     def drop_tunnels(self) -> None:
         """Retire every tunnel: idle ones close now, others with their last stream."""
@@ -157,10 +157,10 @@ class Pool:
     async def close(self, deadline_s: float) -> None:
         """As `drop_tunnels`, and reset at the deadline what lives still. Nothing is opened any more."""
         self._closed = True
-        for key, entry in list(self._entries.items()):
+        for entry in list(self._entries.values()):
             failing, entry.waiting = entry.waiting, []
             _fail(failing, TunnelLost(CLOSED))
-            self._forget_if_empty(key, entry)
+            self._forget_if_empty(entry)
         self.drop_tunnels()
         if self._lives and deadline_s > 0:
             self._emptied = asyncio.get_running_loop().create_future()
@@ -183,7 +183,7 @@ class Pool:
 
     def _alone_changed(self, tunnel: PoolTunnel, life: Life) -> None:
         before = life.state
-        after = life.apply(event(tunnel), NO_TIME)
+        after = life.apply(event(tunnel))
         if after is State.GONE and after is not before:
             self._gone(tunnel)
 
@@ -198,10 +198,10 @@ class Pool:
 
     def _take(self, life: Life, tunnel: PoolTunnel, headers: list[Header]) -> TunnelStream:
         self._stats.streams_on_pooled_tunnels += 1
-        life.apply(Event.TAKEN, NO_TIME)  # before: the tunnel may turn out to be lost while it connects
+        life.apply(Event.TAKEN)  # before: the tunnel may turn out to be lost while it connects
         return tunnel.connect(headers)
 
-    async def _wait(self, key: Key, entry: Entry[_Waiting], request: _Waiting) -> _Placed | _Opens | _Fails:
+    async def _wait(self, entry: Entry[_Waiting], request: _Waiting) -> _Placed | _Opens | _Fails:
         outcome: asyncio.Future[_Placed | _Opens | _Fails] = asyncio.get_running_loop().create_future()
         request.outcome = outcome
         entry.waiting.append(request)
@@ -212,19 +212,19 @@ class Pool:
             if outcome.cancelled():
                 entry.waiting = [other for other in entry.waiting if other is not request]
             else:
-                self._decline(key, entry, outcome.result())
-            self._forget_if_empty(key, entry)
+                self._decline(entry, outcome.result())
+            self._forget_if_empty(entry)
             raise
         finally:
             self._waited(begun_ns)
 
-    def _decline(self, key: Key, entry: Entry[_Waiting], outcome: _Placed | _Opens | _Fails) -> None:
+    def _decline(self, entry: Entry[_Waiting], outcome: _Placed | _Opens | _Fails) -> None:
         """It was its turn, and it left in the same turn of the loop."""
         match outcome:
             case _Placed(stream):
                 stream.reset(ErrorCodes.CANCEL)
             case _Opens(life):
-                self._not_opened(key, entry, life, asyncio.CancelledError())
+                self._not_opened(entry, life, asyncio.CancelledError())
             case _Fails():
                 pass
 
@@ -244,19 +244,19 @@ class Pool:
 
     # Opening.
 
-    async def _open(self, key: Key, entry: Entry[_Waiting], life: Life, opener: Opener) -> TunnelStream:
+    async def _open(self, entry: Entry[_Waiting], life: Life, opener: Opener) -> TunnelStream:
         try:
             tunnel, stream = await opener()
         except BaseException as exc:
-            self._not_opened(key, entry, life, exc)
+            self._not_opened(entry, life, exc)
             raise
         life.opened(tunnel, asyncio.get_running_loop().time())
         if self._closed or life.context is not entry.context:
             tunnel.retire()  # before those who wait are told of it
-        self._keep(tunnel, life, partial(self._changed, key, entry, tunnel, life))
+        self._keep(tunnel, life, partial(self._changed, entry, tunnel, life))
         return stream
 
-    def _not_opened(self, key: Key, entry: Entry[_Waiting], life: Life, error: BaseException) -> None:
+    def _not_opened(self, entry: Entry[_Waiting], life: Life, error: BaseException) -> None:
         if isinstance(error, TunnelLost):
             why = NotOpened.LOST
         else:
@@ -266,7 +266,7 @@ class Pool:
             _fail(failing, error)
         if why is not NotOpened.FAILED:  # else whoever still opens decides for those who wait
             self._assign(entry)
-        self._forget_if_empty(key, entry)
+        self._forget_if_empty(entry)
 
     def _renew(self, entry: Entry[_Waiting], context: ssl.SSLContext) -> None:
         for tunnel in entry.outdated(context):
@@ -281,7 +281,7 @@ class Pool:
         tunnel.on_change = tunnel.on_closed = changed
         changed()  # it may be ready already, or lost
 
-    def _changed(self, key: Key, entry: Entry[_Waiting], tunnel: PoolTunnel, life: Life) -> None:
+    def _changed(self, entry: Entry[_Waiting], tunnel: PoolTunnel, life: Life) -> None:
         before = life.state
         failing = entry.changed(life, tunnel, asyncio.get_running_loop().time())
         after = life.state
@@ -295,7 +295,7 @@ class Pool:
             self._sweep_later()
         elif after is State.GONE:
             self._gone(tunnel)
-        self._forget_if_empty(key, entry)
+        self._forget_if_empty(entry)
 
     def _gone(self, tunnel: PoolTunnel) -> None:
         del self._lives[tunnel]
@@ -306,9 +306,9 @@ class Pool:
         if not self._lives and self._emptied is not None and not self._emptied.done():
             self._emptied.set_result(None)
 
-    def _forget_if_empty(self, key: Key, entry: Entry[_Waiting]) -> None:
-        if entry.empty and self._entries.get(key) is entry:
-            del self._entries[key]
+    def _forget_if_empty(self, entry: Entry[_Waiting]) -> None:
+        if entry.empty and self._entries.get(entry.key) is entry:
+            del self._entries[entry.key]
 
     # Idle tunnels.
 
@@ -330,8 +330,6 @@ class Pool:
 
 
 CLOSED: Final = "the pod's tunnels are closed"
-NO_TIME: Final = 0.0
-"""For an event after which no tunnel is idle."""
 
 
 def _fail(failing: list[_Waiting], error: Exception) -> None:

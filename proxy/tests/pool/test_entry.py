@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 
 from proxy.pool.entry import LOSSES, Entry, NotOpened, Request
 from proxy.pool.life import Event, Life, State
-from proxy.tests.pool.bench import CONTEXT, HEADERS, FakeTunnel
+from proxy.tests.pool.bench import CONTEXT, HEADERS, FakeTunnel, key
 
 IDLE_S = 3.0
 PICK = st.integers(0, 1000)
@@ -42,7 +42,7 @@ class EntryMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.entry: Entry[Connection] = Entry(CONTEXT)
+        self.entry: Entry[Connection] = Entry(key(), CONTEXT)
         self.now = 0.0
         self.connections: list[Connection] = []
         self.lives: dict[FakeTunnel, Life] = {}
