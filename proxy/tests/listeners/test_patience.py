@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import pytest
 
+from proxy.config import SameNode
 from proxy.listeners import patience
 from proxy.listeners.patience import while_app_waits
 from proxy.tests.listeners.cluster import cluster
 from proxy.tests.listeners.far import far, ignore
-from proxy.tests.sockets import receive_all, receive_exactly, run, send, tcp_pair, until
+from proxy.tests.sockets import receive_all, receive_exactly, reset, run, send, tcp_pair, until
 
 
 class Looks(list[str | None]):
@@ -75,27 +78,62 @@ def test_what_an_app_sent_before_it_left_is_carried(looks: Looks) -> None:
     run(test())
 
 
+@dataclass
+class Silence:
+    """A dialer's way to somebody who does not answer."""
+
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def dial(self, *_: object, **__: object) -> socket.socket:
+        self.begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+
 @pytest.mark.netns
-@pytest.mark.parametrize("reach", ["server", "outside"])
-def test_a_captured_app_that_closes_before_it_is_connected_is_noticed(reach: str) -> None:
-    """P41: through a tunnel, and in plaintext; its socket is in the pod's namespace."""
+@pytest.mark.parametrize("end", [reset, socket.socket.close], ids=["RST", "FIN"])
+@pytest.mark.parametrize(
+    ("destination", "dials", "same_node"),
+    [
+        ("server", "client", SameNode.HBONE),
+        ("server", "server", SameNode.PLAINTEXT),
+        ("outside", "client", SameNode.HBONE),
+    ],
+    ids=["through a tunnel", "on the same node", "out of the mesh"],
+)
+def test_a_captured_app_that_leaves_before_it_is_connected_is_noticed(
+    destination: str, dials: str, same_node: SameNode, end: Callable[[socket.socket], None]
+) -> None:
+    """P41: its socket is in the pod's namespace."""
 
     async def test() -> None:
-        async with cluster(readiness_wait_s=5, connect_timeout_s=60) as c:
-            dialled = asyncio.Event()
-
-            async def dial(*_: object, **__: object) -> socket.socket:
-                dialled.set()
-                await asyncio.Event().wait()
-                raise AssertionError("unreachable")
-
-            c.client.pods["client"]._pod.dialer.dial = dial  # type: ignore[method-assign]
-            sock = await c.dial("client", reach)
-            await dialled.wait()
-            sock.close()
+        async with cluster(nodes=1, same_node=same_node) as c:
+            silence = Silence()
+            c.nodes[dials].pods[dials]._pod.dialer.dial = silence.dial  # type: ignore[method-assign]
+            sock = await c.dial("client", destination)
+            await silence.begun.wait()
+            end(sock)
             (record,) = await c.records(c.client, 1)
 
-            assert record.error == "app left before it was connected: closed"
+            assert (record.error or "").startswith("app left before it was connected: ")
+
+    run(test())
+
+
+@pytest.mark.netns
+def test_a_caller_in_plaintext_that_resets_before_it_is_connected_is_noticed() -> None:
+    """P41: its socket is on another host, so that its FIN says nothing."""
+
+    async def test() -> None:
+        async with cluster() as c:
+            silence = Silence()
+            c.server.pods["server"]._pod.dialer.dial = silence.dial  # type: ignore[method-assign]
+            sock = await c.dial("outside", "server")
+            await silence.begun.wait()
+            reset(sock)
+            (record,) = await c.records(c.server, 1)
+
+            assert record.error == "app left before it was connected: reset"
 
     run(test())
 
