@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from math import inf
-from time import monotonic_ns
+from time import monotonic, monotonic_ns
 
 from h2.errors import ErrorCodes
 
@@ -132,8 +132,7 @@ class Outbound:
         try:
             stream = await self._answered(record, source, way)
         except (TunnelLost, _Stale):
-            now = asyncio.get_running_loop().time()
-            stream = await self._answered(record, source, way, opened_since=now)
+            stream = await self._answered(record, source, way, opened_since=monotonic())
         record.phases.connect_ns = monotonic_ns()
         if record.phases.tls_ns is not None:
             record.phases.settings_ns = stream.tunnel.settings_ns

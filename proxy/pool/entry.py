@@ -27,7 +27,7 @@ class Request:
         self.most = most
         """Streams that a tunnel may carry for it to be used."""
         self.opened_since = opened_since
-        """Loop time; tunnels opened before it are not used."""
+        """As time.monotonic(); tunnels opened before it are not used."""
         self.losses = 0
         """Tunnels that were lost while it waited for them."""
 

@@ -138,7 +138,7 @@ class Life:
         self.tunnel: PoolTunnel | None = None
         """None while it is dialled and shakes hands."""
         self.opened_at = inf
-        """Loop time at which its handshake was complete."""
+        """When its handshake was complete, as time.monotonic(): uvloop's own time stands still for a turn."""
         self.idle_since: float | None = None
         """Loop time of the end of its last stream; None unless the state is IDLE."""
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from math import inf
-from time import monotonic_ns
+from time import monotonic, monotonic_ns
 from typing import Final
 
 from h2.errors import ErrorCodes
@@ -109,8 +109,8 @@ class Pool:
         Args:
             context: What the key's source presents now; tunnels of an older certificate are retired.
             opener: Opens a tunnel with these headers' stream on it; called at most once.
-            opened_since: Loop time; tunnels opened before it are not used. One of them turned out stale,
-                so others of its age may be, too.
+            opened_since: As time.monotonic(); tunnels opened before it are not used. One of them turned out
+                stale, so others of its age may be, too.
             per_tunnel: Most streams on a tunnel; None: the pool's own limit.
 
         Raises:
@@ -176,7 +176,7 @@ class Pool:
         """A tunnel for one stream, which closes with it."""
         tunnel, stream = await opener()
         life = Life(None)
-        life.opened(tunnel, asyncio.get_running_loop().time())
+        life.opened(tunnel, monotonic())
         self._keep(tunnel, life, partial(self._alone_changed, tunnel, life))
         tunnel.retire()
         return stream
@@ -250,7 +250,7 @@ class Pool:
         except BaseException as exc:
             self._not_opened(entry, life, exc)
             raise
-        life.opened(tunnel, asyncio.get_running_loop().time())
+        life.opened(tunnel, monotonic())
         if self._closed or life.context is not entry.context:
             tunnel.retire()  # before those who wait are told of it
         self._keep(tunnel, life, partial(self._changed, entry, tunnel, life))

@@ -222,5 +222,5 @@ class EntryMachine(RuleBasedStateMachine):
 def test_any_order_of_events_keeps_the_invariants() -> None:
     """P56, P16, P23: one state for each tunnel, limits kept, no tunnel lost, no connection forgotten."""
     run_state_machine_as_test(
-        EntryMachine, settings=settings(max_examples=200, stateful_step_count=50, deadline=None)
+        EntryMachine, settings=settings(max_examples=100, stateful_step_count=40, deadline=None)
     )

@@ -7,6 +7,7 @@ import gc
 from contextlib import suppress
 from functools import partial
 from ipaddress import IPv4Address
+from time import monotonic
 from typing import NoReturn
 
 import pytest
@@ -453,9 +454,7 @@ def test_whoever_met_a_stale_tunnel_takes_none_of_its_age() -> None:
         await together(bench, 2)
         for tunnel in bench.tunnels:
             tunnel.stream_over()
-        loop = asyncio.get_running_loop()
-        await asyncio.sleep(1e-6)
-        _, was_there = await bench.stream(opened_since=loop.time())
+        _, was_there = await bench.stream(opened_since=monotonic())
         assert not was_there
         bench.tunnels[2].stream_over()
         youngest = bench.pool._lives[bench.tunnels[2]]
