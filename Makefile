@@ -2,7 +2,7 @@
 # make bench-proxy   the proxy against Envoy and against none, in the same rounds
 # make test    set up, run all tests; COV=1: and say which lines they reach, a seventh slower
 # make test-ids   every id of the requirements with its test; MUTATE=1: is each guard missed?
-# make soak    fuzzing (FUZZ_S=600), 5 GiB, a thousand connections (LOAD_S=1800); prints figures, fails on them
+# make soak    fuzzing (FUZZ_S=600), 5 GiB, a thousand connections (LOAD_S=1800), neighbours; fails on its figures
 # ENGINE=docker|netns chooses where the testbed lives; without it the program chooses and says why.
 
 PYTHON_BIN := .venv/bin/python

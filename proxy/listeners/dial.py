@@ -64,6 +64,11 @@ class Dialer:
         self._due: dict[_Kind, asyncio.TimerHandle] = {}
         self._closed = False
 
+    @property
+    def netns_fd(self) -> int | None:
+        """The pod's namespace; None: the process's own network."""
+        return self._netns.fd
+
     def close(self) -> None:
         """Make no more, and let go of those that are left."""
         self._closed = True

@@ -11,6 +11,7 @@ import socket
 from time import monotonic_ns
 
 from proxy.listeners.connection import Pod, assert_allowed
+from proxy.listeners.patience import while_app_waits
 from proxy.listeners.verdict import note_end
 from proxy.rbac import Facts
 from proxy.relay.plain import plain_relay
@@ -52,7 +53,8 @@ class Local:
         with sibling.live.registered(facts, record) as live:
             assert_allowed(context, state, workload, facts, record)
             seen_as = address if context.settings.original_source else None
-            far = await sibling.dialer.dial(way.address, source=seen_as)
+            with while_app_waits(sock, self._pod.dialer.netns_fd):
+                far = await sibling.dialer.dial(way.address, source=seen_as)
             record.phases.app_connect_ns = monotonic_ns()
             context.telemetry.note_own_end(record, far)
             record.outcome = Outcome.PASSTHROUGH

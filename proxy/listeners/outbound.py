@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from math import inf
-from time import monotonic_ns
+from time import monotonic, monotonic_ns
 
 from h2.errors import ErrorCodes
 
@@ -15,6 +15,7 @@ from proxy.listeners.baggage import baggage
 from proxy.listeners.connection import Pod, recorded
 from proxy.listeners.limits import client_limits, timing
 from proxy.listeners.local import Local
+from proxy.listeners.patience import while_app_waits
 from proxy.listeners.verdict import Refused, note_end
 from proxy.net import original_destination
 from proxy.pool import Key, PoolTunnel
@@ -24,7 +25,7 @@ from proxy.routing import ILLEGAL_PORTS, OUTBOUND_PORT, Hbone, Plaintext, Refuse
 from proxy.state.model import SocketAddress, Workload, authority
 from proxy.telemetry import ConnectionRecord, Direction, Outcome
 from proxy.tunnel.client import ClientTunnel
-from proxy.tunnel.errors import StreamLost
+from proxy.tunnel.errors import StreamLost, TunnelLost
 from proxy.tunnel.stream import TunnelStream
 from proxy.tunnel.tunnel import Timing
 
@@ -84,7 +85,8 @@ class Outbound:
     async def _plainly(
         self, sock: socket.socket, record: ConnectionRecord, way: Plaintext, reached: Callable[[], None]
     ) -> None:
-        far = await self._pod.dialer.dial(way.address)
+        with while_app_waits(sock, self._pod.dialer.netns_fd):
+            far = await self._pod.dialer.dial(way.address)
         record.phases.tcp_ns = monotonic_ns()
         self._context.telemetry.note_own_end(record, far)
         record.outcome = Outcome.PASSTHROUGH
@@ -107,7 +109,8 @@ class Outbound:
         reached: Callable[[], None],
     ) -> None:
         record.destination_address = way.gateway
-        stream = await self._connected(record, source, way)
+        with while_app_waits(sock, self._pod.dialer.netns_fd):
+            stream = await self._connected(record, source, way)
         reached()
         loop = asyncio.get_running_loop()
         relay = StreamRelay(loop, sock, stream, reset_code=ErrorCodes.CANCEL, app_waits=True)
@@ -125,22 +128,40 @@ class Outbound:
     async def _connected(self, record: ConnectionRecord, source: Workload, way: Hbone) -> TunnelStream:
         """A stream that was answered with 200.
 
-        A tunnel from the pool may turn out to be dead or draining just now. As no byte of the app
-        has left yet, a younger tunnel is tried, once: others of the same age may be as dead.
+        No byte of the app leaves before the answer. So where a tunnel turns out to be dead, draining or
+        lost before it carried anything, a younger one is tried, once: others of its age may be as dead.
         """
-        stream, was_there = await self._ask(record, source, way)
         try:
-            await stream.answered()
-        except StreamLost as exc:
-            if not was_there or (stream.tunnel.usable and exc.code != ErrorCodes.REFUSED_STREAM):
-                raise
-            now = asyncio.get_running_loop().time()
-            stream, _ = await self._ask(record, source, way, opened_since=now)
-            await stream.answered()
+            stream = await self._answered(record, source, way)
+        except (TunnelLost, _Stale):
+            stream = await self._answered(record, source, way, opened_since=monotonic())
         record.phases.connect_ns = monotonic_ns()
         if record.phases.tls_ns is not None:
             record.phases.settings_ns = stream.tunnel.settings_ns
         record.destination_identity = stream.tunnel.peer
+        return stream
+
+    async def _answered(
+        self, record: ConnectionRecord, source: Workload, way: Hbone, *, opened_since: float = -inf
+    ) -> TunnelStream:
+        """As `_connected`, by one attempt.
+
+        Raises:
+            _Stale: Another tunnel may well carry the connection.
+            StreamLost: It would not.
+        """
+        stream, was_there = await self._ask(record, source, way, opened_since=opened_since)
+        try:
+            await stream.answered()
+        except StreamLost as exc:
+            tunnel = stream.tunnel
+            # RFC 9113 8.7: a refused stream was not processed, as those beyond a GOAWAY.
+            stale = exc.code == ErrorCodes.REFUSED_STREAM or (
+                not tunnel.usable if was_there else tunnel.over and not tunnel.ready and tunnel.fault is None
+            )
+            if stale:
+                raise _Stale(str(exc), exc.code) from exc
+            raise
         return stream
 
     async def _ask(
@@ -189,6 +210,10 @@ class Outbound:
         phases.pool_ns, phases.connect_sent_ns = stream.taken_ns, stream.asked_ns
         phases.tunnel_ns = stream.tunnel.shaken_ns
         return stream, was_there
+
+
+class _Stale(StreamLost):
+    """A stream was lost because of its tunnel, not because of what was asked."""
 
 
 def _silently() -> None:

@@ -6,6 +6,7 @@ import socket
 from time import monotonic_ns
 
 from proxy.listeners.connection import Pod, assert_allowed, recorded, source_of
+from proxy.listeners.patience import while_app_waits
 from proxy.listeners.verdict import Refused, note_end
 from proxy.net import original_destination
 from proxy.rbac import Facts
@@ -43,7 +44,8 @@ class Passthrough:
         with self._pod.live.registered(facts, record) as live:
             assert_allowed(context, state, own, facts, record)
             seen_as = peer_address if context.settings.original_source else None
-            app = await self._pod.dialer.dial(target, source=seen_as)
+            with while_app_waits(sock, self._pod.dialer.netns_fd):
+                app = await self._pod.dialer.dial(target, source=seen_as)
             record.phases.app_connect_ns = monotonic_ns()
             context.telemetry.note_own_end(record, app)
             record.outcome = Outcome.PASSTHROUGH

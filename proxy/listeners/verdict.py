@@ -35,9 +35,14 @@ class Denied(Exception):
         self.decision = decision
 
 
+class AppLeft(Exception):
+    """The app gave its connection up while we were still connecting for it."""
+
+
 EXPECTED = (
     Refused,
     Denied,
+    AppLeft,
     BadRequest,
     Unreachable,
     NotReady,

@@ -6,6 +6,7 @@ sockets: listeners and outgoing sockets, with their options set; connecting.
 accepting: the loop that takes connections from a listener.
 address: addresses of sockets, which remember their hash and text.
 resets: hears of a socket's reset, whether it is read or not.
+ends: whether the other end of a connection has been closed.
 original: where an intercepted connection was going, and whether an address is the namespace's own.
 """
 

@@ -229,6 +229,7 @@ class TunnelStream:
     def _unanswered(self) -> None:
         self.reset(ErrorCodes.CANCEL)
         self.on_lost(ErrorCodes.CANCEL, f"no answer to CONNECT in {self.tunnel.timing.answer_s:g} s")
+        self.tunnel.retire()  # the next CONNECT would fare no better: its peer may be gone
 
     def _wake(self) -> None:
         if self._answer is not None and not self._answer.done():

@@ -40,6 +40,9 @@ class FakeStream:
 
     tunnel: FakeTunnel
 
+    def reset(self, _code: int) -> None:
+        self.tunnel.stream_over()
+
 
 class FakeTunnel:
     """A tunnel without a network."""
@@ -52,6 +55,7 @@ class FakeTunnel:
         self.over = False
         self.draining = False
         self.retired = False
+        self.stalled = False
         self.close_reason: str | None = None
         self.fault: str | None = None
         self.on_change: Callable[[], None] = lambda: None
@@ -155,6 +159,10 @@ class Bench:
             opened_since=opened_since,
             per_tunnel=per_tunnel,
         )
+
+    def has_tunnels(self, count: int) -> bool:
+        """Whether that many were let through."""
+        return len(self.tunnels) == count
 
     def tunnel_of(self, stream: TunnelStream) -> FakeTunnel:
         return cast(FakeTunnel, stream.tunnel)

@@ -55,6 +55,47 @@ def test_idle_eviction_with_persistent() -> None:
     run(test())
 
 
+def test_idle_is_counted_from_the_last_use() -> None:
+    """P16: a use takes a tunnel out of those that are idle, and its end starts the clock again."""
+
+    async def test() -> None:
+        bench = Bench(idle_s=0.2)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await bench.stream()
+        (tunnel,) = bench.tunnels
+        while loop.time() < began + 0.3:
+            tunnel.stream_over()
+            await asyncio.sleep(0)
+            _, was_there = await bench.stream()
+            assert was_there
+        ended = loop.time()
+        tunnel.stream_over()
+        await until(lambda: tunnel.over)
+
+        assert loop.time() >= ended + 0.2
+
+    run(test())
+
+
+def test_a_tunnel_with_a_live_stream_is_not_idle() -> None:
+    """P16: the eviction that was due when the stream was opened passes it by."""
+
+    async def test() -> None:
+        bench = Bench(idle_s=0.02)
+        await bench.stream(0)
+        await bench.stream(1)
+        used, unused = bench.tunnels
+        for tunnel in bench.tunnels:
+            tunnel.stream_over()
+        await bench.stream(0)
+        await until(lambda: unused.over)
+
+        assert (used.over, used.retired) == (False, False)
+
+    run(test())
+
+
 def test_drop_closes_idle_tunnels_now_and_others_with_their_last_stream() -> None:
     async def test() -> None:
         bench = Bench()

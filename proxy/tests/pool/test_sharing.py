@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from contextlib import suppress
+from functools import partial
 from ipaddress import IPv4Address
+from time import monotonic
+from typing import NoReturn
 
 import pytest
 
 from proxy.config import Reuse
+from proxy.listeners.dial import Unreachable
 from proxy.pool import Key
 from proxy.tests.pool.bench import CONTEXT, HEADERS, Bench, identity, key, together
 from proxy.tests.sockets import run, until
-from proxy.tunnel.errors import TunnelLost
+from proxy.tunnel.errors import TlsFailed, TunnelLost
 
 
 def test_connections_reused() -> None:
@@ -167,19 +173,165 @@ def test_waiters_fail_with_their_opener() -> None:
     run(test())
 
 
-def test_waiters_fail_with_a_tunnel_that_never_got_ready() -> None:
-    """A server that refuses our certificate does so after our handshake is complete (TLS 1.3)."""
+def test_each_waiter_fails_with_an_error_of_its_own() -> None:
+    """P31: one object that several tasks raise ties their frames together until the collector comes."""
+
+    async def test() -> None:
+        bench = Bench()
+        bench.error = Unreachable("connect to 10.0.1.1:15008: no answer in 10 s", timed_out=True)
+        errors = await failures(bench, 5)
+
+        assert len({id(error) for error in errors}) == 5
+        assert {(type(e), str(e), vars(e)["timed_out"]) for e in errors} == {
+            (Unreachable, str(bench.error), True)
+        }
+
+    run(test())
+
+
+def test_a_herd_that_fails_leaves_no_garbage() -> None:
+    """P31."""
+
+    async def herd() -> None:
+        bench = Bench()
+        gate = asyncio.Event()
+
+        async def opener() -> NoReturn:
+            await gate.wait()
+            raise TlsFailed("handshake failed")
+
+        async def one() -> None:
+            with suppress(TlsFailed):
+                await bench.pool.stream(key(), CONTEXT, HEADERS, opener, reuse=Reuse.ON)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(5):
+                group.create_task(one())
+            await until(lambda: "4 waiting" in repr(bench.pool))
+            gate.set()
+
+    async def test() -> None:
+        await herd()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(5):
+                await herd()
+            assert gc.collect() == 0
+        finally:
+            gc.enable()
+
+    run(test())
+
+
+async def failures(bench: Bench, count: int) -> list[Exception]:
+    """What connections that come together fail with."""
+    failed: list[Exception] = []
+    bench.gate.clear()
+
+    async def one() -> None:
+        try:
+            await bench.stream()
+        except Exception as exc:  # noqa: BLE001  whatever it is, it is looked at
+            failed.append(exc)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(count):
+            group.create_task(one())
+        await until(lambda: f"{count - 1} waiting" in repr(bench.pool))
+        bench.gate.set()
+    return failed
+
+
+def test_waiters_try_once_more_after_a_tunnel_that_never_got_ready() -> None:
+    """P11: the peer was replaced, or refuses our certificate, which it says after our handshake (TLS 1.3)."""
 
     async def test() -> None:
         bench = Bench(ready=False)
         await bench.stream()
-        waiting = asyncio.ensure_future(bench.stream())
-        await until(lambda: "1 waiting" in repr(bench.pool))
-        bench.tunnels[0].finish("certificate refused")
-        with pytest.raises(TunnelLost, match="certificate refused"):
-            await waiting
+        waiting = [asyncio.ensure_future(bench.stream()) for _ in range(3)]
+        await until(lambda: "3 waiting" in repr(bench.pool))
+        bench.tunnels[0].finish("connection reset by peer")
+        await until(lambda: len(bench.tunnels) == 2)
+        assert "2 waiting" in repr(bench.pool)  # the third has opened
+        bench.tunnels[1].finish("certificate refused")
+        await asyncio.wait(waiting)
+        opened, *failed = waiting
 
-        assert bench.attempts == 1
+        assert opened.exception() is None
+        assert [(type(task.exception()), str(task.exception())) for task in failed] == [
+            (TunnelLost, "certificate refused")
+        ] * 2
+        assert bench.attempts == 2
+        assert repr(bench.pool) == "<pool: 0 tunnels, 0 opening, 0 streams, 0 waiting>"
+
+    run(test())
+
+
+def test_waiters_try_once_more_after_an_opener_that_lost_its_tunnel() -> None:
+    """P11: as above, where the handshake was complete and nothing could be written."""
+
+    async def test() -> None:
+        bench = Bench()
+        bench.error = TunnelLost("connection reset by peer")
+        bench.gate.clear()
+        opener, waiter = asyncio.ensure_future(bench.stream()), asyncio.ensure_future(bench.stream())
+        await until(lambda: "1 waiting" in repr(bench.pool))
+        bench.gate.set()
+        with pytest.raises(TunnelLost):
+            await opener
+        bench.error = None
+        await waiter
+
+        assert bench.attempts == 2
+
+    run(test())
+
+
+@pytest.mark.parametrize(("peer_max", "tunnels", "rounds"), [(1, 40, 3), (5, 8, 2), (100, 1, 1)])
+def test_a_peer_that_allows_few_streams_is_not_opened_serially(
+    peer_max: int, tunnels: int, rounds: int
+) -> None:
+    """P23: what the first tunnel's SETTINGS say counts for those who wait, and a bounded number opens."""
+
+    async def test() -> None:
+        bench = Bench(peer_max=peer_max)
+        bench.gate.clear()
+        tasks = [asyncio.ensure_future(bench.stream()) for _ in range(40)]
+        waves = 0
+        while not all(task.done() for task in tasks):
+            waves += 1
+            await until(lambda: bench.attempts > len(bench.tunnels))
+            opening = bench.attempts - len(bench.tunnels)
+            assert opening <= 32
+            shut, bench.gate = bench.gate, asyncio.Event()
+            shut.set()
+            expected = len(bench.tunnels) + opening
+            await until(partial(bench.has_tunnels, expected))
+            await asyncio.sleep(0)  # those who wait are told
+            await asyncio.sleep(0)  # and ask
+
+        assert (len(bench.tunnels), waves) == (tunnels, rounds)
+        assert max(tunnel.most for tunnel in bench.tunnels) <= peer_max
+
+    run(test())
+
+
+def test_a_connection_does_not_wait_behind_slow_readers() -> None:
+    """P44: a tunnel whose window is used up is passed over, up to a bound."""
+
+    async def test() -> None:
+        bench = Bench()
+        await bench.stream()
+        for _ in range(12):
+            bench.tunnels[-1].stalled = True
+            await bench.stream()
+        assert [tunnel.live for tunnel in bench.tunnels] == [2] * 5 + [1] * 3
+        bench.tunnels[5].stalled = False
+        stream, _ = await bench.stream()
+
+        assert len(bench.tunnels) == 8
+        assert bench.tunnel_of(stream) is bench.tunnels[5]
 
     run(test())
 
@@ -269,7 +421,7 @@ def test_serialised_tunnels_of_one_key_are_opened_one_after_another() -> None:
 
         assert len({id(task.result()[0].tunnel) for task in tasks}) == 5
         assert (bench.stats.pool_waits, bench.stats.streams_on_pooled_tunnels) == (3, 0)
-        assert bench.pool._entries == {}
+        assert len(bench.pool._turns) == 0
 
     run(test())
 
@@ -289,8 +441,7 @@ def test_serialised_openers_are_not_held_up_by_one_that_failed_or_left() -> None
         await bench.stream(reuse=Reuse.OFF_SERIALISED)
 
         assert [type(task.exception()) for task in fail] == [ConnectionRefusedError] * 2
-        assert (bench.attempts, len(bench.pool)) == (4, 1)
-        assert bench.pool._entries == {}
+        assert (bench.attempts, len(bench.pool), len(bench.pool._turns)) == (4, 1, 0)
 
     run(test())
 
@@ -303,12 +454,11 @@ def test_whoever_met_a_stale_tunnel_takes_none_of_its_age() -> None:
         await together(bench, 2)
         for tunnel in bench.tunnels:
             tunnel.stream_over()
-        loop = asyncio.get_running_loop()
-        await asyncio.sleep(1e-6)
-        _, was_there = await bench.stream(opened_since=loop.time())
+        _, was_there = await bench.stream(opened_since=monotonic())
         assert not was_there
         bench.tunnels[2].stream_over()
-        _, was_there = await bench.stream(opened_since=bench.pool._pooled()[2].opened_at)
+        youngest = bench.pool._lives[bench.tunnels[2]]
+        _, was_there = await bench.stream(opened_since=youngest.opened_at)
 
         assert was_there
         assert bench.tunnels[2].live == 1

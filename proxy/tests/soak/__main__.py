@@ -1,4 +1,4 @@
-"""`make soak`: fuzz, 5 GiB through one tunnel, load, print figures, fail on them."""
+"""`make soak`: fuzz, 5 GiB through one tunnel, load, neighbours; print figures, fail on them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from proxy.config import Loop
 from proxy.main import loop_factory
 from proxy.tests.soak.fuzz import Crash, fuzz
 from proxy.tests.soak.load import load
+from proxy.tests.soak.neighbours import neighbours
 from proxy.tests.soak.targets import targets
 from proxy.tests.soak.transfer import transfer
 
@@ -24,10 +25,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("--fuzz-s", type=float, default=600, metavar="S", help="all targets together [600]")
     parser.add_argument("--load-s", type=float, default=1800, metavar="S", help="mixed load [1800]")
+    parser.add_argument(
+        "--beside-s", type=float, default=210, metavar="S", help="neighbours beside suspects [210]"
+    )
     parser.add_argument("--seed", type=int, default=Random().getrandbits(32))
     given = parser.parse_args()
     factory, loop = loop_factory(Loop.AUTO)
-    say(f"soak: fuzz {given.fuzz_s:g} s, load {given.load_s:g} s, seed {given.seed}, on {loop}")
+    times = f"fuzz {given.fuzz_s:g} s, load {given.load_s:g} s, neighbours {given.beside_s:g} s"
+    say(f"soak: {times}, seed {given.seed}, on {loop}")
     problems = []
     everything = targets()
     for target in everything:
@@ -43,6 +48,10 @@ def main() -> int:
         figures = runner.run(load(given.load_s, seed=given.seed))
     say(str(figures))
     problems += figures.problems()
+    with asyncio.Runner(loop_factory=factory) as runner:
+        for beside in runner.run(neighbours(given.beside_s, seed=given.seed)):
+            say(str(beside))
+            problems += beside.problems()
     for problem in problems:
         say(f"FAILED {problem}")
     say("soak: " + ("failed" if problems else "passed"))

@@ -6,6 +6,7 @@ What it buffers for a thousand connections is not the proxies' memory.
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,8 +16,13 @@ from proxy.tests.explicit.reach import app_socket, echo
 from proxy.tests.soak import descriptors
 from proxy.tests.soak.parent import live_and_die_with_parent
 
+RESET = b"reset me, please"
+"""Whoever begins with it is closed at once, by RST."""
 BACKLOG = 4096
 """A thousand may call at once; asyncio's own 100 would leave some of them without an answer for 10 s."""
+
+RESET_ON_CLOSE = b"\1\0\0\0\0\0\0\0"
+"""struct linger, on for 0 s."""
 
 
 @asynccontextmanager
@@ -33,11 +39,25 @@ async def app(address: str) -> AsyncIterator[int]:
         await process.wait()
 
 
+async def _behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        first = await reader.read(1 << 16)
+    except ConnectionResetError:
+        writer.close()
+        return
+    if first == RESET:
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        writer.transport.abort()
+        return
+    writer.write(first)
+    await echo(reader, writer)
+
+
 async def _serve(address: str) -> None:
     live_and_die_with_parent()
     descriptors.allow(1000)
     sock = app_socket(address)
-    async with await asyncio.start_server(echo, sock=sock, backlog=BACKLOG) as server:
+    async with await asyncio.start_server(_behave, sock=sock, backlog=BACKLOG) as server:
         sys.stdout.write(f"{sock.getsockname()[1]}\n")
         sys.stdout.flush()
         await server.serve_forever()

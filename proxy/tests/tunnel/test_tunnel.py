@@ -169,18 +169,23 @@ def test_slow_reader_stops_its_sender_and_no_other() -> None:
     run(test())
 
 
-def test_a_connect_that_nobody_answers_is_given_up_and_the_tunnel_lives() -> None:
+def test_a_connect_that_nobody_answers_is_given_up_and_the_tunnel_takes_no_more() -> None:
+    """P24: its peer may be gone. Streams that live go on."""
+
     async def test() -> None:
         async with tunnels(timing=Timing(answer_s=0.5)) as pair:
             far = await pair.request(0)
+            await until(lambda: pair.client.ready)
+            second = pair.client.connect(HEADERS)
+            (await pair.request(1)).accept()
+            await second.answered()
             with pytest.raises(StreamLost, match=r"no answer to CONNECT in 0\.5 s"):
                 await pair.first.answered()
             await until(lambda: far.lost)
 
-            second = pair.client.connect(HEADERS)
-            (await pair.request(1)).accept()
-            await second.answered()
+            assert (pair.client.usable, pair.client.over, second.lost) == (False, False, False)
             second.reset(ErrorCodes.CANCEL)
+            await until(lambda: pair.client.over)
 
     run(test())
 
