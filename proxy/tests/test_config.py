@@ -209,11 +209,9 @@ def test_every_setting_has_an_effect() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith("settings")
     }
-    properties = [
-        value for name, value in vars(Settings).items() if isinstance(value, property) and name in read
-    ]
-    for each in properties:
-        getter = ast.parse(textwrap.dedent(inspect.getsource(each.fget or (lambda: None))))
-        read |= {node.attr for node in ast.walk(getter) if isinstance(node, ast.Attribute)}
+    for name, value in vars(Settings).items():
+        if isinstance(value, property) and name in read and value.fget is not None:
+            getter = ast.parse(textwrap.dedent(inspect.getsource(value.fget)))
+            read |= {node.attr for node in ast.walk(getter) if isinstance(node, ast.Attribute)}
 
     assert set(Settings.__dataclass_fields__) - read == set()

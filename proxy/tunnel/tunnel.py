@@ -148,11 +148,6 @@ class Tunnel:
         return self.connection.window_shut
 
     @property
-    def stalled(self) -> bool:
-        """Whether the window that all streams share is shut, because readers at either end are slow."""
-        return self.connection.window_shut
-
-    @property
     def live(self) -> int:
         """Streams that are not over."""
         return self.connection.live

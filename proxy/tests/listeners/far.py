@@ -113,7 +113,7 @@ class Far(Caller):
             tunnel = await ServerTunnel.accept(
                 sock,
                 context,
-                trust_domain="cluster.local",
+                trust_domains=frozenset(("cluster.local",)),
                 limits=SERVER_LIMITS,
                 timing=Timing(),
                 stats=Stats(),

@@ -281,7 +281,7 @@ async def _tunnel(side: str, ours: socket.socket) -> Tunnel:
         return await ServerTunnel.accept(
             ours,
             Contexts.server,
-            trust_domain="cluster.local",
+            trust_domains=frozenset(("cluster.local",)),
             limits=SERVER_LIMITS,
             timing=timing,
             stats=stats,
