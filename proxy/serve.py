@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from random import Random
@@ -29,7 +29,8 @@ from proxy.inpod.protocol import Add, SnapshotSent
 from proxy.net import Here
 from proxy.state.mesh import MeshState
 from proxy.state.store import FileSource, MeshStore
-from proxy.telemetry import Stats, Telemetry
+from proxy.telemetry import Stats, Telemetry, metrics
+from proxy.telemetry.exposition import Family
 from proxy.telemetry.stalls import StallWatch
 from proxy.version import VERSION
 
@@ -143,13 +144,13 @@ class _Running:
 
         def page(name: str, address: str, port: int | None, handler: http.Handler) -> None:
             if port is not None:
-                made.append((name, tcp_listener(address, port), partial(http.serve, handler=handler)))
+                made.append((name, tcp_listener(address, port), http.Server(handler).serve))
 
         try:
             page("admin", "127.0.0.1", settings.admin_port, pages.admin(self.dump, self.stop))
             # On a node, scrapers and probes come from elsewhere.
             anywhere = "127.0.0.1" if settings.mode is Mode.EXPLICIT else "0.0.0.0"  # noqa: S104
-            page("stats", anywhere, settings.stats_port, pages.stats(self._metrics()))
+            page("stats", anywhere, settings.stats_port, pages.stats(self._scrape))
             page("readiness", anywhere, settings.readiness_port, pages.readiness(self.waiting_for))
             for name, path, ops in (
                 ("control", settings.control_socket, control.control_ops(self.context, self.loop_name)),
@@ -235,26 +236,19 @@ class _Running:
             "pods": self.pods.describe(),
         }
 
-    def _metrics(self) -> Callable[[], tuple[bytes, str]]:
-        """Render at a scrape; the first one loads the library, which takes 0.1 s that starting need not."""
+    async def _scrape(self) -> Iterator[Family]:
+        """What `/metrics` shows."""
+        return metrics.families(await metrics.Snapshot.of(self.context.telemetry, self._gauges))
 
-        def gauges() -> dict[str, int]:
-            return {
-                "pyztunnel_connections_refused_total": self.context.admission.refused,
-                "pyztunnel_streams_outbound": self.context.tunnels.live,
-                "workload_manager_active_proxy_count": self.pods.running,
-                "workload_manager_pending_proxy_count": self.pods.pending,
-                "workload_manager_proxies_started_total": self.pods.started,
-                "workload_manager_proxies_stopped_total": self.pods.stopped,
-            }
-
-        def render() -> tuple[bytes, str]:
-            from proxy.telemetry.metrics import Metrics  # noqa: PLC0415  see above
-
-            metrics = Metrics(self.context.telemetry, gauges)
-            return metrics.render(), metrics.content_type
-
-        return render
+    def _gauges(self) -> dict[str, int]:
+        return {
+            "pyztunnel_connections_refused_total": self.context.admission.refused,
+            "pyztunnel_streams_outbound": self.context.tunnels.live,
+            "workload_manager_active_proxy_count": self.pods.running,
+            "workload_manager_pending_proxy_count": self.pods.pending,
+            "workload_manager_proxies_started_total": self.pods.started,
+            "workload_manager_proxies_stopped_total": self.pods.stopped,
+        }
 
 
 def _on_signal(

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 
 from proxy.admin.http import Handler, Request, Response
 from proxy.config import log_levels
+from proxy.telemetry.exposition import Family, Form, chunks
 from proxy.telemetry.logs import set_levels
-
-Page = Callable[[Request], Response]
 
 NOT_FOUND = Response(HTTPStatus.NOT_FOUND, b"not found\n")
 
 
-def routes(pages: Mapping[tuple[str, str], Page]) -> Handler:
+def routes(pages: Mapping[tuple[str, str], Handler]) -> Handler:
     """A handler for pages by (method, path); a known path with another method is 405."""
     paths = {path for _, path in pages}
 
     async def handle(request: Request) -> Response:
         page = pages.get((request.method, request.path))
         if page is not None:
-            return page(request)
+            return await page(request)
         if request.path in paths:
             return Response(HTTPStatus.METHOD_NOT_ALLOWED, b"method not allowed\n")
         return NOT_FOUND
@@ -39,17 +38,17 @@ def admin(dump: Callable[[], Mapping[str, object]], stop: asyncio.Event) -> Hand
         stop: Set by `POST /quitquitquit`, which begins the drain.
     """
 
-    def index(_: Request) -> Response:
+    async def index(_: Request) -> Response:
         return Response(
             body=b"GET  /config_dump\nPOST /logging?level=LEVELS (as in RUST_LOG)\nPOST /quitquitquit\n"
         )
 
-    def config_dump(_: Request) -> Response:
+    async def config_dump(_: Request) -> Response:
         return Response(
             body=json.dumps(dump(), indent=2, default=str).encode() + b"\n", content_type="application/json"
         )
 
-    def logging_levels(request: Request) -> Response:
+    async def logging_levels(request: Request) -> Response:
         given = request.query.get("level", "")
         try:
             set_levels(log_levels(given))
@@ -59,7 +58,7 @@ def admin(dump: Callable[[], Mapping[str, object]], stop: asyncio.Event) -> Hand
             )
         return Response(body=f"log levels are now {given}\n".encode())
 
-    def quit_(_: Request) -> Response:
+    async def quit_(_: Request) -> Response:
         stop.set()
         return Response(body=b"shutdown now\n")
 
@@ -73,12 +72,12 @@ def admin(dump: Callable[[], Mapping[str, object]], stop: asyncio.Event) -> Hand
     )
 
 
-def stats(render: Callable[[], tuple[bytes, str]]) -> Handler:
-    """The metrics port; `render` gives the text and its content type."""
+def stats(families: Callable[[], Awaitable[Iterable[Family]]]) -> Handler:
+    """The metrics port; `families` are asked for at each scrape and read beside the traffic."""
 
-    def metrics(_: Request) -> Response:
-        body, content_type = render()
-        return Response(body=body, content_type=content_type)
+    async def metrics(request: Request) -> Response:
+        form = Form.accepted(request.accept)
+        return Response(body=chunks(await families(), form), content_type=form.value)
 
     return routes({("GET", "/metrics"): metrics, ("GET", "/stats/prometheus"): metrics})
 
@@ -86,7 +85,7 @@ def stats(render: Callable[[], tuple[bytes, str]]) -> Handler:
 def readiness(waiting_for: Callable[[], Sequence[str]]) -> Handler:
     """The readiness port: 200 as soon as nothing is waited for."""
 
-    def ready(_: Request) -> Response:
+    async def ready(_: Request) -> Response:
         missing = waiting_for()
         if missing:
             return Response(

@@ -12,7 +12,6 @@ from typing import TextIO
 
 from proxy.config import LogFormat
 from proxy.telemetry import access
-from proxy.telemetry.access import UNQUOTED, quoted
 
 OFF = logging.CRITICAL + 1
 _WORDS = {"WARNING": "warn", "CRITICAL": "error"}
@@ -57,7 +56,7 @@ class Plain(logging.Formatter):
         if connection is not None:
             parts.append(access.plain(connection))
         elif given:
-            parts.append(" ".join(f"{name}={_plain(name, value)}" for name, value in given.items()))
+            parts.append(" ".join(access.plainly(name, value) for name, value in given.items()))
         if record.exc_info:
             parts.append("\n" + self.formatException(record.exc_info))
         return "\t".join(parts)
@@ -99,7 +98,3 @@ def _level(record: logging.LogRecord) -> str:
 
 def _scope(record: logging.LogRecord) -> str:
     return record.name.removeprefix("proxy.")
-
-
-def _plain(name: str, value: str | int) -> str:
-    return str(value) if isinstance(value, int) or name in UNQUOTED else quoted(value)
