@@ -12,7 +12,7 @@ import re
 from functools import lru_cache
 
 from proxy.identity.spiffe import SpiffeId
-from proxy.state.model import Workload, authority
+from proxy.state.model import SocketAddress, Workload, authority
 from proxy.telemetry.record import Claims, ConnectionRecord, Direction, Flag
 
 log = logging.getLogger("access")
@@ -91,7 +91,7 @@ def _parts(record: ConnectionRecord) -> list[Field | Repeated]:
         else _end("src", record.source, proven),
     ]
     if record.destination_address is not None:
-        said.append(("dst.addr", authority(record.destination_address)))
+        said.append(_destination(record.destination_address))
     if record.hbone_address:
         said.append(("dst.hbone_addr", record.hbone_address))
     if service is not None:
@@ -164,6 +164,11 @@ def _claimed(claims: Claims, identity: SpiffeId | None) -> Repeated:
         ("src.identity", str(identity) if identity is not None else None),
         ("src.cluster", claims.cluster),
     )
+
+
+@lru_cache(maxsize=1024)
+def _destination(address: SocketAddress) -> Repeated:
+    return Repeated(("dst.addr", authority(address)))
 
 
 _DIRECTION = {direction: Repeated(("direction", direction.value)) for direction in Direction}

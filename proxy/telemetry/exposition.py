@@ -1,4 +1,4 @@
-"""Families of samples as text, in chunks: OpenMetrics for whoever asks for it, else Prometheus's older form.
+"""Families of samples as text: OpenMetrics for whoever asks for it, else Prometheus's older form.
 
 Source: OpenMetrics 1.0.0; Prometheus's "Exposition formats" for 0.0.4, where a counter's family has the
 suffix `_total` as its samples have.
@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from enum import Enum
 
 from proxy.background import breathing
-
-CHUNK_BYTES = 64 * 1024
-"""About what a chunk has: sent as it is, so that no answer is ever one piece of memory."""
 
 
 class Form(Enum):
@@ -53,26 +50,14 @@ def single(name: str, value: float) -> Family:
     return Family(name.removesuffix("_total"), kind, name.replace("_", " "), [("", value)])
 
 
-def chunks(families: Iterable[Family], form: Form) -> Iterator[bytes]:
-    """The text of all. Takes a breath now and then, where there is traffic beside it."""
-    lines: list[str] = []
-    length = 0
-    for line in breathing(_lines(families, form)):
-        lines.append(line)
-        length += len(line)
-        if length >= CHUNK_BYTES:
-            yield "".join(lines).encode()
-            lines, length = [], 0
-    yield "".join(lines).encode()
-
-
-def _lines(families: Iterable[Family], form: Form) -> Iterator[str]:
+def lines(families: Iterable[Family], form: Form) -> Iterator[str]:
+    """The text of all, line by line. Takes a breath now and then, where there is traffic beside it."""
     for family in families:
         suffix = "_total" if family.kind == "counter" else ""
         sample = family.name + suffix
         described = family.name if form is Form.OPEN_METRICS else sample
         yield f"# HELP {described} {family.help}\n# TYPE {described} {family.kind}\n"
-        for labels, value in family.samples:
+        for labels, value in breathing(family.samples):
             yield f"{sample}{{{labels}}} {value}\n" if labels else f"{sample} {value}\n"
     if form is Form.OPEN_METRICS:
         yield "# EOF\n"

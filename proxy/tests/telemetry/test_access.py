@@ -242,6 +242,7 @@ def test_a_traceback_stays_one_json_line(capsys: pytest.CaptureFixture[str]) -> 
     except ValueError:
         logging.getLogger("proxy.pool").exception("failed")
 
+    logging.shutdown()
     (line,) = capsys.readouterr().err.splitlines()
     found = json.loads(line)
     assert (found["level"], found["scope"], found["message"]) == ("error", "pool", "failed")
