@@ -10,12 +10,12 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
 from random import Random
 
-from proxy.admin import control, http, pages
+from proxy.admin import addresses, control, dump, http, pages
 from proxy.admin.accept import accept, tcp_listener, unix_listener
 from proxy.admission import Admission
 from proxy.config import Mode, Settings
@@ -27,9 +27,8 @@ from proxy.inpod.client import ZdsClient
 from proxy.inpod.pods import Pods, Refused
 from proxy.inpod.protocol import Add, SnapshotSent
 from proxy.net import Here
-from proxy.state.mesh import MeshState
 from proxy.state.store import FileSource, MeshStore
-from proxy.telemetry import Stats, Telemetry, metrics
+from proxy.telemetry import Stats, Telemetry, logs, metrics
 from proxy.telemetry.exposition import Family
 from proxy.telemetry.stalls import StallWatch
 from proxy.version import VERSION
@@ -142,14 +141,22 @@ class _Running:
         settings = self.settings
         made: list[tuple[str, socket.socket, Serve]] = []
 
-        def page(name: str, address: str, port: int | None, handler: http.Handler) -> None:
+        def page(name: str, where: Iterable[str], port: int | None, handler: http.Handler) -> None:
             if port is not None:
-                made.append((name, tcp_listener(address, port), http.Server(handler).serve))
+                serve_one = http.Server(handler).serve
+                made.extend((name, tcp_listener(address, port), serve_one) for address in where)
 
         try:
-            page("admin", "127.0.0.1", settings.admin_port, pages.admin(self.dump, self.stop))
+            localhost = addresses.localhost(ipv6=settings.ipv6)
+            page(
+                "admin",
+                localhost,
+                settings.admin_port,
+                pages.admin(self.dump, self.stop, settings.log_levels),
+            )
             # On a node, scrapers and probes come from elsewhere.
-            anywhere = "127.0.0.1" if settings.mode is Mode.EXPLICIT else "0.0.0.0"  # noqa: S104
+            explicit = settings.mode is Mode.EXPLICIT
+            anywhere = localhost if explicit else addresses.anywhere(ipv6=settings.ipv6)
             page("stats", anywhere, settings.stats_port, pages.stats(self._scrape))
             page("readiness", anywhere, settings.readiness_port, pages.readiness(self.waiting_for))
             for name, path, ops in (
@@ -225,16 +232,18 @@ class _Running:
             missing.append("certificates")
         return missing
 
-    def dump(self) -> dict[str, object]:
-        """What `/config_dump` shows. Keys are not in reach of it."""
-        return {
-            "version": VERSION,
-            "settings": asdict(self.settings),
-            "switches": asdict(self.context.switches),
-            "mesh": _mesh(self.context.store.state),
-            "certificates": self.context.identities.describe(),
-            "pods": self.pods.describe(),
-        }
+    def dump(self) -> Iterator[str]:
+        """What `/config_dump` shows, as it is now. Keys are not in reach of it."""
+        return dump.pieces(
+            dump.Snapshot(
+                settings=self.settings,
+                switches=asdict(self.context.switches),
+                state=self.context.store.state,
+                certificates=self.context.identities.describe(),
+                pods=self.pods.describe(),
+                live=tuple(self.context.telemetry.live),
+            )
+        )
 
     async def _scrape(self) -> Iterator[Family]:
         """What `/metrics` shows."""
@@ -243,6 +252,7 @@ class _Running:
     def _gauges(self) -> dict[str, int]:
         return {
             "pyztunnel_connections_refused_total": self.context.admission.refused,
+            "pyztunnel_log_lines_dropped_total": logs.dropped(),
             "pyztunnel_streams_outbound": self.context.tunnels.live,
             "workload_manager_active_proxy_count": self.pods.running,
             "workload_manager_pending_proxy_count": self.pods.pending,
@@ -258,13 +268,3 @@ def _on_signal(
         loop.add_signal_handler(number, handler, number)
     except NotImplementedError:  # Windows
         signal.signal(number, lambda number, _: loop.call_soon_threadsafe(handler, number))
-
-
-def _mesh(state: MeshState) -> dict[str, object]:
-    return {
-        "version": state.version,
-        "workloads": [asdict(workload) for workload in state.workloads.values()],
-        "services": [asdict(service) for service in state.services.values()],
-        "policies": [asdict(policy) for policy in state.policies.values()],
-        "rejections": [asdict(rejection) for rejection in state.rejections],
-    }

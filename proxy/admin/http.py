@@ -19,6 +19,8 @@ REQUEST_S = 5.0
 """For the whole request."""
 ANSWER_S = 30.0
 """For the whole answer, at whatever pace it is read."""
+CHUNK = 64 * 1024
+"""Characters of a long body that are made and sent at a time: no answer is ever whole in memory."""
 MOST_WAITING = 48
 """Connections that wait for their peer at a time. The one that waited longest goes when there are more, so
 that those who say nothing keep nobody out. Fewer than are accepted (`accept.LIMIT`)."""
@@ -41,7 +43,7 @@ class Response:
     """What is answered."""
 
     status: HTTPStatus = HTTPStatus.OK
-    body: bytes | Iterator[bytes] = b""
+    body: bytes | Iterator[str] = b""
     """An iterator makes a long body piece by piece, beside the traffic, as fast as it is read."""
     content_type: str = "text/plain; charset=utf-8"
 
@@ -142,10 +144,21 @@ async def _send(connection: socket.socket, response: Response, version: str) -> 
         return
     chunked = version == "HTTP/1.1"  # to the older one an end of the connection is the end of the body
     await loop.sock_sendall(connection, _head(response, "transfer-encoding: chunked" if chunked else ""))
-    while piece := await beside(partial(next, body, b"")):
-        await loop.sock_sendall(connection, b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+    while chunk := await beside(partial(_gathered, body)):
+        await loop.sock_sendall(connection, b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
     if chunked:
         await loop.sock_sendall(connection, b"0\r\n\r\n")
+
+
+def _gathered(pieces: Iterator[str]) -> bytes:
+    """As many of them as are worth a write; nothing when all are gone."""
+    gathered, length = [], 0
+    for piece in pieces:
+        gathered.append(piece)
+        length += len(piece)
+        if length >= CHUNK:
+            break
+    return "".join(gathered).encode()
 
 
 def _head(response: Response, length: str) -> bytes:

@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import parser as open_metrics
 
 from proxy.telemetry import Telemetry, metrics
-from proxy.telemetry.exposition import Form, chunks
+from proxy.telemetry.exposition import Form, lines
 
 Samples = dict[str, list[tuple[dict[str, str], float]]]
 
@@ -23,7 +23,7 @@ def scraped(telemetry: Telemetry, gauges: Mapping[str, int] | None = None) -> Sa
 async def scrape(telemetry: Telemetry, gauges: Mapping[str, int] | None = None) -> Samples:
     """What a scrape of it shows, by the sample's name; both forms say the same."""
     snapshot = await metrics.Snapshot.of(telemetry, lambda: gauges or {})
-    new, old = (b"".join(chunks(metrics.families(snapshot), form)).decode() for form in Form)
+    new, old = ("".join(lines(metrics.families(snapshot), form)) for form in Form)
     found, before = read(new, Form.OPEN_METRICS), read(old, Form.PROMETHEUS)
     assert _apart_from_the_process(found) == _apart_from_the_process(before)
     return found

@@ -197,14 +197,14 @@ def test_ready_when_mesh_and_pods_are_known_then_a_signal_drains(tmp_path: Path,
         with running.connect_agent():
             assert running.get(running.readiness, "/healthz/ready") == (
                 500,
-                "not ready, waiting for: mesh state, pods\n",
+                "not ready, pending: mesh state, pods\n",
             )
             running.mesh.write_text(json.dumps({"workloads": [WORKLOAD]}))
         with running.connect_agent(SNAPSHOT_SENT):
             running.until_ready()
             status, dump = running.get(running.admin, "/config_dump")
             assert status == 200
-            assert json.loads(dump)["mesh"]["workloads"][0]["name"] == "client"
+            assert json.loads(dump)["workloads"][0]["name"] == "client"
             assert "PRIVATE KEY" not in dump
             running.process.send_signal(signal.SIGTERM)
             code, log = running.end()
@@ -252,4 +252,4 @@ def test_a_taken_port_ends_the_start(tmp_path: Path) -> None:
             code, log = running.end()
 
     assert code == EXIT_FAILED
-    assert f"listen on 0.0.0.0:{port}: Address already in use" in log
+    assert f"listen on [::]:{port}: Address already in use" in log

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from proxy.admin import http, pages
 from proxy.admin.accept import LIMIT, accept, tcp_listener
 from proxy.admin.http import BadRequest, Handler, Request, Response, parse
+from proxy.telemetry import logs
 from proxy.telemetry.exposition import Family, Form
 from proxy.tests.namespaces import open_descriptors
 from proxy.tests.scrapes import read
@@ -74,7 +75,7 @@ def answer(
 
 
 def body_of(response: Response) -> bytes:
-    return response.body if isinstance(response.body, bytes) else b"".join(response.body)
+    return response.body if isinstance(response.body, bytes) else "".join(response.body).encode()
 
 
 @pytest.fixture
@@ -85,7 +86,9 @@ def stop() -> asyncio.Event:
 @pytest.fixture
 def admin(stop: asyncio.Event) -> Iterator[Handler]:
     level = logging.getLogger().level
-    yield pages.admin(lambda: {"mesh": {"version": 3}}, stop)
+    logs.set_levels([("", logging.INFO)])
+    yield pages.admin(lambda: iter(('{"services"', ": []}")), stop, [("", logging.INFO)])
+    logs.set_levels(())
     logging.getLogger().setLevel(level)
     logging.getLogger("phases").setLevel(logging.NOTSET)
 
@@ -100,14 +103,37 @@ def test_only_post_stops_the_proxy(admin: Handler, stop: asyncio.Event) -> None:
 def test_log_levels_change_by_post_and_only_to_known_ones(admin: Handler) -> None:
     assert answer(admin, "POST", "/logging", {"level": "debug"}).status is HTTPStatus.OK
     assert logging.getLogger().level == logging.DEBUG
-    for query in ({}, {"level": "loud"}, {"level": "=info"}):
+    for query in ({"level": "loud"}, {"level": "=info"}, {"level": "info,"}):
         assert answer(admin, "POST", "/logging", query).status is HTTPStatus.BAD_REQUEST
     assert answer(admin, "GET", "/logging", {"level": "info"}).status is HTTPStatus.METHOD_NOT_ALLOWED
     assert logging.getLogger().level == logging.DEBUG
 
 
+def test_levels_are_listed_added_to_and_reset(admin: Handler) -> None:
+    """P55: as ztunnel's, whose own module names are understood."""
+    said = [
+        body_of(answer(admin, "POST", "/logging", query)).decode()
+        for query in (
+            {},
+            {"level": "ztunnel::pool=debug"},
+            {"level": "access=off,warn"},
+            {"reset": "", "level": "access=error"},
+            {"reset": ""},
+        )
+    ]
+
+    assert said == [
+        "current log level is info\n",
+        "current log level is proxy.pool=debug,info\n",
+        "current log level is proxy.pool=debug,access=off,warn\n",
+        "current log level is access=error,info\n",
+        "current log level is info\n",
+    ]
+    assert logging.getLogger("proxy.pool").level == logging.NOTSET
+
+
 def test_dump_index_and_unknown_paths(admin: Handler) -> None:
-    assert json.loads(body_of(answer(admin, "GET", "/config_dump"))) == {"mesh": {"version": 3}}
+    assert json.loads(body_of(answer(admin, "GET", "/config_dump"))) == {"services": []}
     assert b"/quitquitquit" in body_of(answer(admin, "GET", "/"))
     assert answer(admin, "GET", "/etc/passwd").status is HTTPStatus.NOT_FOUND
 
@@ -117,7 +143,7 @@ def test_readiness_says_what_it_waits_for() -> None:
     ready = pages.readiness(lambda: waiting)
 
     response = answer(ready, "GET", "/healthz/ready")
-    assert (response.status, response.body) == (500, b"not ready, waiting for: mesh state, pods\n")
+    assert (response.status, response.body) == (500, b"not ready, pending: mesh state, pods\n")
     waiting.clear()
     assert answer(ready, "GET", "/healthz/ready").status is HTTPStatus.OK
 
@@ -172,7 +198,7 @@ def served(story: Callable[[tuple[str, int]], Awaitable[None]], handler: Handler
     assert open_descriptors() == before
 
 
-LONG = b"".join(b"%d\n" % number for number in range(100_000))
+LONG = "".join(f"{number}\n" for number in range(100_000))
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
@@ -187,7 +213,7 @@ def test_a_long_body_comes_in_pieces_and_whole(version: str) -> None:
         if version == "1.1":
             assert b"transfer-encoding: chunked" in head
             body = unchunked(body)
-        assert body == LONG
+        assert body.decode() == LONG
 
     served(story, long)
 
@@ -204,8 +230,8 @@ def unchunked(body: bytes) -> bytes:
 
 
 def test_a_body_that_breaks_off_is_seen_to(caplog: pytest.LogCaptureFixture) -> None:
-    def broken() -> Iterator[bytes]:
-        yield b"a beginning"
+    def broken() -> Iterator[str]:
+        yield "a beginning".ljust(http.CHUNK)
         raise ZeroDivisionError
 
     async def page(_: Request) -> Response:
@@ -213,7 +239,8 @@ def test_a_body_that_breaks_off_is_seen_to(caplog: pytest.LogCaptureFixture) -> 
 
     async def story(address: tuple[str, int]) -> None:
         received = await asyncio.to_thread(exchange, address, b"GET / HTTP/1.1\r\n\r\n")
-        assert received.endswith(b"b\r\na beginning\r\n")
+        _, _, body = received.partition(b"\r\n\r\n")
+        assert body == b"%x\r\n%b\r\n" % (http.CHUNK, b"a beginning".ljust(http.CHUNK))
 
     served(story, page)
     assert "ZeroDivisionError" in caplog.text
@@ -283,7 +310,7 @@ def test_one_that_reads_is_not_turned_away_for_those_that_ask_nothing() -> None:
     """P42: an answer on its way outlives any crowd."""
 
     async def long(_: Request) -> Response:
-        return Response(body=iter([bytes(1 << 20)] * 16))
+        return Response(body=iter(["x" * (1 << 20)] * 16))
 
     async def story(address: tuple[str, int]) -> None:
         with ExitStack() as stack:
