@@ -14,7 +14,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,20 @@ from proxy.inpod.api import PodInfo
 from proxy.net.namespace import Netns, inside
 from proxy.tests.ca import Ca, grpc_ca, pem
 from proxy.tests.inpod.agent import Agent, snapshot_sent
-from proxy.tests.namespaces import new_netns
+from proxy.tests.namespaces import new_netns, run_in
 from proxy.tests.sockets import PATIENCE_S
 
 PACKED = Path(__file__).parents[3] / "shared" / "bin" / "ztunnel.xz"
 ADMIN_PORT, STATS_PORT, READINESS_PORT = 15000, 15020, 15021
+
+
+CLIENT, ELSEWHERE = "10.9.0.1", "10.9.7.7"
+"""A pod, and somebody out of the mesh."""
+RULES = f"""*nat
+-A OUTPUT -p tcp -d {ELSEWHERE} -m mark ! --mark 0x539/0xfff -j REDIRECT --to-ports 15001
+-A OUTPUT -p tcp -d {CLIENT} --dport 8080 -m mark ! --mark 0x539/0xfff -j REDIRECT --to-ports 15006
+COMMIT
+"""
 
 
 def binary(folder: Path) -> Path:
@@ -121,6 +130,22 @@ async def ztunnel(
         assert await agent.ask(snapshot_sent()) == ""
         await made._ready()
         yield made
+
+
+@contextmanager
+def talking(netns: Netns) -> Iterator[None]:
+    """A pod with an address, somebody out of the mesh on its loopback, and a connection each way."""
+    for address in (CLIENT, ELSEWHERE):
+        run_in(netns, "ip", "address", "add", f"{address}/32", "dev", "lo")
+    run_in(netns, "sh", "-c", f"iptables-legacy-restore <<'E'\n{RULES}E\n")
+    with ExitStack() as stack:
+        for address, port in ((CLIENT, 8080), (ELSEWHERE, 80)):
+            with inside(netns.fd):
+                server = stack.enter_context(socket.create_server((address, port)))
+                stack.enter_context(socket.create_connection((address, port), timeout=PATIENCE_S))
+            server.settimeout(PATIENCE_S)
+            stack.enter_context(server.accept()[0])
+        yield
 
 
 @contextmanager

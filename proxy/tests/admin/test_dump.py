@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -21,7 +18,6 @@ from proxy.config import Settings
 from proxy.identity.identities import Standing
 from proxy.identity.spiffe import SpiffeId
 from proxy.inpod.api import PodInfo
-from proxy.net.namespace import Netns, inside
 from proxy.state.document import parse
 from proxy.state.mesh import MeshState
 from proxy.telemetry import ConnectionRecord, Direction
@@ -29,12 +25,10 @@ from proxy.tests.ca import Ca
 from proxy.tests.listeners.cluster import PORT, cluster
 from proxy.tests.listeners.talk import echo, greeted
 from proxy.tests.mesh import service, workload
-from proxy.tests.namespaces import run_in
 from proxy.tests.sockets import PATIENCE_S, run
-from proxy.tests.ztunnel import Ztunnel, ztunnel
+from proxy.tests.ztunnel import CLIENT, Ztunnel, talking, ztunnel
 
 POD = PodInfo(uid="uid-1", name="client", namespace="bench", service_account="client")
-CLIENT, ELSEWHERE = "10.9.0.1", "10.9.7.7"
 MESH: dict[str, Any] = {
     "workloads": [
         {
@@ -260,29 +254,6 @@ def test_a_connection_is_shown_on_both_sides_while_it_lives() -> None:
                 assert not node.telemetry.live
 
     run(test())
-
-
-RULES = f"""*nat
--A OUTPUT -p tcp -d {ELSEWHERE} -m mark ! --mark 0x539/0xfff -j REDIRECT --to-ports 15001
--A OUTPUT -p tcp -d {CLIENT} --dport 8080 -m mark ! --mark 0x539/0xfff -j REDIRECT --to-ports 15006
-COMMIT
-"""
-
-
-@contextmanager
-def talking(netns: Netns) -> Iterator[None]:
-    """A pod with an address, somebody out of the mesh on its loopback, and a connection each way."""
-    for address in (CLIENT, ELSEWHERE):
-        run_in(netns, "ip", "address", "add", f"{address}/32", "dev", "lo")
-    run_in(netns, "sh", "-c", f"iptables-legacy-restore <<'E'\n{RULES}E\n")
-    with ExitStack() as stack:
-        for address, port in ((CLIENT, 8080), (ELSEWHERE, 80)):
-            with inside(netns.fd):
-                server = stack.enter_context(socket.create_server((address, port)))
-                stack.enter_context(socket.create_connection((address, port), timeout=PATIENCE_S))
-            server.settimeout(PATIENCE_S)
-            stack.enter_context(server.accept()[0])
-        yield
 
 
 @pytest.mark.netns

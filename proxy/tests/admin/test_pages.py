@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from ipaddress import ip_address
 
-from proxy.admin import http, pages
+from proxy.admin import dump, http, pages
 from proxy.admin.accept import accept, tcp_listener
 from proxy.admin.http import Handler
+from proxy.config import Settings
+from proxy.rbac import Action, Match, StringKind, StringMatch
+from proxy.state.mesh import MeshState
 from proxy.telemetry import ConnectionRecord, Direction, Stats, Telemetry, metrics
 from proxy.telemetry.exposition import Family, Form
+from proxy.tests.listeners.policies import policy
 from proxy.tests.mesh import workload
 from proxy.tests.scrapes import read, value
 from proxy.tests.sockets import run
@@ -78,5 +83,28 @@ def test_a_scrape_of_thousands_of_destinations_holds_nobody_up() -> None:
 
     async def test() -> None:
         assert await beside(pages.stats(families), story) < TURN_S
+
+    run(test())
+
+
+def test_a_dump_of_a_large_mesh_holds_nobody_up() -> None:
+    """P09: workloads and policies by the thousand."""
+    matching = Match(principals=(StringMatch(StringKind.EXACT, "cluster.local/ns/a/sa/b"),))
+    state = MeshState(
+        workloads=[workload(f"web-{number}", "10.0.0.2") for number in range(DESTINATIONS)],
+        policies=[policy(Action.ALLOW, matching, name=f"p{number}") for number in range(DESTINATIONS)],
+    )
+
+    def pieces() -> Iterator[str]:
+        return dump.pieces(
+            dump.Snapshot(settings=Settings(), switches={}, state=state, certificates=(), pods=(), live=())
+        )
+
+    async def story(address: tuple[str, int]) -> None:
+        found = json.loads(await asyncio.to_thread(fetched, address, "/config_dump"))
+        assert len(found["workloads"]) == len(found["policies"]) == DESTINATIONS
+
+    async def test() -> None:
+        assert await beside(pages.admin(pieces, asyncio.Event(), ()), story) < TURN_S
 
     run(test())

@@ -18,10 +18,12 @@ import pytest
 
 from proxy.hbone.limits import Limits
 from proxy.tests.ids.collect import ROOT, Test
-from proxy.tests.ids.mutations import http2, policy
+from proxy.tests.ids.mutations import http2, policy, telemetry
 from proxy.tests.ids.mutations.mutation import Mutation
 
-MUTATIONS: dict[str, Mutation] = {m.name: m for m in (*http2.MUTATIONS, *policy.MUTATIONS)}
+MUTATIONS: dict[str, Mutation] = {
+    m.name: m for m in (*http2.MUTATIONS, *policy.MUTATIONS, *telemetry.MUTATIONS)
+}
 GUARDED = frozenset(
     {f"T{number:02}" for number in (*range(1, 14), 24, 25)} | {f"T{number}" for number in range(50, 65)}
 )

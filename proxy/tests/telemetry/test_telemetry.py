@@ -267,7 +267,7 @@ def test_churn_forgets_the_series_that_was_longest_unused(monkeypatch: pytest.Mo
 
 
 def test_what_is_live_is_never_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """I5: the rest is summed under one name more."""
+    """P04, I5: the rest is summed under one name more."""
     monkeypatch.setattr(Table, "ROOM", 10)
 
     telemetry = churned(50, live=True)
@@ -279,7 +279,7 @@ def test_what_is_live_is_never_forgotten(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_peers_that_make_labels_up_crowd_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """I5: beyond their share, what they claim is unknown."""
+    """P04, I5: beyond their share, what they claim is unknown."""
     monkeypatch.setattr(Table, "CLAIMED_ROOM", 3)
     telemetry = Telemetry(Stats())
     honest = record(Direction.INBOUND)
