@@ -153,7 +153,8 @@ class Inbound:
         state, own = await self._pod.own.wait()
         record.destination, record.destination_identity = own, own.identity
         peer_address = record.source_address[0]
-        record.source, record.claims = source_of(state, own, peer_address), claims(request.baggage)
+        record.source = source_of(state, own, peer_address)
+        record.claims = claims(request.baggage) if record.source is None else None
         record.service = service_of(state, own, target[1], named=request.forwarded_host)
         context.telemetry.opened(record)
         facts = Facts(peer_address, record.source_identity, *target)

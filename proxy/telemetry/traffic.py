@@ -58,7 +58,9 @@ def labels(record: ConnectionRecord) -> Labels:
     else:
         source_end, source_place = _unknown(proven), NOWHERE
     if destination is not None:
-        destination_end, destination_place = _end(destination, destination.identity)
+        # Without a service account it has none.
+        expected = destination.identity if destination.service_account else None
+        destination_end, destination_place = _end(destination, expected)
     else:
         destination_end, destination_place = NOBODY, NOWHERE
     return (

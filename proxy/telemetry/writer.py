@@ -45,6 +45,9 @@ class Writer:
 
     def put(self, line: str) -> None:
         """Write a line, with its end, as soon as there is time."""
+        if self._closing and not self._thread.is_alive():
+            self._put_out(line)  # what the end itself has to say
+            return
         if len(self._lines) >= ROOM:
             self.dropped += 1
             return

@@ -112,6 +112,15 @@ def test_a_reader_that_has_gone_ends_nothing() -> None:
     assert lines.dropped == 1
 
 
+def test_what_is_said_after_the_end_is_written_at_once() -> None:
+    stream = io.StringIO()
+    lines = Writer(stream, told)
+    lines.close()
+    lines.put("last\n")
+
+    assert stream.getvalue() == "last\n"
+
+
 def test_a_stream_without_a_descriptor_is_written_to() -> None:
     stream = io.StringIO()
     lines = Writer(stream, told)
