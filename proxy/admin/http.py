@@ -124,7 +124,7 @@ class Server:
     async def _waiting(self, which: dict[asyncio.Timeout, None], limit_s: float) -> AsyncIterator[None]:
         """Wait for the peer in the block, for as long as there is time and room."""
         if len(self._asking) + len(self._reading) >= MOST_WAITING:
-            # Whoever has asked is not turned away for the sake of one that is silent.
+            # Those that are silent go before those that have asked.
             crowd = self._asking or self._reading
             oldest = next(iter(crowd))
             del crowd[oldest]

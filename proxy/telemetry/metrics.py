@@ -5,7 +5,7 @@ What changes in pieces is copied on the loop, which takes microseconds; the text
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from proxy.telemetry import process, traffic
@@ -15,6 +15,21 @@ from proxy.telemetry.stats import GAUGES
 from proxy.telemetry.telemetry import Telemetry
 from proxy.telemetry.traffic import Traffic
 from proxy.version import VERSION
+
+Counted = Callable[[Traffic], Iterable[tuple[Flag, int]]]
+_TRAFFIC: tuple[tuple[str, str, Counted], ...] = (
+    # Ends before beginnings: connections go on meanwhile, and none may end more often than it began.
+    ("connections_failed", "Connections that failed", lambda sums: tuple(sums.failed.items())),
+    (
+        "connections_closed",
+        "Connections that ended",
+        lambda sums: ((Flag.NONE, sums.ended), *sums.failed.items()),
+    ),
+    ("connections_opened", "Connections that began", lambda sums: ((Flag.NONE, sums.opened),)),
+    # Istio names these from the server's side: what it sent is what came back to the opener.
+    ("sent_bytes", "Bytes sent in answer", lambda sums: ((Flag.NONE, sums.bytes_received),)),
+    ("received_bytes", "Bytes received in request", lambda sums: ((Flag.NONE, sums.bytes_sent),)),
+)
 
 Gauges = Callable[[], Mapping[str, int]]
 """Further values by full name, asked for at each scrape; names ending in `_total` are counters."""
@@ -48,7 +63,8 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
     """Everything that is shown."""
     build = written(("component", "tag"), ("pyztunnel", VERSION))
     yield Family("istio_build", "gauge", "Build information", [(build, 1)])
-    yield from _traffic(snapshot.traffic)
+    for name, text, counted in _TRAFFIC:
+        yield Family(f"istio_tcp_{name}", "counter", text, _samples(snapshot.traffic, counted))
     sockets = [
         (written(("reporter",), (traffic.reporter(direction),)), count)
         for direction, count in snapshot.sockets.items()
@@ -70,44 +86,10 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
         yield single(name, further)
 
 
-def _traffic(all_series: list[Traffic]) -> Iterator[Family]:
-    """Ends before beginnings: connections go on, and none may have ended more often than it began."""
-    failed = [sums for sums in all_series if sums.failed]
-    yield Family(
-        "istio_tcp_connections_failed",
-        "counter",
-        "Connections that failed, by what failed",
-        ((_labels(sums, flag), count) for sums in failed for flag, count in tuple(sums.failed.items())),
-    )
-    yield Family(
-        "istio_tcp_connections_closed",
-        "counter",
-        "Connections that ended",
-        (
-            (_labels(sums, flag), count)
-            for sums in all_series
-            for flag, count in ((Flag.NONE, sums.ended), *sums.failed.items())
-        ),
-    )
-    yield Family(
-        "istio_tcp_connections_opened",
-        "counter",
-        "Connections that began",
-        ((_labels(sums, Flag.NONE), sums.opened) for sums in all_series),
-    )
-    # Istio names these from the server's side: what it sent is what came back to the opener.
-    yield Family(
-        "istio_tcp_sent_bytes",
-        "counter",
-        "Bytes sent in answer",
-        ((_labels(sums, Flag.NONE), sums.bytes_received) for sums in all_series),
-    )
-    yield Family(
-        "istio_tcp_received_bytes",
-        "counter",
-        "Bytes received in request",
-        ((_labels(sums, Flag.NONE), sums.bytes_sent) for sums in all_series),
-    )
+def _samples(kinds: list[Traffic], counted: Counted) -> Iterator[tuple[str, int]]:
+    for sums in kinds:
+        for flag, count in counted(sums):
+            yield _labels(sums, flag), count
 
 
 def _labels(sums: Traffic, flag: Flag) -> str:
