@@ -186,12 +186,11 @@ def served(story: Callable[[tuple[str, int]], Awaitable[None]], handler: Handler
     """Run the story against a real port."""
 
     async def run() -> None:
-        listener = tcp_listener("127.0.0.1", 0)
-        address = listener.getsockname()
-        async with asyncio.TaskGroup() as tasks:
-            server = tasks.create_task(accept(listener, http.Server(handler).serve))
-            await story(address)
-            server.cancel()
+        with tcp_listener("127.0.0.1", 0) as listener:
+            async with asyncio.TaskGroup() as tasks:
+                server = tasks.create_task(accept(listener, http.Server(handler).serve))
+                await story(listener.getsockname())
+                server.cancel()
 
     before = open_descriptors()
     asyncio.run(run())

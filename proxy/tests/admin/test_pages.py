@@ -49,13 +49,13 @@ async def beside(handler: Handler, story: Callable[[tuple[str, int]], Awaitable[
 
     gc.collect()
     gc.freeze()  # as the proxy does when it is ready: to look at all of a test run's objects takes 0.1 s
-    listener = tcp_listener("127.0.0.1", 0)
-    async with asyncio.TaskGroup() as tasks:
-        server = tasks.create_task(accept(listener, http.Server(handler).serve))
-        watching = tasks.create_task(watch())
-        await story(listener.getsockname())
-        watching.cancel()
-        server.cancel()
+    with tcp_listener("127.0.0.1", 0) as listener:
+        async with asyncio.TaskGroup() as tasks:
+            server = tasks.create_task(accept(listener, http.Server(handler).serve))
+            watching = tasks.create_task(watch())
+            await story(listener.getsockname())
+            watching.cancel()
+            server.cancel()
     gc.unfreeze()
     return longest_s
 
