@@ -165,6 +165,38 @@ def test_a_block_of_addresses_is_shown_as_ztunnel_shows_it() -> None:
     assert found["cidrVips"] == [{"network": "n1", "cidr": "10.97.0.0/16"}]
 
 
+ISTIOCTL: dict[str, dict[str, type]] = {
+    "workloads": {
+        **dict.fromkeys(("uid", "protocol", "name", "namespace", "serviceAccount", "workloadName"), str),
+        **dict.fromkeys(("workloadType", "canonicalName", "canonicalRevision", "clusterId", "node"), str),
+        **dict.fromkeys(("trustDomain", "status"), str),
+        "workloadIps": list,
+        "locality": dict,
+        "capacity": int,
+        "authorizationPolicies": list,
+    },
+    "services": {
+        **dict.fromkeys(("name", "namespace", "hostname", "visibility"), str),
+        **dict.fromkeys(("vips", "subjectAltNames"), list),
+        **dict.fromkeys(("ports", "endpoints", "loadBalancer"), dict),
+        "canonical": bool,
+    },
+    "policies": {**dict.fromkeys(("name", "namespace", "scope", "action"), str), "rules": list},
+}
+"""What istioctl's Go structures name and which kind they take; another kind fails the whole command.
+
+Source: istio istioctl/pkg/writer/ztunnel/configdump/api.go.
+"""
+
+
+@pytest.mark.parametrize("section", list(ISTIOCTL))
+def test_istioctls_reader_finds_what_it_names(section: str) -> None:
+    """P54: of a resource that has everything."""
+    row = dumped(state=state_of(MESH))[section][0]
+
+    assert {name: type(row[name]) for name in ISTIOCTL[section]} == ISTIOCTL[section]
+
+
 def test_certificates_have_chains_roots_and_times_and_no_key() -> None:
     """P54: the serial is decimal, as istioctl takes it."""
     ca = Ca()
