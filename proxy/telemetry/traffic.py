@@ -64,7 +64,7 @@ def labels(record: ConnectionRecord) -> Labels:
     else:
         destination_end, destination_place = NOBODY, NOWHERE
     return (
-        "source" if record.direction is Direction.OUTBOUND else "destination",
+        reporter(record.direction),
         *source_end,
         *(
             (service.hostname, service.namespace, service.name)
