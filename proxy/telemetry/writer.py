@@ -17,11 +17,11 @@ from typing import TextIO
 
 ROOM = 10_000
 """Lines that may wait: a second of them under the heaviest load, 4 MB."""
-GATHER_S = 0.005
+GATHER_S = 0.02
 """How long a line may wait for more to come: the thread asks for the interpreter that seldom."""
-WRITE_BYTES = 4096
-"""Most that is written at once, where a line is no longer: as much goes into a pipe undivided (POSIX,
-PIPE_BUF), whoever else writes to it."""
+WRITE_CHARACTERS = 64 * 1024
+"""About what is written at once, which is what a pipe holds (pipe(7)): after each write the thread asks for
+the interpreter again, and traffic waits for as long as the kernel then lets somebody else run."""
 STALL_S = 1.0
 """How long the end waits for a reader that reads nothing at all."""
 
@@ -73,11 +73,14 @@ class Writer:
             self._write_all()
 
     def _write_all(self) -> None:
-        while self._lines:
-            text = self._lines.popleft()
-            while self._lines and len(text) + len(self._lines[0]) <= WRITE_BYTES:
-                text += self._lines.popleft()
-            self._put_out(text)
+        lines = self._lines
+        while lines:
+            gathered, length = [], 0
+            while lines and length < WRITE_CHARACTERS:
+                line = lines.popleft()
+                gathered.append(line)
+                length += len(line)
+            self._put_out("".join(gathered))
         if self.dropped > self._told:
             self._told, more = self.dropped, self.dropped - self._told
             self._put_out(self._say_dropped(more))
