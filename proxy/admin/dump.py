@@ -14,22 +14,20 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from proxy.admin.resources import Json, camel, endpoints, policy, ports_of, service, staged, workload
 from proxy.background import breathing
 from proxy.config import Settings
 from proxy.identity.identities import Standing
 from proxy.inpod.api import PodInfo
-from proxy.rbac.policy import Match, Policy, ServiceAccountMatch, StringKind, StringMatch
 from proxy.state.mesh import MeshState
-from proxy.state.model import Gateway, LoadBalancer, Service, Workload, authority
+from proxy.state.model import authority
 from proxy.telemetry import ConnectionRecord, Direction
 from proxy.version import VERSION
 
-Json = dict[str, Any]
 Owner = tuple[str, str, str]
 """Namespace, name and service account of a pod."""
 
@@ -127,7 +125,7 @@ def _moment(when: datetime) -> str:
 def config(settings: Settings) -> Json:
     """The settings, by ztunnel's names where it has them."""
     given = {field.name: getattr(settings, field.name) for field in fields(settings)}
-    return {CONFIG.get(name, _camel(name)): value for name, value in given.items()}
+    return {CONFIG.get(name, camel(name)): value for name, value in given.items()}
 
 
 def version() -> Json:
@@ -141,107 +139,6 @@ def version() -> Json:
         "istioVersion": unknown,
         "cryptoProvider": ssl.OPENSSL_VERSION,
     }
-
-
-def workload(each: Workload) -> Json:
-    """A workload; what is empty is left out where ztunnel does so."""
-    place = asdict(each.locality)
-    return {
-        "workloadIps": [str(address) for address in each.addresses],
-        "protocol": each.protocol.value,
-        "networkMode": each.network_mode.value,
-        "name": each.name,
-        "namespace": each.namespace,
-        "status": each.status.value,
-        "clusterId": each.cluster,
-        "capacity": each.capacity,
-        **_known(
-            uid=each.uid,
-            waypoint=_gateway(each.waypoint),
-            networkGateway=_gateway(each.network_gateway),
-            trustDomain=each.trust_domain,
-            serviceAccount=each.service_account,
-            network=each.network,
-            workloadName=each.workload_name,
-            workloadType=each.workload_type,
-            canonicalName=each.canonical_name,
-            canonicalRevision=each.canonical_revision,
-            hostname=each.hostname,
-            node=each.node,
-            authorizationPolicies=list(each.authorization_policies),
-            locality=place if any(place.values()) else None,
-        ),
-    }
-
-
-def service(each: Service, serving: Json) -> Json:
-    """A service with the endpoints that serve it."""
-    balancer = each.balancer
-    return {
-        "name": each.name,
-        "namespace": each.namespace,
-        "hostname": each.hostname,
-        "vips": [f"{network}/{address}" for network, address in each.vips],
-        "ports": _ports(each.ports),
-        "endpoints": serving,
-        "subjectAltNames": list(each.subject_alt_names),
-        "canonical": each.canonical,
-        "visibility": "Public",
-        **_known(
-            cidrVips=[{"network": network, "cidr": str(block)} for network, block in each.cidr_vips],
-            waypoint=_gateway(each.waypoint),
-            loadBalancer=_balancer(balancer) if balancer != LoadBalancer() else None,
-        ),
-    }
-
-
-def endpoints(state: MeshState, of: Service) -> Json:
-    """The workloads that serve a service, by uid."""
-    return {
-        endpoint.workload.uid: _endpoint(endpoint.workload, endpoint.ports)
-        for endpoint in state.endpoints(of)
-    }
-
-
-def staged(state: MeshState) -> dict[str, Json]:
-    """Endpoints of services that nobody has described."""
-    waiting: defaultdict[str, Json] = defaultdict(dict)
-    for each in breathing(state.workloads.values()):
-        for key, ports in each.services.items():
-            if key not in state.services:
-                waiting[key][each.uid] = _endpoint(each, ports)
-    return waiting
-
-
-def policy(each: Policy) -> Json:
-    """An authorization policy."""
-    return {
-        "name": each.name,
-        "namespace": each.namespace,
-        "scope": each.scope.value,
-        "action": each.action.value,
-        "rules": [[[_match(match) for match in clause] for clause in rule] for rule in each.rules],
-        "dryRun": each.dry_run,
-    }
-
-
-def _match(each: Match) -> Json:
-    given = {_camel(field.name): getattr(each, field.name) for field in fields(each)}
-    return {name: [_condition(value) for value in values] for name, values in given.items() if values}
-
-
-def _condition(value: object) -> object:
-    match value:
-        case StringMatch(kind=StringKind.PRESENCE):
-            return {StringKind.PRESENCE.value: []}
-        case StringMatch():
-            return {value.kind.value: value.value}
-        case ServiceAccountMatch():
-            return {"namespace": value.namespace, "serviceAccount": value.service_account}
-        case int():
-            return value
-        case _:
-            return str(value)
 
 
 def pod_states(
@@ -287,41 +184,10 @@ def _static(state: MeshState) -> Iterator[str]:
     yield from _list(service(each, {}) for each in state.services.values())
     yield ',\n"workloads": '
     yield from _list(
-        {**workload(each), "services": {key: _ports(ports) for key, ports in each.services.items()}}
+        {**workload(each), "services": {key: ports_of(ports) for key, ports in each.services.items()}}
         for each in state.workloads.values()
     )
     yield "\n}"
-
-
-def _endpoint(each: Workload, ports: Mapping[int, int]) -> Json:
-    return {"workloadUid": each.uid, "port": _ports(ports), "status": each.status.value}
-
-
-def _ports(ports: Mapping[int, int]) -> dict[str, int]:
-    return {str(outside): target for outside, target in ports.items()}
-
-
-def _gateway(gateway: Gateway | None) -> Json | None:
-    if gateway is None:
-        return None
-    return {"destination": gateway.destination, "hboneMtlsPort": gateway.port}
-
-
-def _balancer(balancer: LoadBalancer) -> Json:
-    return {
-        "mode": balancer.mode.value,
-        "routingPreferences": [scope.value for scope in balancer.preferences],
-        "healthPolicy": balancer.health.value,
-    }
-
-
-def _known(**given: object) -> Json:
-    return {name: value for name, value in given.items() if value}
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.title() for word in rest)
 
 
 def _text(value: object) -> Iterator[str]:
