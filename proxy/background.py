@@ -8,8 +8,10 @@ threads that are not `beside_traffic`.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import local
 from typing import TypeVar
@@ -61,3 +63,17 @@ def breathing(values: Iterable[T]) -> Iterator[T]:
         if not count % STRIDE:
             breathe()
         yield value
+
+
+_beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beside")
+"""One thread: texts that several ask for at once are made by turns, and never beside each other."""
+
+
+async def beside(work: Callable[[], T]) -> T:
+    """What `work` returns, called in a thread beside the traffic."""
+    return await asyncio.get_running_loop().run_in_executor(_beside, _quietly, work)
+
+
+def _quietly(work: Callable[[], T]) -> T:
+    with beside_traffic():
+        return work()

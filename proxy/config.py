@@ -164,8 +164,16 @@ def log_levels(value: str) -> tuple[tuple[str, int], ...]:
         name, separator, level = part.strip().rpartition("=")
         if separator and not name:
             raise ValueError
-        levels[name] = _LEVELS[level.lower()]
+        levels[_scope(name)] = _LEVELS[level.lower()]
     return tuple(levels.items())
+
+
+def _scope(name: str) -> str:
+    """A logger's name: ztunnel's modules are taken for those of ours that have the same name."""
+    first, *rest = name.split("::")
+    if first != "ztunnel":
+        return name
+    return ".".join(("proxy", *rest[: 0 if rest[:1] == ["proxy"] else 1]))
 
 
 def _setting(default: Any, name: str, parse: Callable[[str], T], expects: str, what: str) -> T:

@@ -10,14 +10,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from random import Random
 
-from proxy.admin import control, http, pages
+from proxy.admin import addresses, control, dump, http, pages
 from proxy.admin.accept import accept, tcp_listener, unix_listener
 from proxy.admission import Admission
 from proxy.config import Mode, Settings
@@ -29,10 +29,10 @@ from proxy.inpod.client import ZdsClient
 from proxy.inpod.pods import Pods, Refused
 from proxy.inpod.protocol import Add, SnapshotSent
 from proxy.net import Here, kernel_has_ipv6
-from proxy.state.mesh import MeshState
 from proxy.state.store import FileSource, MeshStore
 from proxy.tasks import Supervisor, Tasks
-from proxy.telemetry import Stats, Telemetry
+from proxy.telemetry import Stats, Telemetry, logs, metrics
+from proxy.telemetry.exposition import Family
 from proxy.telemetry.stalls import StallWatch
 from proxy.version import VERSION
 
@@ -158,15 +158,19 @@ class _Running:
         settings = self.settings
         made: list[tuple[str, socket.socket, Serve]] = []
 
-        def page(name: str, address: str, port: int | None, handler: http.Handler) -> None:
+        def page(name: str, where: Iterable[str], port: int | None, handler: http.Handler) -> None:
             if port is not None:
-                listener = ports.enter_context(tcp_listener(address, port))
-                made.append((name, listener, partial(http.serve, handler=handler)))
+                serve_one = http.Server(handler).serve
+                made.extend(
+                    (name, ports.enter_context(tcp_listener(address, port)), serve_one) for address in where
+                )
 
-        page("admin", "127.0.0.1", settings.admin_port, pages.admin(self.dump, self.stop))
+        localhost = addresses.localhost(ipv6=settings.ipv6)
+        page("admin", localhost, settings.admin_port, pages.admin(self.dump, self.stop, settings.log_levels))
         # On a node, scrapers and probes come from elsewhere.
-        anywhere = "127.0.0.1" if settings.mode is Mode.EXPLICIT else "0.0.0.0"  # noqa: S104
-        page("stats", anywhere, settings.stats_port, pages.stats(self._metrics()))
+        explicit = settings.mode is Mode.EXPLICIT
+        anywhere = localhost if explicit else addresses.anywhere(ipv6=settings.ipv6)
+        page("stats", anywhere, settings.stats_port, pages.stats(self._scrape))
         page("readiness", anywhere, settings.readiness_port, pages.readiness(self.waiting_for))
         for name, path, ops in (
             ("control", settings.control_socket, control.control_ops(self.context, self.loop_name)),
@@ -251,37 +255,33 @@ class _Running:
             missing.append("certificates")
         return missing
 
-    def dump(self) -> dict[str, object]:
-        """What `/config_dump` shows. Keys are not in reach of it."""
+    def dump(self) -> Iterator[str]:
+        """What `/config_dump` shows, as it is now. Keys are not in reach of it."""
+        return dump.pieces(
+            dump.Snapshot(
+                settings=self.settings,
+                switches=asdict(self.context.switches),
+                state=self.context.store.state,
+                certificates=self.context.identities.describe(),
+                pods=self.pods.describe(),
+                live=tuple(self.context.telemetry.live),
+            )
+        )
+
+    async def _scrape(self) -> Iterator[Family]:
+        """What `/metrics` shows."""
+        return metrics.families(await metrics.Snapshot.of(self.context.telemetry, self._gauges))
+
+    def _gauges(self) -> dict[str, int]:
         return {
-            "version": VERSION,
-            "settings": asdict(self.settings),
-            "switches": asdict(self.context.switches),
-            "mesh": _mesh(self.context.store.state),
-            "certificates": self.context.identities.describe(),
-            "pods": self.pods.describe(),
+            "pyztunnel_connections_refused_total": self.context.admission.refused,
+            "pyztunnel_log_lines_dropped_total": logs.dropped(),
+            "pyztunnel_streams_outbound": self.context.tunnels.live,
+            "workload_manager_active_proxy_count": self.pods.running,
+            "workload_manager_pending_proxy_count": self.pods.pending,
+            "workload_manager_proxies_started_total": self.pods.started,
+            "workload_manager_proxies_stopped_total": self.pods.stopped,
         }
-
-    def _metrics(self) -> Callable[[], tuple[bytes, str]]:
-        """Render at a scrape; the first one loads the library, which takes 0.1 s that starting need not."""
-
-        def gauges() -> dict[str, int]:
-            return {
-                "pyztunnel_connections_refused_total": self.context.admission.refused,
-                "pyztunnel_streams_outbound": self.context.tunnels.live,
-                "workload_manager_active_proxy_count": self.pods.running,
-                "workload_manager_pending_proxy_count": self.pods.pending,
-                "workload_manager_proxies_started_total": self.pods.started,
-                "workload_manager_proxies_stopped_total": self.pods.stopped,
-            }
-
-        def render() -> tuple[bytes, str]:
-            from proxy.telemetry.metrics import Metrics  # noqa: PLC0415  see above
-
-            metrics = Metrics(self.context.telemetry, gauges)
-            return metrics.render(), metrics.content_type
-
-        return render
 
 
 def _where(listener: socket.socket) -> str:
@@ -296,13 +296,3 @@ def _on_signal(
         loop.add_signal_handler(number, handler, number)
     except NotImplementedError:  # Windows
         signal.signal(number, lambda number, _: loop.call_soon_threadsafe(handler, number))
-
-
-def _mesh(state: MeshState) -> dict[str, object]:
-    return {
-        "version": state.version,
-        "workloads": [asdict(workload) for workload in state.workloads.values()],
-        "services": [asdict(service) for service in state.services.values()],
-        "policies": [asdict(policy) for policy in state.policies.values()],
-        "rejections": [asdict(rejection) for rejection in state.rejections],
-    }

@@ -20,7 +20,7 @@ from harness.engines.netns import isolated
 from harness.errors import EnvironmentUnfit
 from harness.testbed import leftovers, rundir
 
-MODULES = ("iptc", "pyroute2", "h2", "cryptography", "grpc", "google.protobuf", "locust", "prometheus_client")
+MODULES = ("iptc", "pyroute2", "h2", "cryptography", "grpc", "google.protobuf", "locust")
 """What members import; on netns they run in this Python's environment."""
 DISK_RESULTS_BYTES = 1 << 30
 """A full run's samples and report take under 300 MB."""

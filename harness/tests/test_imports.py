@@ -57,7 +57,6 @@ ONLY = {
     "locust": {"harness.load.driver"},
     "pandas": {"harness.results.read", "harness.analysis", "harness.report"},
     "plotly": {"harness.report.figures"},
-    "prometheus_client": {"proxy.telemetry", "proxy.admin"},
     "pydantic": {"harness.suite"},
     "pyroute2": {"harness.agent", "harness.engines", "harness.testbed.features"},
     "ruptures": {"harness.analysis.steps"},

@@ -17,16 +17,23 @@ LIMIT = 64
 
 
 def tcp_listener(address: str, port: int) -> socket.socket:
-    """A listener in the proxy's own namespace; OSError names the address when it is taken."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    """A listener in the proxy's own namespace, on `::` for both families.
+
+    Raises:
+        OSError: It names the address, as when it is taken.
+    """
+    where, family = (f"[{address}]", socket.AF_INET6) if ":" in address else (address, socket.AF_INET)
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
+        if family is socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address != "::")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((address, port))
         sock.setblocking(False)
         sock.listen(LIMIT)
     except OSError as exc:
         sock.close()
-        raise OSError(exc.errno, f"listen on {address}:{port}: {exc.strerror}") from exc
+        raise OSError(exc.errno, f"listen on {where}:{port}: {exc.strerror}") from exc
     return sock
 
 

@@ -91,6 +91,7 @@ def control_ops(context: Context, loop_name: str) -> dict[str, Op]:
         return {"python": platform.python_version(), "tls": ssl.OPENSSL_VERSION, "loop": loop_name}
 
     async def stats(_: dict[str, Any]) -> dict[str, object]:
+        await context.telemetry.settle()
         return {
             **context.stats.snapshot(),
             "cpu_ns": time.process_time_ns(),
@@ -133,7 +134,7 @@ def control_ops(context: Context, loop_name: str) -> dict[str, Op]:
         return {"room": room}
 
     async def take_journal(_: dict[str, Any]) -> dict[str, object]:
-        return {**context.telemetry.journal.take(), "open": sum(context.telemetry.live.values())}
+        return {**context.telemetry.journal.take(), "open": len(context.telemetry.live)}
 
     return {
         "hello": hello,

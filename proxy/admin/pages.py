@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 
 from proxy.admin.http import Handler, Request, Response
 from proxy.config import log_levels
-from proxy.telemetry.logs import set_levels
+from proxy.telemetry import logs
+from proxy.telemetry.exposition import Family, Form, lines
 
-Page = Callable[[Request], Response]
+Levels = Iterable[tuple[str, int]]
+USAGE = """
+usage: POST /logging                              (lists the levels in force)
+       POST /logging?level=LEVEL                  (changes the level of all that is not named)
+       POST /logging?level=SCOPE=LEVEL,...        (changes these scopes' levels)
+       POST /logging?reset                        (goes back to the levels of the start)
 
+levels: error, warn, info, debug, trace, off
+scopes: access, phases, proxy, proxy.pool, proxy.inpod, ...
+"""
 NOT_FOUND = Response(HTTPStatus.NOT_FOUND, b"not found\n")
 
 
-def routes(pages: Mapping[tuple[str, str], Page]) -> Handler:
+def routes(pages: Mapping[tuple[str, str], Handler]) -> Handler:
     """A handler for pages by (method, path); a known path with another method is 405."""
     paths = {path for _, path in pages}
 
     async def handle(request: Request) -> Response:
         page = pages.get((request.method, request.path))
         if page is not None:
-            return page(request)
+            return await page(request)
         if request.path in paths:
             return Response(HTTPStatus.METHOD_NOT_ALLOWED, b"method not allowed\n")
         return NOT_FOUND
@@ -31,35 +39,35 @@ def routes(pages: Mapping[tuple[str, str], Page]) -> Handler:
     return handle
 
 
-def admin(dump: Callable[[], Mapping[str, object]], stop: asyncio.Event) -> Handler:
+def admin(dump: Callable[[], Iterator[str]], stop: asyncio.Event, at_start: Levels) -> Handler:
     """The admin port.
 
     Args:
-        dump: What `/config_dump` shows; never a key.
+        at_start: Log levels to go back to.
+        dump: What `/config_dump` shows, in pieces that are made beside the traffic.
         stop: Set by `POST /quitquitquit`, which begins the drain.
     """
 
-    def index(_: Request) -> Response:
+    async def index(_: Request) -> Response:
         return Response(
-            body=b"GET  /config_dump\nPOST /logging?level=LEVELS (as in RUST_LOG)\nPOST /quitquitquit\n"
+            body=b"GET  /config_dump\nPOST /logging (?level=LEVELS, ?reset)\nPOST /quitquitquit\n"
         )
 
-    def config_dump(_: Request) -> Response:
-        return Response(
-            body=json.dumps(dump(), indent=2, default=str).encode() + b"\n", content_type="application/json"
-        )
+    async def config_dump(_: Request) -> Response:
+        return Response(body=dump(), content_type="application/json")
 
-    def logging_levels(request: Request) -> Response:
+    async def logging_levels(request: Request) -> Response:
         given = request.query.get("level", "")
         try:
-            set_levels(log_levels(given))
+            asked = log_levels(given) if given else ()
         except (ValueError, KeyError):
-            return Response(
-                HTTPStatus.BAD_REQUEST, b"level: expected levels such as info or warn,access=info\n"
-            )
-        return Response(body=f"log levels are now {given}\n".encode())
+            return Response(HTTPStatus.BAD_REQUEST, f"Invalid level provided: {given}\n{USAGE}".encode())
+        if "reset" in request.query:
+            logs.set_levels(at_start)
+        logs.add_levels(asked)
+        return Response(body=f"current log level is {logs.levels_in_force()}\n".encode())
 
-    def quit_(_: Request) -> Response:
+    async def quit_(_: Request) -> Response:
         stop.set()
         return Response(body=b"shutdown now\n")
 
@@ -73,12 +81,12 @@ def admin(dump: Callable[[], Mapping[str, object]], stop: asyncio.Event) -> Hand
     )
 
 
-def stats(render: Callable[[], tuple[bytes, str]]) -> Handler:
-    """The metrics port; `render` gives the text and its content type."""
+def stats(families: Callable[[], Awaitable[Iterable[Family]]]) -> Handler:
+    """The metrics port; `families` are asked for at each scrape and read beside the traffic."""
 
-    def metrics(_: Request) -> Response:
-        body, content_type = render()
-        return Response(body=body, content_type=content_type)
+    async def metrics(request: Request) -> Response:
+        form = Form.accepted(request.accept)
+        return Response(body=lines(await families(), form), content_type=form.value)
 
     return routes({("GET", "/metrics"): metrics, ("GET", "/stats/prometheus"): metrics})
 
@@ -86,11 +94,11 @@ def stats(render: Callable[[], tuple[bytes, str]]) -> Handler:
 def readiness(waiting_for: Callable[[], Sequence[str]]) -> Handler:
     """The readiness port: 200 as soon as nothing is waited for."""
 
-    def ready(_: Request) -> Response:
+    async def ready(_: Request) -> Response:
         missing = waiting_for()
         if missing:
             return Response(
-                HTTPStatus.INTERNAL_SERVER_ERROR, f"not ready, waiting for: {', '.join(missing)}\n".encode()
+                HTTPStatus.INTERNAL_SERVER_ERROR, f"not ready, pending: {', '.join(missing)}\n".encode()
             )
         return Response(body=b"ready\n")
 

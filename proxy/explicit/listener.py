@@ -52,7 +52,7 @@ class Socks:
         """Carry one connection to its end, or tell the client why not."""
         self._context.stats.accepted_outbound += 1
         record = ConnectionRecord(direction=Direction.OUTBOUND, source_address=peer)
-        with recorded(self._context, record):
+        with self._context.telemetry.accepted(Direction.OUTBOUND), recorded(self._context, record):
             try:
                 destination = await self._asked(sock, record)
                 await self._outbound.carry(sock, record, destination, reached=partial(_succeed, sock))

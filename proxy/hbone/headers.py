@@ -8,7 +8,6 @@ Source: ztunnel src/proxy/h2; RFC 7239 (Forwarded), W3C Trace Context.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from secrets import token_hex
@@ -18,7 +17,7 @@ from proxy.hbone.errors import BadAuthority, HboneError
 from proxy.hbone.events import Header
 
 _TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
-_FORWARDED_FOR = re.compile(r'for="([^"]{1,64})"', re.IGNORECASE)
+_FORWARDED_HOST = re.compile(r'(?:^|[;,])\s*host="?([^\s";,]{1,253})', re.IGNORECASE)
 MAX_TELEMETRY = 4096
 """Longest telemetry header that is looked at."""
 
@@ -37,14 +36,16 @@ class ConnectRequest:
     raw_baggage: bytes | None
 
     @property
-    def forwarded_for(self) -> str | None:
-        """The app's own address, as the peer tells it."""
-        return _telemetry(self.raw_forwarded, _forwarded_for)
+    def forwarded_host(self) -> str | None:
+        """The service that the app dialled, as the peer tells it."""
+        text = _telemetry(self.raw_forwarded)
+        match = _FORWARDED_HOST.search(text) if text is not None else None
+        return match[1] if match else None
 
     @property
     def baggage(self) -> str | None:
         """What the peer tells of the workload."""
-        return _telemetry(self.raw_baggage, lambda text: text)
+        return _telemetry(self.raw_baggage)
 
 
 def request_headers(
@@ -120,13 +121,8 @@ def parse_request(headers: list[Header]) -> ConnectRequest:
     )
 
 
-def _telemetry(raw: bytes | None, read: Callable[[str], str | None]) -> str | None:
+def _telemetry(raw: bytes | None) -> str | None:
     if raw is None or len(raw) > MAX_TELEMETRY or not raw.isascii():
         return None
     text = raw.decode("ascii")
-    return read(text) if text.isprintable() else None
-
-
-def _forwarded_for(text: str) -> str | None:
-    match = _FORWARDED_FOR.search(text)
-    return match[1] if match else None
+    return text if text.isprintable() else None

@@ -52,6 +52,17 @@ class _Held:
     server: ssl.SSLContext
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How it stands with an identity's certificate."""
+
+    identity: SpiffeId
+    certificate: Certificate | None
+    """The valid one, if there is one."""
+    failure: str | None
+    """Why the last attempt to fetch one failed."""
+
+
 class _Entry:
     """One identity with pods on this node."""
 
@@ -156,24 +167,19 @@ class Identities:
         held = [entry.held for entry in self._entries.values()]
         return bool(held) and not any(each and now < each.certificate.not_after for each in held)
 
-    def describe(self) -> list[dict[str, object]]:
-        """What a config dump may show: everything but keys."""
+    def describe(self) -> list[Standing]:
+        """Every identity of this node's pods, by name."""
         now = self._now()
-        described: list[dict[str, object]] = []
-        for entry in self._entries.values():
-            held = entry.held
-            valid = held is not None and now < held.certificate.not_after
-            row: dict[str, object] = {
-                "identity": str(entry.identity),
-                "state": "available" if valid else "unavailable",
-                "failure": entry.failure,
-            }
-            if held is not None:
-                row["serial"] = held.certificate.serial
-                row["not_before"] = held.certificate.not_before
-                row["not_after"] = held.certificate.not_after
-            described.append(row)
-        return described
+        return [
+            Standing(
+                identity=entry.identity,
+                certificate=entry.held.certificate
+                if entry.held is not None and now < entry.held.certificate.not_after
+                else None,
+                failure=entry.failure,
+            )
+            for entry in sorted(self._entries.values(), key=lambda entry: str(entry.identity))
+        ]
 
     async def _valid(self, identity: SpiffeId) -> _Held:
         entry = self._entries.get(identity)

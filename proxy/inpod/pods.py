@@ -91,17 +91,9 @@ class Pods:
         """Whether every pod that the agent has named is served. Not without an agent; as ztunnel."""
         return self._snapshot_seen and self.pending == 0
 
-    def describe(self) -> list[dict[str, object]]:
-        """For a config dump."""
-        return [
-            {
-                "uid": uid,
-                "pod": str(served.pod),
-                "identity": str(served.identity),
-                "running": bool(served.handle),
-            }
-            for uid, served in self._served.items()
-        ]
+    def describe(self) -> list[tuple[PodInfo, bool]]:
+        """The pods that the agent has named, and whether they are served by now."""
+        return [(served.pod, served.handle is not None) for served in self._served.values()]
 
     def connected(self) -> None:
         """A new connection to the agent: a snapshot begins."""

@@ -15,8 +15,9 @@ from proxy.listeners.workload import OwnWorkload
 from proxy.net import Here, Netns
 from proxy.pool import Pool
 from proxy.rbac import Facts, evaluate
+from proxy.relay.stream import StreamRelay
 from proxy.state.mesh import MeshState
-from proxy.state.model import IPAddress, Workload
+from proxy.state.model import IPAddress, Service, Workload
 from proxy.tasks import Tasks
 from proxy.telemetry import ConnectionRecord
 
@@ -76,6 +77,7 @@ class recorded:  # noqa: N801  a verb, as contextlib's own
             note(record, exc)
         elif exc is not None:
             record.error = record.error or (repr(exc) if isinstance(exc, Exception) else "closed by drain")
+            record.failed = True
         self._context.telemetry.complete(record)
         return isinstance(exc, EXPECTED)
 
@@ -96,6 +98,60 @@ def assert_allowed(
         raise Denied(decision)
 
 
+class StreamCarrier:
+    """A tunnel's relay as a record reads it: what is sent comes from the side that opened the connection."""
+
+    __slots__ = ("_by_app", "_relay")
+
+    def __init__(self, relay: StreamRelay, *, opened_by_app: bool) -> None:
+        self._relay = relay
+        self._by_app = opened_by_app
+
+    @property
+    def sent(self) -> int:
+        """As of any carrier; likewise the rest."""
+        return self._relay.uploaded if self._by_app else self._relay.downloaded
+
+    @property
+    def received(self) -> int:
+        """To the opener."""
+        return self._relay.downloaded if self._by_app else self._relay.uploaded
+
+    @property
+    def first_sent_ns(self) -> int | None:
+        """From the opener."""
+        return self._relay.first_uploaded_ns if self._by_app else self._relay.first_downloaded_ns
+
+    @property
+    def first_received_ns(self) -> int | None:
+        """To the opener."""
+        return self._relay.first_downloaded_ns if self._by_app else self._relay.first_uploaded_ns
+
+
 def source_of(state: MeshState, workload: Workload, address: IPAddress) -> Workload | None:
     """Who has an address, for telemetry alone: it proves nothing."""
     return state.workload_at(address, workload.network)
+
+
+def service_of(
+    state: MeshState, workload: Workload, port: int, *, named: str | None = None
+) -> Service | None:
+    """The service that a connection to one of our pods was for, as far as can be told: for telemetry alone.
+
+    Args:
+        state: The mesh.
+        workload: The pod's.
+        port: The pod's port.
+        named: What the source's proxy says; taken only for a service of this workload.
+
+    Source: ztunnel src/proxy.rs, guess_inbound_service.
+    """
+    services = [state.services[key] for key in workload.services if key in state.services]
+    for service in services:
+        if service.hostname == named:
+            return service
+    for service in services:
+        own = workload.services[service.key]
+        if any(port in (target, own.get(outside)) for outside, target in service.ports.items()):
+            return service
+    return None

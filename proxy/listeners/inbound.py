@@ -12,15 +12,15 @@ from proxy.hbone.authority import Authority
 from proxy.hbone.events import Header
 from proxy.hbone.headers import parse_request
 from proxy.identity.spiffe import SpiffeId
-from proxy.listeners.baggage import baggage
-from proxy.listeners.connection import Pod, assert_allowed, recorded, source_of
+from proxy.listeners.baggage import baggage, claims
+from proxy.listeners.connection import Pod, StreamCarrier, assert_allowed, recorded, service_of, source_of
 from proxy.listeners.limits import server_limits, timing
 from proxy.listeners.verdict import EXPECTED, Refused, note, note_end, status
 from proxy.net import options
 from proxy.net.address import address
 from proxy.rbac import Facts
 from proxy.relay.stream import StreamRelay
-from proxy.routing import ILLEGAL_PORTS
+from proxy.routing import HBONE_PORT, ILLEGAL_PORTS
 from proxy.state.model import IPAddress, SocketAddress
 from proxy.telemetry import ConnectionRecord, Direction, Outcome
 from proxy.tunnel.errors import TunnelLost
@@ -41,6 +41,10 @@ class Inbound:
     async def serve(self, sock: socket.socket, peer: SocketAddress) -> None:
         """Accept one tunnel and wait for its end; its requests are tasks of their own."""
         self._context.stats.accepted_inbound += 1
+        with self._context.telemetry.accepted(Direction.INBOUND):
+            await self._serve(sock, peer)
+
+    async def _serve(self, sock: socket.socket, peer: SocketAddress) -> None:
         local = sock.getsockname()
         pod_address = address(local[0])
         try:
@@ -110,7 +114,10 @@ class Inbound:
     ) -> None:
         self._context.stats.connects_received += 1
         record = ConnectionRecord(
-            direction=Direction.INBOUND, source_address=peer, source_identity=stream.tunnel.peer
+            direction=Direction.INBOUND,
+            source_address=peer,
+            source_identity=stream.tunnel.peer,
+            destination_address=(pod_address, HBONE_PORT),
         )
         record.stream_id, record.phases.tunnel_ns = stream.stream_id, stream.tunnel.shaken_ns
         self._pod.tasks.start(
@@ -150,11 +157,13 @@ class Inbound:
         request = parse_request(headers)
         record.trace_id, record.hbone_address = request.traceparent[3:35], str(request.authority)
         target = check_target(request.authority, pod_address)
-        record.destination_address = target
         state, own = await self._pod.own.wait()
         record.destination, record.destination_identity = own, own.identity
         peer_address = record.source_address[0]
         record.source = source_of(state, own, peer_address)
+        record.claims = claims(request.baggage) if record.source is None else None
+        record.service = service_of(state, own, target[1], named=request.forwarded_host)
+        context.telemetry.opened(record)
         facts = Facts(peer_address, record.source_identity, *target)
         with self._pod.live.registered(facts, record) as live:
             assert_allowed(context, state, own, facts, record)
@@ -174,15 +183,10 @@ class Inbound:
                     raise
                 record.outcome = Outcome.HBONE
                 context.stats.connects_accepted += 1
-                context.telemetry.opened(record)
                 loop, code = asyncio.get_running_loop(), ErrorCodes.CONNECT_ERROR
                 relay = StreamRelay(loop, app, stream, reset_code=code, app_waits=False)
-                try:
-                    note_end(record, await live.run(relay))
-                finally:
-                    record.bytes_sent, record.bytes_received = relay.downloaded, relay.uploaded
-                    record.phases.first_sent_ns = relay.first_downloaded_ns
-                    record.phases.first_received_ns = relay.first_uploaded_ns
+                record.carrier = StreamCarrier(relay, opened_by_app=False)
+                note_end(record, await live.run(relay))
 
 
 def check_target(authority: Authority, pod_address: IPAddress) -> SocketAddress:

@@ -58,14 +58,8 @@ class Local:
             record.phases.app_connect_ns = monotonic_ns()
             context.telemetry.note_own_end(record, far)
             record.outcome = Outcome.PASSTHROUGH
-            context.telemetry.opened(record)
-            relay = plain_relay(context.settings.relay, sock, far)
-            try:
-                note_end(record, await live.run(relay))
-            finally:
-                record.bytes_sent, record.bytes_received = relay.sent, relay.received
-                record.phases.first_sent_ns = relay.first_sent_ns
-                record.phases.first_received_ns = relay.first_received_ns
+            record.carrier = relay = plain_relay(context.settings.relay, sock, far)
+            note_end(record, await live.run(relay))
 
     def _sibling(self, way: Plaintext) -> Pod | None:
         if way.workload is None:

@@ -12,7 +12,7 @@ from h2.errors import ErrorCodes
 
 from proxy.hbone.headers import new_traceparent, request_headers
 from proxy.listeners.baggage import baggage
-from proxy.listeners.connection import Pod, recorded
+from proxy.listeners.connection import Pod, StreamCarrier, recorded
 from proxy.listeners.limits import client_limits, timing
 from proxy.listeners.local import Local
 from proxy.listeners.patience import while_app_waits
@@ -43,7 +43,7 @@ class Outbound:
         """Carry one connection to its end."""
         self._context.stats.accepted_outbound += 1
         record = ConnectionRecord(direction=Direction.OUTBOUND, source_address=peer)
-        with recorded(self._context, record):
+        with self._context.telemetry.accepted(Direction.OUTBOUND), recorded(self._context, record):
             await self.carry(sock, record, original_destination(sock, OUTBOUND_PORT), reached=_silently)
 
     async def carry(
@@ -56,7 +56,7 @@ class Outbound:
     ) -> None:
         """Route, connect and carry; `reached` is called when the far end answered, before any byte."""
         context = self._context
-        record.destination_address = destination
+        record.dialled = record.destination_address = destination
         record.phases.original_destination_ns = monotonic_ns()
         if destination[1] in ILLEGAL_PORTS and self._pod.dialer.is_local(destination[0]):
             # On whichever of the pod's addresses: the connection would come back here again and again.
@@ -76,6 +76,9 @@ class Outbound:
             raise Refused(f"{way.reason.value}: {way.detail}")
         record.destination, record.service = way.workload, way.service
         if isinstance(way, Hbone):
+            record.destination_address, record.hbone_address = way.gateway, way.authority
+        context.telemetry.opened(record)
+        if isinstance(way, Hbone):
             await self._through_tunnel(sock, record, source, way, reached)
         elif way.local and self._local.serves(way):
             await self._local.carry(sock, record, state, source, way)
@@ -90,15 +93,9 @@ class Outbound:
         record.phases.tcp_ns = monotonic_ns()
         self._context.telemetry.note_own_end(record, far)
         record.outcome = Outcome.PASSTHROUGH
-        self._context.telemetry.opened(record)
         reached()
-        relay = plain_relay(self._context.settings.relay, sock, far)
-        try:
-            note_end(record, await relay.run())
-        finally:
-            record.bytes_sent, record.bytes_received = relay.sent, relay.received
-            record.phases.first_sent_ns = relay.first_sent_ns
-            record.phases.first_received_ns = relay.first_received_ns
+        record.carrier = relay = plain_relay(self._context.settings.relay, sock, far)
+        note_end(record, await relay.run())
 
     async def _through_tunnel(
         self,
@@ -108,22 +105,15 @@ class Outbound:
         way: Hbone,
         reached: Callable[[], None],
     ) -> None:
-        record.destination_address = way.gateway
         with while_app_waits(sock, self._pod.dialer.netns_fd):
             stream = await self._connected(record, source, way)
         reached()
         loop = asyncio.get_running_loop()
         relay = StreamRelay(loop, sock, stream, reset_code=ErrorCodes.CANCEL, app_waits=True)
         relay.start()  # the app has waited long enough: what is counted here can wait for its bytes
-        record.outcome = Outcome.HBONE
+        record.outcome, record.carrier = Outcome.HBONE, StreamCarrier(relay, opened_by_app=True)
         self._context.stats.streams_opened += 1
-        self._context.telemetry.opened(record)
-        try:
-            note_end(record, await relay.run())
-        finally:
-            record.bytes_sent, record.bytes_received = relay.uploaded, relay.downloaded
-            record.phases.first_sent_ns = relay.first_uploaded_ns
-            record.phases.first_received_ns = relay.first_downloaded_ns
+        note_end(record, await relay.run())
 
     async def _connected(self, record: ConnectionRecord, source: Workload, way: Hbone) -> TunnelStream:
         """A stream that was answered with 200.
@@ -169,7 +159,7 @@ class Outbound:
     ) -> tuple[TunnelStream, bool]:
         context = self._context
         traceparent = new_traceparent()
-        record.hbone_address, record.trace_id = way.authority, traceparent[3:35]
+        record.trace_id = traceparent[3:35]
         headers = request_headers(
             way.authority,
             source=record.source_address,

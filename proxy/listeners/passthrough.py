@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from time import monotonic_ns
 
-from proxy.listeners.connection import Pod, assert_allowed, recorded, source_of
+from proxy.listeners.connection import Pod, assert_allowed, recorded, service_of, source_of
 from proxy.listeners.patience import while_app_waits
 from proxy.listeners.verdict import Refused, note_end
 from proxy.net import original_destination
@@ -27,7 +27,7 @@ class Passthrough:
         """Carry one connection to its end. The bytes are not looked at."""
         self._context.stats.accepted_inbound_plaintext += 1
         record = ConnectionRecord(direction=Direction.INBOUND, source_address=peer)
-        with recorded(self._context, record):
+        with self._context.telemetry.accepted(Direction.INBOUND), recorded(self._context, record):
             await self._carry(sock, record)
 
     async def _carry(self, sock: socket.socket, record: ConnectionRecord) -> None:
@@ -40,6 +40,8 @@ class Passthrough:
         record.destination = own
         peer_address = record.source_address[0]
         record.source = source_of(state, own, peer_address)
+        record.service = service_of(state, own, target[1])
+        context.telemetry.opened(record)
         facts = Facts(peer_address, None, *target)
         with self._pod.live.registered(facts, record) as live:
             assert_allowed(context, state, own, facts, record)
@@ -49,14 +51,8 @@ class Passthrough:
             record.phases.app_connect_ns = monotonic_ns()
             context.telemetry.note_own_end(record, app)
             record.outcome = Outcome.PASSTHROUGH
-            context.telemetry.opened(record)
-            relay = plain_relay(context.settings.relay, sock, app)
-            try:
-                note_end(record, await live.run(relay))
-            finally:
-                record.bytes_sent, record.bytes_received = relay.sent, relay.received
-                record.phases.first_sent_ns = relay.first_sent_ns
-                record.phases.first_received_ns = relay.first_received_ns
+            record.carrier = relay = plain_relay(context.settings.relay, sock, app)
+            note_end(record, await live.run(relay))
 
     def _check(self, target: SocketAddress, own: Workload) -> None:
         """Whether a captured connection may be dialled on.

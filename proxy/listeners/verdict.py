@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from h2.errors import ErrorCodes
-
 from proxy.hbone.headers import BadRequest
 from proxy.identity.identities import IdentityUnavailable
 from proxy.identity.peer import IdentityMismatch
@@ -66,14 +64,14 @@ def status(error: Exception) -> int:
 
 def note(record: ConnectionRecord, error: Exception) -> None:
     """Fill in how a connection failed."""
-    record.error = str(error)
+    record.error, record.failed = str(error), True
     record.outcome = Outcome.FAILED
     match error:
         case Denied():
             record.outcome, record.flag, record.policy = Outcome.DENIED, Flag.DENY, error.decision.policy
         case ConnectRefused(status=401):
             record.outcome, record.flag = Outcome.DENIED, Flag.DENY
-        case ConnectRefused(status=503):
+        case ConnectRefused():
             record.flag = Flag.CONNECT
         case Unreachable():
             record.flag = Flag.CONNECT
@@ -83,7 +81,7 @@ def note(record: ConnectionRecord, error: Exception) -> None:
             record.flag = Flag.TLS_FAILURE
         case IdentityMismatch() | IdentityUnavailable():
             record.flag = Flag.IDENTITY_ERROR
-        case TunnelLost() | StreamLost(code=ErrorCodes.CONNECT_ERROR):
+        case TunnelLost() | StreamLost():
             record.flag = Flag.H2_HANDSHAKE_FAILURE
 
 
@@ -92,4 +90,4 @@ def note_end(record: ConnectionRecord, outcome: RelayOutcome) -> None:
     if outcome.end is not End.CLEAN:
         record.error = f"{outcome.end.value}: {outcome.detail}"
     if outcome.end is End.CUT:
-        record.flag = Flag.DENY
+        record.flag, record.failed = Flag.DENY, True

@@ -159,7 +159,8 @@ def _gateway(found: tuple[object, str] | None) -> Gateway | None:
     value, where = found
     given = Fields(value, where)
     destination, _ = given.need("destination")
-    return Gateway(destination=shown(destination), port=fields.port(*given.need("hboneMtlsPort")))
+    text = destination if isinstance(destination, str) and destination.isprintable() else shown(destination)
+    return Gateway(destination=text, port=fields.port(*given.need("hboneMtlsPort")))
 
 
 def _refuse_tunnels(given: Fields) -> None:

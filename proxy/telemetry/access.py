@@ -1,6 +1,6 @@
 """The access line: one per connection, with ztunnel's fields in ztunnel's order.
 
-Source: ztunnel proxy/metrics.rs. Ours are at the end: the flag where it is set, the policy that
+Source: ztunnel src/proxy/metrics.rs. Ours are at the end: the flag where it is set, the policy that
 decided, what a dry run would have decided, the trace that joins the two proxies' lines.
 """
 
@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from proxy.identity.spiffe import SpiffeId
 from proxy.state.model import SocketAddress, Workload, authority
-from proxy.telemetry.record import ConnectionRecord, Direction, Flag
+from proxy.telemetry.record import Claims, ConnectionRecord, Direction, Flag
 
 log = logging.getLogger("access")
 phase_log = logging.getLogger("phases")
@@ -22,89 +22,114 @@ UNQUOTED = frozenset({"src.addr", "dst.addr", "dst.hbone_addr"})
 """Fields that ztunnel writes without quotation marks, as they are."""
 
 Value = str | int
+Field = tuple[str, Value]
 _harmless = re.compile(r"[ !#-\[\]-~]*", re.ASCII).fullmatch
 """Matches texts that JSON writes as they are."""
 
 
+class Repeated:
+    """Fields that are the same from line to line, so that they are written once."""
+
+    __slots__ = ("fields", "text")
+
+    def __init__(self, *given: tuple[str, Value | None]) -> None:
+        self.fields = tuple((name, value) for name, value in given if value)
+        self.text = " ".join(plainly(name, value) for name, value in self.fields)
+
+
+def write_opened(record: ConnectionRecord) -> None:
+    """Write that a connection begins, for whoever asks for that much."""
+    if log.isEnabledFor(logging.DEBUG):
+        _write(record, logging.DEBUG, "connection opened")
+
+
 def write(record: ConnectionRecord) -> None:
-    """Write a completed connection's line, and its phases where they are asked for."""
-    level = logging.INFO if record.error is None else logging.ERROR
+    """Write a completed connection's line, and its phases where they are asked for.
+
+    INFO; ERROR for one that failed; WARN for one that was turned away before it was known who talks to whom.
+    """
+    if record.series is None and record.failed:
+        level, message = logging.WARNING, "connection failed"
+    else:
+        level, message = logging.ERROR if record.failed else logging.INFO, "connection complete"
     if log.isEnabledFor(level):
-        # As `log.log` would, which takes twice as long to come to the same.
-        line = logging.LogRecord(log.name, level, "", 0, "connection complete", None, None)
-        line.connection = record
-        log.handle(line)
+        _write(record, level, message)
     if phase_log.isEnabledFor(logging.INFO):
         phase_log.info("connection phases", extra={"fields": phases(record)})
 
 
+def _write(record: ConnectionRecord, level: int, message: str) -> None:
+    # As `log.log` would, which takes twice as long to come to the same.
+    line = logging.LogRecord(log.name, level, "", 0, message, None, None)
+    line.connection = record
+    log.handle(line)
+
+
 def fields(record: ConnectionRecord) -> dict[str, Value]:
-    """What the line says; unknown things are left out."""
-    secured = record.mutual_tls
-    outbound = record.direction is Direction.OUTBOUND
-    sent, received = record.bytes_sent, record.bytes_received
-    ended_ns = record.ended_ns if record.ended_ns is not None else record.accepted_ns
-    found: dict[str, Value | None] = {
-        "src.addr": _written(record.source_address),
-        **_end("src", record.source, record.source_identity if secured else None),
-        "dst.addr": _written(record.destination_address),
-        "dst.hbone_addr": record.hbone_address,
-        "dst.service": record.service.hostname if record.service is not None else None,
-        **_end("dst", record.destination, record.destination_identity if secured else None),
-        "direction": record.direction.value,
-        # Seen from the pod whose proxy writes the line.
-        "bytes_sent": sent if outbound else received,
-        "bytes_recv": received if outbound else sent,
-        "duration": f"{(ended_ns - record.accepted_ns) // 1_000_000}ms",
-        "error": record.error,
-        "flag": record.flag.value if record.flag is not Flag.NONE else None,
-        "policy": record.policy,
-        "dry_run": record.dry_run,
-        "trace": record.trace_id,
-    }
-    return {name: value for name, value in found.items() if value is not None and value != ""}
+    """What the line says, in order; what is not known or does not apply is left out."""
+    said: dict[str, Value] = {}
+    for part in _parts(record):
+        said.update(part.fields if isinstance(part, Repeated) else (part,))
+    return said
 
 
 def plain(record: ConnectionRecord) -> str:
-    """`fields` as the plain form writes them. What repeats from line to line is written once."""
-    secured = record.mutual_tls
-    source = _end_plain("src", record.source, record.source_identity if secured else None)
-    text = f"src.addr={authority(record.source_address)}{source}"
+    """`fields` as the plain form writes them."""
+    written = [
+        part.text if isinstance(part, Repeated) else plainly(part[0], part[1]) for part in _parts(record)
+    ]
+    return " ".join([text for text in written if text])
+
+
+def _parts(record: ConnectionRecord) -> list[Field | Repeated]:
+    secured, claims, service = record.mutual_tls, record.claims, record.service
+    proven = record.source_identity if secured else None
+    said: list[Field | Repeated] = [
+        ("src.addr", authority(record.source_address)),
+        _claimed(claims, proven)
+        if claims is not None and record.source is None
+        else _end("src", record.source, proven),
+    ]
     if record.destination_address is not None:
-        text += f" dst.addr={authority(record.destination_address)}"
+        said.append(_destination(record.destination_address))
     if record.hbone_address:
-        text += f" dst.hbone_addr={record.hbone_address}"
-    if record.service is not None:
-        text += f" dst.service={quoted(record.service.hostname)}"
-    text += _end_plain("dst", record.destination, record.destination_identity if secured else None)
-    outbound = record.direction is Direction.OUTBOUND
-    sent, received = record.bytes_sent, record.bytes_received
-    if not outbound:
-        sent, received = received, sent
-    ended_ns = record.ended_ns if record.ended_ns is not None else record.accepted_ns
-    duration_ms = (ended_ns - record.accepted_ns) // 1_000_000
-    text += f' direction="{record.direction.value}" bytes_sent={sent} bytes_recv={received}'
-    text += f' duration="{duration_ms}ms"'
+        said.append(("dst.hbone_addr", record.hbone_address))
+    if service is not None:
+        said.append(("dst.service", service.hostname))
+    said.append(_end("dst", record.destination, record.destination_identity if secured else None))
+    said.append(_DIRECTION[record.direction])
+    if record.ended_ns is not None:
+        # Seen from the pod whose proxy writes the line.
+        sent, received = record.bytes_sent, record.bytes_received
+        if record.direction is Direction.INBOUND:
+            sent, received = received, sent
+        duration_ms = (record.ended_ns - record.accepted_ns) // 1_000_000
+        said += ("bytes_sent", sent), ("bytes_recv", received), ("duration", f"{duration_ms}ms")
     if record.error:
-        text += f" error={quoted(record.error)}"
+        said.append(("error", record.error))
     if record.flag is not Flag.NONE:
-        text += f' flag="{record.flag.value}"'
-    for name, value in (("policy", record.policy), ("dry_run", record.dry_run), ("trace", record.trace_id)):
-        if value:
-            text += f" {name}={quoted(value)}"
-    return text
+        said.append(("flag", record.flag.value))
+    if record.policy:
+        said.append(("policy", record.policy))
+    if record.dry_run:
+        said.append(("dry_run", record.dry_run))
+    if record.trace_id:
+        said.append(("trace", record.trace_id))
+    return said
 
 
-def quoted(value: str) -> str:
-    """Texts are quoted and escaped: some of them come from peers."""
-    return f'"{value}"' if _harmless(value) else json.dumps(value)
+def plainly(name: str, value: Value) -> str:
+    """One field: texts are quoted and escaped, as some of them come from peers."""
+    if isinstance(value, int) or name in UNQUOTED:
+        return f"{name}={value}"
+    return f'{name}="{value}"' if _harmless(value) else f"{name}={json.dumps(value)}"
 
 
 def phases(record: ConnectionRecord) -> dict[str, Value]:
     """Phases reached, in ns since accept, and what joins them to the other proxy's."""
     found: dict[str, Value] = {
         "direction": record.direction.value,
-        "src.addr": _written(record.source_address) or "",
+        "src.addr": authority(record.source_address),
         "accepted_ns": record.accepted_ns,
     }
     if record.trace_id is not None:
@@ -116,21 +141,34 @@ def phases(record: ConnectionRecord) -> dict[str, Value]:
     return found
 
 
-def _end(side: str, workload: Workload | None, identity: SpiffeId | None) -> dict[str, str | None]:
-    return {
-        f"{side}.workload": workload.name if workload is not None else None,
-        f"{side}.namespace": workload.namespace if workload is not None else None,
-        f"{side}.identity": str(identity) if identity is not None else None,
-        f"{side}.cluster": workload.cluster if workload is not None else None,
-    }
+@lru_cache(maxsize=1024)
+def _end(side: str, workload: Workload | None, identity: SpiffeId | None) -> Repeated:
+    """One end of the connection, as the mesh knows it."""
+    proven = (f"{side}.identity", str(identity) if identity is not None else None)
+    if workload is None:
+        return Repeated(proven)
+    return Repeated(
+        (f"{side}.workload", workload.name),
+        (f"{side}.namespace", workload.namespace),
+        proven,
+        (f"{side}.cluster", workload.cluster),
+    )
+
+
+@lru_cache(maxsize=256)
+def _claimed(claims: Claims, identity: SpiffeId | None) -> Repeated:
+    """A source that the mesh does not know: what its proxy says, and what TLS proved."""
+    return Repeated(
+        ("src.workload", claims.workload_name),
+        ("src.namespace", identity.namespace if identity is not None else claims.namespace),
+        ("src.identity", str(identity) if identity is not None else None),
+        ("src.cluster", claims.cluster),
+    )
 
 
 @lru_cache(maxsize=1024)
-def _end_plain(side: str, workload: Workload | None, identity: SpiffeId | None) -> str:
-    """As `_end`, written, with a space before each field."""
-    found = _end(side, workload, identity)
-    return "".join(f" {name}={quoted(value)}" for name, value in found.items() if value)
+def _destination(address: SocketAddress) -> Repeated:
+    return Repeated(("dst.addr", authority(address)))
 
 
-def _written(address: SocketAddress | None) -> str | None:
-    return None if address is None else authority(address)
+_DIRECTION = {direction: Repeated(("direction", direction.value)) for direction in Direction}

@@ -1,94 +1,99 @@
-"""The counters in Prometheus's text form, with ztunnel's names and labels; ours begin with `pyztunnel_`."""
+"""The counters under ztunnel's names and labels, for Prometheus; ours begin with `pyztunnel_`.
+
+What changes in pieces is copied on the loop, which takes microseconds; the text is made beside the traffic.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
-from proxy.telemetry import stats, traffic
-from proxy.telemetry.telemetry import Telemetry, Traffic
+from proxy.telemetry import process, traffic
+from proxy.telemetry.exposition import Family, single, written
+from proxy.telemetry.record import Direction, Flag
+from proxy.telemetry.stats import GAUGES
+from proxy.telemetry.telemetry import Telemetry
+from proxy.telemetry.traffic import Traffic
 from proxy.version import VERSION
 
-_TRAFFIC: tuple[tuple[str, str, Callable[[Traffic], int]], ...] = (
-    ("tcp_connections_opened", "TCP connections opened", lambda sums: sums.opened),
-    ("tcp_connections_closed", "TCP connections closed", lambda sums: sums.closed),
-    ("tcp_connections_failed", "TCP connections that failed", lambda sums: sums.failed),
+Counted = Callable[[Traffic], Iterable[tuple[Flag, int]]]
+_TRAFFIC: tuple[tuple[str, str, Counted], ...] = (
+    # Ends before beginnings: connections go on meanwhile, and none may end more often than it began.
+    ("connections_failed", "Connections that failed", lambda sums: tuple(sums.failed.items())),
+    (
+        "connections_closed",
+        "Connections that ended",
+        lambda sums: ((Flag.NONE, sums.ended), *sums.failed.items()),
+    ),
+    ("connections_opened", "Connections that began", lambda sums: ((Flag.NONE, sums.opened),)),
     # Istio names these from the server's side: what it sent is what came back to the opener.
-    ("tcp_sent_bytes", "Bytes sent in answer, over TCP connections", lambda sums: sums.bytes_received),
-    ("tcp_received_bytes", "Bytes received in request, over TCP connections", lambda sums: sums.bytes_sent),
+    ("sent_bytes", "Bytes sent in answer", lambda sums: ((Flag.NONE, sums.bytes_received),)),
+    ("received_bytes", "Bytes received in request", lambda sums: ((Flag.NONE, sums.bytes_sent),)),
 )
 
-Gauges = Callable[[], dict[str, int]]
+Gauges = Callable[[], Mapping[str, int]]
 """Further values by full name, asked for at each scrape; names ending in `_total` are counters."""
 
 
-class Metrics:
-    """Renders everything at a scrape; nothing is kept twice."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """All that a scrape shows."""
 
-    content_type = "text/plain; version=0.0.4; charset=utf-8"
+    traffic: list[Traffic]
+    """Each one counts on while it is read; a series only grows."""
+    sockets: Mapping[Direction, int]
+    stats: Mapping[str, int]
+    faults: Mapping[str, int]
+    gauges: Mapping[str, int]
 
-    def __init__(self, telemetry: Telemetry, gauges: Gauges) -> None:
-        self._registry = CollectorRegistry()
-        self._registry.register(_Counters(telemetry, gauges))
-        ProcessCollector(registry=self._registry)
-
-    def render(self) -> bytes:
-        """The text form."""
-        return generate_latest(self._registry)
-
-
-class _Counters(Collector):
-    def __init__(self, telemetry: Telemetry, gauges: Gauges) -> None:
-        self._telemetry = telemetry
-        self._gauges = gauges
-
-    def collect(self) -> Iterable[Metric]:
-        yield self._build()
-        yield from self._traffic()
-        yield self._sockets()
-        for name, value in self._telemetry.stats.snapshot().items():
-            if name.endswith("_ns"):
-                yield _single(f"pyztunnel_{name.removesuffix('_ns')}_seconds_total", value / 1e9)
-            else:
-                yield _single(f"pyztunnel_{name}" + ("" if name in stats.GAUGES else "_total"), value)
-        yield self._faults()
-        for name, value in self._gauges().items():
-            yield _single(name, value)
-
-    def _build(self) -> Metric:
-        build = GaugeMetricFamily("istio_build", "Build information", labels=["component", "tag"])
-        build.add_metric(["pyztunnel", VERSION], 1)
-        return build
-
-    def _traffic(self) -> Iterable[Metric]:
-        for name, help_text, value in _TRAFFIC:
-            family = CounterMetricFamily(f"istio_{name}", help_text, labels=traffic.NAMES)
-            for sums in self._telemetry.traffic.values():
-                family.add_metric(sums.labels, value(sums))
-            yield family
-
-    def _faults(self) -> Metric:
-        text = "Tunnels that ended because of what their peer did or failed to do"
-        family = CounterMetricFamily("pyztunnel_tunnel_faults", text, labels=["kind"])
-        for kind, count in self._telemetry.stats.faults.items():
-            family.add_metric([kind], count)
-        return family
-
-    def _sockets(self) -> Metric:
-        family = GaugeMetricFamily("istio_tcp_sockets_open", "Connections open now", labels=["reporter"])
-        for direction, live in self._telemetry.live.items():
-            family.add_metric([traffic.reporter(direction)], live)
-        return family
+    @classmethod
+    async def of(cls, telemetry: Telemetry, gauges: Gauges) -> Snapshot:
+        """Taken on the loop, with the bytes that live connections have carried by now."""
+        await telemetry.settle()
+        return cls(
+            traffic=telemetry.traffic.all(),
+            sockets=dict(telemetry.sockets),
+            stats=telemetry.stats.snapshot(),
+            faults=dict(telemetry.stats.faults),
+            gauges=gauges(),
+        )
 
 
-def _single(name: str, value: float) -> Metric:
-    if name.endswith("_total"):
-        counter = CounterMetricFamily(name.removesuffix("_total"), name.replace("_", " "))
-        counter.add_metric([], value)
-        return counter
-    gauge = GaugeMetricFamily(name, name.replace("_", " "))
-    gauge.add_metric([], value)
-    return gauge
+def families(snapshot: Snapshot) -> Iterator[Family]:
+    """Everything that is shown."""
+    build = written(("component", "tag"), ("pyztunnel", VERSION))
+    yield Family("istio_build", "gauge", "Build information", [(build, 1)])
+    for name, text, counted in _TRAFFIC:
+        yield Family(f"istio_tcp_{name}", "counter", text, _samples(snapshot.traffic, counted))
+    sockets = [
+        (written(("reporter",), (traffic.reporter(direction),)), count)
+        for direction, count in snapshot.sockets.items()
+    ]
+    yield Family("istio_tcp_sockets_open", "gauge", "Accepted sockets that are open now", sockets)
+    for name, value in snapshot.stats.items():
+        if name.endswith("_ns"):
+            yield single(f"pyztunnel_{name.removesuffix('_ns')}_seconds_total", value / 1e9)
+        else:
+            yield single(f"pyztunnel_{name}" + ("" if name in GAUGES else "_total"), value)
+    faults = [(written(("kind",), (kind,)), count) for kind, count in snapshot.faults.items()]
+    yield Family(
+        "pyztunnel_tunnel_faults",
+        "counter",
+        "Tunnels that ended because of what their peer did or failed to do",
+        faults,
+    )
+    for name, further in (*snapshot.gauges.items(), *process.values().items()):
+        yield single(name, further)
+
+
+def _samples(kinds: list[Traffic], counted: Counted) -> Iterator[tuple[str, int]]:
+    for sums in kinds:
+        for flag, count in counted(sums):
+            yield _labels(sums, flag), count
+
+
+def _labels(sums: Traffic, flag: Flag) -> str:
+    """Written once in a series' life, but for the flag."""
+    if not sums.written:
+        sums.written = written(traffic.NAMES, sums.labels)
+    return f'{sums.written},{traffic.FLAG}="{flag.value}"'

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from time import monotonic_ns
+from typing import TYPE_CHECKING, Protocol
 
 from proxy.identity.spiffe import SpiffeId
 from proxy.state.model import Service, SocketAddress, Workload
+
+if TYPE_CHECKING:
+    from proxy.telemetry.traffic import Traffic
 
 
 class Direction(StrEnum):
@@ -66,6 +70,42 @@ class Phases:
     first_received_ns: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """What a peer's proxy says of its workload: for labels where the mesh says nothing, never for a decision.
+
+    Source: ztunnel src/baggage.rs.
+    """
+
+    cluster: str = ""
+    namespace: str = ""
+    workload_name: str = ""
+    canonical_name: str = ""
+    canonical_revision: str = ""
+    region: str = ""
+    zone: str = ""
+
+
+class Carrier(Protocol):
+    """A relay that carries a connection's bytes: `sent` from its opener to its target, `received` back."""
+
+    @property
+    def sent(self) -> int:
+        """Bytes so far."""
+
+    @property
+    def received(self) -> int:
+        """Bytes so far."""
+
+    @property
+    def first_sent_ns(self) -> int | None:
+        """When the first left: monotonic."""
+
+    @property
+    def first_received_ns(self) -> int | None:
+        """Likewise."""
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class ConnectionRecord:
     """Filled in as things become known; handed to `Telemetry.complete` once, at the end.
@@ -75,6 +115,8 @@ class ConnectionRecord:
 
     direction: Direction
     source_address: SocketAddress
+    dialled: SocketAddress | None = None
+    """What an app of ours dialled, before it was routed."""
     destination_address: SocketAddress | None = None
     """The far end of the connection below any tunnel: of HBONE, the pod's port 15008. Until it is known,
     what was dialled."""
@@ -82,6 +124,8 @@ class ConnectionRecord:
     """The CONNECT's authority."""
     source: Workload | None = None
     source_identity: SpiffeId | None = None
+    claims: Claims | None = None
+    """What the source's proxy says of the source."""
     destination: Workload | None = None
     destination_identity: SpiffeId | None = None
     service: Service | None = None
@@ -89,6 +133,8 @@ class ConnectionRecord:
     """FAILED until something better is true."""
     flag: Flag = Flag.NONE
     error: str | None = None
+    failed: bool = False
+    """Whether `error` is a failure. An app that resets is told and is none."""
     policy: str | None = None
     """The policy that decided, `namespace/name`."""
     dry_run: str | None = None
@@ -104,7 +150,11 @@ class ConnectionRecord:
     accepted_ns: int = field(default_factory=monotonic_ns)
     ended_ns: int | None = None
     phases: Phases = field(default_factory=Phases)
-    opened: bool = False
+    series: Traffic | None = None
+    """Where it is counted, from the moment that it is known who talks to whom: None before, and for one that
+    was turned away before."""
+    carrier: Carrier | None = None
+    """What carries its bytes now."""
     completed: bool = False
 
     @property

@@ -1,9 +1,12 @@
-"""Where connections are counted: one call when one opens, one when it ends."""
+"""Where connections are counted: one call when one begins, one when it ends, and one before a scrape."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
 from time import monotonic_ns
 
 from proxy.net.address import address
@@ -11,48 +14,53 @@ from proxy.telemetry import access
 from proxy.telemetry.journal import Journal
 from proxy.telemetry.record import ConnectionRecord, Direction, Flag, Outcome
 from proxy.telemetry.stats import Stats
-from proxy.telemetry.traffic import Labels, labels
+from proxy.telemetry.traffic import Table
 
-
-@dataclass(slots=True)
-class Traffic:
-    """Sums over the connections with the same labels."""
-
-    labels: Labels
-    opened: int = 0
-    closed: int = 0
-    failed: int = 0
-    bytes_sent: int = 0
-    bytes_received: int = 0
-
-
-Key = tuple[Direction, str, str, str, str, bool, Flag]
+SLICE = 256
+"""Live connections that are asked for their bytes before traffic has its turn: 0.1 ms."""
 
 
 class Telemetry:
     """Counts connections and writes the access log. `stats` is for everyone to increment."""
 
-    LABEL_SETS = 10_000
-    """Kinds of traffic told apart; the rest is summed under one more, as peers choose some labels."""
-
     def __init__(self, stats: Stats) -> None:
         self.stats = stats
         self.journal = Journal()
-        self.traffic: dict[Key, Traffic] = {}
-        self.live = {Direction.OUTBOUND: 0, Direction.INBOUND: 0}
-        """Connections that are open now."""
+        self.traffic = Table()
+        self.live: set[ConnectionRecord] = set()
+        """Connections that have begun and are not over."""
+        self.sockets = {Direction.OUTBOUND: 0, Direction.INBOUND: 0}
+        """Accepted sockets that are open: of apps, of peers' tunnels, of plaintext."""
+
+    @contextmanager
+    def accepted(self, direction: Direction) -> Iterator[None]:
+        """Count an accepted socket as open for the length of the block."""
+        self.sockets[direction] += 1
+        try:
+            yield
+        finally:
+            self.sockets[direction] -= 1
 
     def opened(self, record: ConnectionRecord) -> None:
-        """The connection's far end is reached: source, destination and service are known."""
-        record.opened = True
-        self.live[record.direction] += 1
-        self._traffic(record, Flag.NONE).opened += 1
+        """A connection begins: who talks to whom is known, the far end is yet to be reached."""
+        record.series = self.traffic.of(record)
+        record.series.opened += 1
+        self.live.add(record)
+        access.write_opened(record)
 
     def note_own_end(self, record: ConnectionRecord, far: socket.socket) -> None:
         """Note where our connection to the app comes from, which is what the app sees, for the journal."""
         if self.journal.room:
             host, port = far.getsockname()[:2]
             record.own_end = (address(host), port)
+
+    async def settle(self) -> None:
+        """Count what live connections have carried by now, a few of them at a time."""
+        live = iter(tuple(self.live))
+        while part := tuple(islice(live, SLICE)):
+            for record in part:
+                self._settle(record)
+            await asyncio.sleep(0)
 
     def complete(self, record: ConnectionRecord) -> None:
         """The connection has ended, however.
@@ -64,25 +72,39 @@ class Telemetry:
         """
         if record.completed:
             raise RuntimeError(f"connection from {record.source_address} completed twice")
+        self._settle(record)
         record.completed = True
         record.ended_ns = monotonic_ns()
-        stats = self.stats
-        stats.bytes_sent += record.bytes_sent
-        stats.bytes_received += record.bytes_received
+        stats, carrier, series = self.stats, record.carrier, record.series
+        if carrier is not None:
+            record.phases.first_sent_ns = carrier.first_sent_ns
+            record.phases.first_received_ns = carrier.first_received_ns
+            record.carrier = None
         if record.direction is Direction.OUTBOUND:
             self._count_outcome(record.outcome)
-        traffic = self._traffic(record, record.flag)
-        if record.opened:
-            self.live[record.direction] -= 1
-            traffic.closed += 1
-        if record.flag is not Flag.NONE:
-            traffic.failed += 1
-            stats.flagged_deny += record.flag is Flag.DENY
-        traffic.bytes_sent += record.bytes_sent
-        traffic.bytes_received += record.bytes_received
+        stats.flagged_deny += record.flag is Flag.DENY
+        if series is not None:
+            self.live.discard(record)
+            if record.flag is Flag.NONE:
+                series.ended += 1
+            else:
+                series.failed[record.flag] += 1
         access.write(record)
         if self.journal.room:
             self.journal.add(record)
+
+    def _settle(self, record: ConnectionRecord) -> None:
+        """Add what was carried since the last time. Nothing after the end."""
+        carrier, series = record.carrier, record.series
+        if carrier is None or series is None:
+            return
+        sent, received = carrier.sent, carrier.received
+        more, back = sent - record.bytes_sent, received - record.bytes_received
+        record.bytes_sent, record.bytes_received = sent, received
+        series.bytes_sent += more
+        series.bytes_received += back
+        self.stats.bytes_sent += more
+        self.stats.bytes_received += back
 
     def _count_outcome(self, outcome: Outcome) -> None:
         match outcome:
@@ -94,21 +116,3 @@ class Telemetry:
                 self.stats.completed_outbound_denied += 1
             case Outcome.FAILED:
                 self.stats.completed_outbound_failed += 1
-
-    def _traffic(self, record: ConnectionRecord, flag: Flag) -> Traffic:
-        key: Key = (
-            record.direction,
-            record.source.uid if record.source is not None else "",
-            record.destination.uid if record.destination is not None else "",
-            record.service.key if record.service is not None else "",
-            str(record.source_identity or ""),
-            record.mutual_tls,
-            flag,
-        )
-        traffic = self.traffic.get(key)
-        if traffic is None:
-            if len(self.traffic) >= self.LABEL_SETS:
-                key = (record.direction, "", "", "", "", False, flag)
-                record = ConnectionRecord(direction=record.direction, source_address=record.source_address)
-            traffic = self.traffic.setdefault(key, Traffic(labels(record, flag)))
-        return traffic

@@ -79,7 +79,7 @@ def story(folder: Path, tell: Callable[[Bed], Awaitable[None]], **env: str) -> N
 async def ready(node: Node) -> None:
     """Wait for it."""
     async with asyncio.timeout(PATIENCE_S):
-        while "waiting for" in await node.readiness():  # noqa: ASYNC110  another process's state
+        while "not ready" in await node.readiness():  # noqa: ASYNC110  another process's state
             await asyncio.sleep(0.02)
 
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from proxy.background import WORK_S, beside_traffic, breathe
+from proxy.background import WORK_S, beside, beside_traffic, breathe
 
 
 @pytest.fixture
@@ -49,3 +49,18 @@ def test_it_rests_no_more_behind_the_block(rests: list[int]) -> None:
     work()
 
     assert rests == []
+
+
+def test_work_that_is_handed_over_is_done_by_one_thread_that_rests(rests: list[int]) -> None:
+    """P09: several at once take turns."""
+
+    async def test() -> list[int]:
+        async with asyncio.TaskGroup() as tasks:
+            several = [tasks.create_task(beside(work)) for _ in range(3)]
+        return [each.result() for each in several]
+
+    done_by = set(asyncio.run(test()))
+
+    assert len(done_by) == 1
+    assert done_by == set(rests)
+    assert threading.get_ident() not in done_by

@@ -87,7 +87,7 @@ async def settled(r: Reach) -> None:
 
     def quiet() -> bool:
         r.client.context.tunnels.drop()  # again and again: some are still being opened
-        busy = any(sum(side.telemetry.live.values()) for side in sides)
+        busy = any(side.telemetry.live for side in sides)
         return not (busy or r.server.telemetry.stats.tunnels_inbound)
 
     await until(quiet)

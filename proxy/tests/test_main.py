@@ -18,7 +18,10 @@ from typing import Any
 
 import pytest
 
+from proxy.admin.addresses import localhost
 from proxy.main import EXIT_FAILED, EXIT_USAGE, run
+from proxy.telemetry.exposition import Form
+from proxy.tests import scrapes
 from proxy.tests.inpod.agent import add
 from proxy.tests.inpod.fakes import POD
 from proxy.tests.sockets import free_port
@@ -153,9 +156,18 @@ class Proxy:
             assert connection.recv(100) == bytes.fromhex("0a00")
         return connection
 
-    def get(self, port: int, path: str, *, data: bytes | None = None) -> tuple[int, str]:
+    def get(
+        self,
+        port: int,
+        path: str,
+        *,
+        data: bytes | None = None,
+        host: str = "127.0.0.1",
+        accept: str = "*/*",
+    ) -> tuple[int, str]:
+        request = urllib.request.Request(f"http://{host}:{port}{path}", data, {"accept": accept})
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", data=data, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  it is http
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as exc:
             with exc:
@@ -197,14 +209,14 @@ def test_ready_when_mesh_and_pods_are_known_then_a_signal_drains(tmp_path: Path,
         with running.connect_agent():
             assert running.get(running.readiness, "/healthz/ready") == (
                 500,
-                "not ready, waiting for: mesh state, pods\n",
+                "not ready, pending: mesh state, pods\n",
             )
             running.mesh.write_text(json.dumps({"workloads": [WORKLOAD]}))
         with running.connect_agent(SNAPSHOT_SENT):
             running.until_ready()
             status, dump = running.get(running.admin, "/config_dump")
             assert status == 200
-            assert json.loads(dump)["mesh"]["workloads"][0]["name"] == "client"
+            assert json.loads(dump)["workloads"][0]["name"] == "client"
             assert "PRIVATE KEY" not in dump
             running.process.send_signal(signal.SIGTERM)
             code, log = running.end()
@@ -228,6 +240,24 @@ def test_readiness_is_lost_with_the_agent_and_comes_back_with_its_next_snapshot(
             assert time.monotonic() < deadline, "still ready"
         with running.connect_agent(SNAPSHOT_SENT):
             running.until_ready()
+
+
+def test_pages_answer_on_both_families_and_a_scrape_is_well_formed(tmp_path: Path) -> None:
+    """P19: wherever the kernel has both."""
+    stats = free_port()
+    with proxy(tmp_path, PYZTUNNEL_STATS_PORT=str(stats)) as running, running.connect_agent(SNAPSHOT_SENT):
+        running.mesh.write_text(json.dumps({"workloads": [WORKLOAD]}))
+        running.until_ready()
+        for address in localhost(ipv6=True):
+            host = f"[{address}]" if ":" in address else address
+            for port, path in ((running.admin, "/"), (stats, "/stats/prometheus")):
+                assert running.get(port, path, host=host)[0] == 200
+            assert running.get(running.readiness, "/healthz/ready", host=host) == (200, "ready\n")
+        for form in Form:
+            _, text = running.get(stats, "/metrics", accept=form.value)
+            samples = scrapes.read(text, form)
+            assert scrapes.value(samples, "istio_build", component="pyztunnel") == 1
+            assert scrapes.value(samples, "process_open_fds") > 3
 
 
 def test_quitquitquit_drains(tmp_path: Path) -> None:
@@ -289,4 +319,4 @@ def test_a_taken_port_ends_the_start(tmp_path: Path) -> None:
             code, log = running.end()
 
     assert code == EXIT_FAILED
-    assert f"listen on 0.0.0.0:{port}: Address already in use" in log
+    assert f"listen on [::]:{port}: Address already in use" in log

@@ -28,6 +28,7 @@ from proxy.listeners.limits import client_limits, server_limits
 from proxy.state.store import MeshStore
 from proxy.telemetry import ConnectionRecord, Direction, Stats, Telemetry
 from proxy.tests.inpod.fakes import FakeIdentities
+from proxy.tests.telemetry.test_telemetry import Carrying
 
 
 def context(stats: Stats | None = None) -> Context:
@@ -70,6 +71,18 @@ def test_stats_is_a_flat_document_with_every_counter() -> None:
     assert document["cpu_ns"] > 0
     assert document["rss_bytes"] > 1_000_000
     assert set(Stats().snapshot()) < set(document)
+
+
+def test_stats_have_the_bytes_of_connections_that_live() -> None:
+    """P06."""
+    shared = context()
+    item = ConnectionRecord(direction=Direction.OUTBOUND, source_address=(ip_address("10.0.1.2"), 40000))
+    shared.telemetry.opened(item)
+    item.carrier = Carrying(sent=7, received=9)
+
+    (answer,) = ask(control_ops(shared, "uvloop"), {"op": "stats"})
+
+    assert (answer["ok"]["bytes_sent"], answer["ok"]["bytes_received"]) == (7, 9)
 
 
 def test_a_journal_is_off_until_asked_for_and_bounded() -> None:

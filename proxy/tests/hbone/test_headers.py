@@ -26,9 +26,31 @@ def test_request_is_read_as_it_was_written() -> None:
     request = parse_request(headers)
 
     assert Authority(IPv4Address("10.0.0.2"), 80) == request.authority
-    assert request.forwarded_for == "10.0.0.1:4711"
+    assert request.forwarded_host == "web.bench.svc.cluster.local"
     assert request.baggage == "k8s.pod.name=client"
     assert request.traceparent == "00-" + "a" * 32 + "-" + "b" * 16 + "-00"
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "host"),
+    [
+        (b'for="10.0.0.1:80";host=web.ns.svc', "web.ns.svc"),
+        (b'host="web.ns.svc"; for=x', "web.ns.svc"),
+        (b"for=a;host=", None),
+        (b"for=a;xhost=b", None),
+        (b"for=a", None),
+        (b"host=\xffweb", None),
+        (b"host=" + b"x" * 5000, None),
+        (None, None),
+    ],
+)
+def test_the_service_that_was_dialled_is_read_from_any_text(
+    forwarded: bytes | None, host: str | None
+) -> None:
+    """P13."""
+    headers = [*CONNECT, *([(b"forwarded", forwarded)] if forwarded is not None else [])]
+
+    assert parse_request(headers).forwarded_host == host
 
 
 def test_ipv6_source_is_bracketed() -> None:

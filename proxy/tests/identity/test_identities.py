@@ -163,7 +163,7 @@ def test_certificates_are_fetched_ahead_and_forgotten_with_the_last_pod() -> Non
             made.identities.withdraw(CLIENT)
             with pytest.raises(IdentityUnavailable):
                 await made.identities.client_context(CLIENT)
-            assert [row["identity"] for row in made.identities.describe()] == [str(SERVER)]
+            assert [each.identity for each in made.identities.describe()] == [SERVER]
 
     asyncio.run(scenario())
 
@@ -233,7 +233,7 @@ def test_the_last_certificate_is_kept_while_it_is_valid_and_not_longer() -> None
             assert await made.identities.client_context(CLIENT) is first
             await made.clock.until(start + LIFE_S + 10)
             assert "UNAVAILABLE: down" in await outcome(made.identities, CLIENT)
-            assert made.identities.describe()[0]["state"] == "unavailable"
+            assert made.identities.describe()[0].certificate is None
             made.authority.failing = False
             await made.clock.until(made.clock.now_s + BACKOFF_CAP_S)
             assert await made.identities.client_context(CLIENT) is not first
@@ -276,7 +276,8 @@ def test_without_a_descriptor_for_a_new_key_the_old_one_is_kept(monkeypatch: pyt
                 await made.clock.until(start + LIFE_S * 0.75)
                 assert await made.identities.client_context(CLIENT) is first
                 (row,) = made.identities.describe()
-                assert (row["state"], row["failure"]) == ("available", "[Errno 24] Too many open files")
+                assert row.certificate is not None
+                assert row.failure == "[Errno 24] Too many open files"
             await made.clock.until(made.clock.now_s + BACKOFF_CAP_S + 1)
             assert await made.identities.client_context(CLIENT) is not first
             assert made.stats.background_failures == 0

@@ -34,12 +34,13 @@ def record() -> ConnectionRecord:
         (DENIED, Outcome.DENIED, Flag.DENY, 401),
         (ConnectRefused(401), Outcome.DENIED, Flag.DENY, 503),
         (ConnectRefused(503), Outcome.FAILED, Flag.CONNECT, 503),
-        (ConnectRefused(400), Outcome.FAILED, Flag.NONE, 503),
+        (ConnectRefused(400), Outcome.FAILED, Flag.CONNECT, 503),
         (REFUSED, Outcome.FAILED, Flag.CONNECT, 503),
         (BLOCKED, Outcome.FAILED, Flag.NETWORK_POLICY, 503),
         (SLOW, Outcome.FAILED, Flag.CONNECT, 503),
         (TlsFailed("no"), Outcome.FAILED, Flag.TLS_FAILURE, 503),
         (StreamLost("no", 10), Outcome.FAILED, Flag.H2_HANDSHAKE_FAILURE, 503),
+        (StreamLost("no", 8), Outcome.FAILED, Flag.H2_HANDSHAKE_FAILURE, 503),
         (IdentityMismatch("no"), Outcome.FAILED, Flag.IDENTITY_ERROR, 503),
         (IdentityUnavailable("no"), Outcome.FAILED, Flag.IDENTITY_ERROR, 503),
         (BadRequest("no"), Outcome.FAILED, Flag.NONE, 400),
@@ -51,7 +52,7 @@ def test_error_has_its_flag_and_status(error: Exception, outcome: Outcome, flag:
     noted = record()
     note(noted, error)
 
-    assert (noted.outcome, noted.flag, noted.error) == (outcome, flag, str(error))
+    assert (noted.outcome, noted.flag, noted.error, noted.failed) == (outcome, flag, str(error), True)
     assert status(error) == code
 
 
@@ -65,7 +66,8 @@ def test_error_has_its_flag_and_status(error: Exception, outcome: Outcome, flag:
     ],
 )
 def test_end_of_a_relay_is_told(end: End, error: str | None, flag: Flag) -> None:
+    """A reset is an app's affair; to be cut is a failure."""
     noted = record()
     note_end(noted, RelayOutcome(end, "why"))
 
-    assert (noted.error, noted.flag) == (error, flag)
+    assert (noted.error, noted.flag, noted.failed) == (error, flag, flag is Flag.DENY)

@@ -167,7 +167,7 @@ async def _settled(r: Reach, opened: int | None = None, tasks: int | None = None
     deadline = time.monotonic() + SETTLE_S
     found = descriptors.count(), len(asyncio.all_tasks())
     while time.monotonic() < deadline:
-        quiet = not (r.server.telemetry.stats.tunnels_inbound or any(r.client.telemetry.live.values()))
+        quiet = not (r.server.telemetry.stats.tunnels_inbound or r.client.telemetry.live)
         if quiet and found[0] <= (opened or found[0]) and found[1] <= (tasks or found[1]):
             break
         await asyncio.sleep(0.05)

@@ -15,6 +15,7 @@ from proxy.identity.spiffe import SpiffeId
 from proxy.telemetry import ConnectionRecord, Direction, Flag, Outcome, Stats, Telemetry
 from proxy.telemetry.access import fields, plain
 from proxy.telemetry.logs import Json, Plain, configure, set_levels
+from proxy.telemetry.record import Claims
 from proxy.tests.mesh import service, workload
 
 CLIENT = workload("client", "10.0.1.2", cluster="Kubernetes")
@@ -40,8 +41,13 @@ def record(direction: Direction = Direction.OUTBOUND) -> ConnectionRecord:
     )
 
 
-def lines(form: LogFormat, *records: ConnectionRecord, levels: tuple[tuple[str, int], ...] = ()) -> list[str]:
-    """What a telemetry of its own writes for the records."""
+def lines(
+    form: LogFormat,
+    *records: ConnectionRecord,
+    levels: tuple[tuple[str, int], ...] = (),
+    opened: bool = True,
+) -> list[str]:
+    """What a telemetry of its own writes for the records; `opened`: they were known before they ended."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(Json() if form is LogFormat.JSON else Plain())
@@ -51,6 +57,8 @@ def lines(form: LogFormat, *records: ConnectionRecord, levels: tuple[tuple[str, 
     telemetry = Telemetry(Stats())
     try:
         for item in records:
+            if opened:
+                telemetry.opened(item)
             telemetry.complete(item)
     finally:
         root.removeHandler(handler)
@@ -122,10 +130,11 @@ def test_the_plain_form() -> None:
         {"source": None, "destination": None, "source_identity": None, "error": ""},
         {"dry_run": "explicitly denied by: bench/rehearsed", "trace_id": "ab" * 16, "ended_ns": None},
         {"source_address": (ip_address("fd00::1"), 1)},
+        {"source": None, "claims": Claims(workload_name='of "peers"', cluster="c9")},
     ],
 )
 def test_the_plain_form_says_what_the_fields_say(changes: dict[str, object]) -> None:
-    """Written without the mapping between, for speed: every field, in order, quoted as any other line's."""
+    """Every field, in order, quoted as any other line's, though what repeats is written once."""
     changed = record()
     for name, value in changes.items():
         setattr(changed, name, value)
@@ -137,13 +146,68 @@ def test_the_plain_form_says_what_the_fields_say(changes: dict[str, object]) -> 
 def test_an_error_is_an_error_line_with_flag_and_policy() -> None:
     denied = record(Direction.INBOUND)
     denied.error = 'policy "said"\nno'
-    denied.flag = Flag.DENY
+    denied.flag, denied.failed = Flag.DENY, True
     denied.policy = "ns/strict"
 
     (line,) = lines(LogFormat.PLAIN, denied)
 
-    assert line.split("\t")[1] == "error"
+    assert line.split("\t")[1:4] == ["error", "access", "connection complete"]
     assert line.endswith('error="policy \\"said\\"\\nno" flag="DENY" policy="ns/strict"')
+
+
+def test_an_apps_reset_is_told_and_is_no_error() -> None:
+    """As in ztunnel, whose copy takes resets for ends."""
+    ended = record()
+    ended.error = "near-reset: Connection reset by peer"
+
+    (line,) = lines(LogFormat.PLAIN, ended)
+
+    assert line.split("\t")[1] == "info"
+    assert ' error="near-reset: Connection reset by peer"' in line
+
+
+def test_what_is_turned_away_early_is_a_warning() -> None:
+    """ztunnel log_early_deny."""
+    turned_away = ConnectionRecord(
+        direction=Direction.INBOUND,
+        source_address=(ip_address("10.0.1.2"), 40000),
+        destination_address=(ip_address("10.0.2.2"), 15008),
+        error="peer presented no certificate",
+        failed=True,
+        flag=Flag.TLS_FAILURE,
+    )
+
+    (line,) = lines(LogFormat.PLAIN, turned_away, opened=False)
+
+    assert line.split("\t")[1:4] == ["warn", "access", "connection failed"]
+    assert line.split("\t")[4].startswith(
+        'src.addr=10.0.1.2:40000 dst.addr=10.0.2.2:15008 direction="inbound"'
+    )
+    assert line.endswith('error="peer presented no certificate" flag="TLS_FAILURE"')
+
+
+def test_the_beginning_is_told_for_debugging_and_without_an_end() -> None:
+    begun = record()
+    begun.ended_ns = None
+
+    first, second = lines(LogFormat.PLAIN, begun, levels=(("access", logging.DEBUG),))
+
+    assert first.split("\t")[1:4] == ["debug", "access", "connection opened"]
+    assert first.split("\t")[4].startswith("src.addr=10.0.1.2:40000 ")
+    assert first.endswith('direction="outbound"')
+    assert second.split("\t")[3] == "connection complete"
+
+
+def test_a_source_that_the_mesh_does_not_know_is_as_its_proxy_says() -> None:
+    """P13. What TLS proved is not overruled."""
+    stranger = record(Direction.INBOUND)
+    stranger.source = None
+    stranger.claims = Claims(cluster="c9", namespace="elsewhere", workload_name="far")
+
+    told = fields(stranger)
+
+    assert (told["src.workload"], told["src.namespace"], told["src.cluster"]) == ("far", "ns", "c9")
+    assert told["src.identity"] == "spiffe://cluster.local/ns/ns/sa/client"
 
 
 def test_the_json_form() -> None:
@@ -178,6 +242,7 @@ def test_a_traceback_stays_one_json_line(capsys: pytest.CaptureFixture[str]) -> 
     except ValueError:
         logging.getLogger("proxy.pool").exception("failed")
 
+    logging.shutdown()
     (line,) = capsys.readouterr().err.splitlines()
     found = json.loads(line)
     assert (found["level"], found["scope"], found["message"]) == ("error", "pool", "failed")

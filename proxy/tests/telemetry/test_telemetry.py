@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+import asyncio
+from dataclasses import replace
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.telemetry import ConnectionRecord, Direction, Flag, Outcome, Stats, Telemetry
-from proxy.telemetry.metrics import Metrics
-from proxy.tests.mesh import service, workload
-from proxy.tests.telemetry.test_access import record
+from proxy.tests.mesh import workload
+from proxy.tests.scrapes import scraped, value
+from proxy.tests.telemetry import test_access
 
-Samples = dict[str, list[tuple[dict[str, str], float]]]
+OPENED, CLOSED = "istio_tcp_connections_opened_total", "istio_tcp_connections_closed_total"
+FAILED = "istio_tcp_connections_failed_total"
+SENT, RECEIVED = "istio_tcp_sent_bytes_total", "istio_tcp_received_bytes_total"
 
 
-def samples(telemetry: Telemetry, gauges: dict[str, int] | None = None) -> Samples:
-    text = Metrics(telemetry, lambda: gauges or {}).render().decode()
-    found: Samples = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            found.setdefault(sample.name, []).append((sample.labels, sample.value))
-    return found
+class Carrying:
+    """A relay as the telemetry sees it."""
+
+    first_sent_ns: int | None = None
+    first_received_ns: int | None = None
+
+    def __init__(self, sent: int = 0, received: int = 0) -> None:
+        self.sent = sent
+        self.received = received
+
+
+def record(direction: Direction = Direction.OUTBOUND) -> ConnectionRecord:
+    """A connection that is known and has carried nothing."""
+    return replace(test_access.record(direction), bytes_sent=0, bytes_received=0)
 
 
 def test_a_connection_is_completed_exactly_once() -> None:
@@ -48,97 +57,133 @@ def test_outcomes_are_counted_for_outbound_alone(outcome: Outcome, direction: Di
     if direction is Direction.OUTBOUND:
         expected[f"completed_outbound_{outcome}"] = 1
     assert counted == expected
-    assert (telemetry.stats.bytes_sent, telemetry.stats.bytes_received) == (80, 175)
 
 
 def test_open_then_closed_as_ztunnel_counts() -> None:
-    """test_tcp_connections_metrics, test_tcp_bytes_metrics."""
+    """test_tcp_connections_metrics."""
     telemetry, item = Telemetry(Stats()), record()
 
     telemetry.opened(item)
-    open_now = samples(telemetry)
+    open_now = scraped(telemetry)
     telemetry.complete(item)
-    closed = samples(telemetry)
+    closed = scraped(telemetry)
 
-    assert open_now["istio_tcp_connections_opened_total"][0][1] == 1
-    assert open_now["istio_tcp_connections_closed_total"][0][1] == 0
-    assert ({"reporter": "source"}, 1.0) in open_now["istio_tcp_sockets_open"]
-    assert closed["istio_tcp_connections_closed_total"][0][1] == 1
-    assert closed["istio_tcp_connections_failed_total"][0][1] == 0
-    assert closed["istio_tcp_received_bytes_total"][0][1] == 80
-    assert closed["istio_tcp_sent_bytes_total"][0][1] == 175
-    assert ({"reporter": "source"}, 0.0) in closed["istio_tcp_sockets_open"]
+    assert (value(open_now, OPENED), value(open_now, CLOSED)) == (1, 0)
+    assert (value(closed, OPENED), value(closed, CLOSED)) == (1, 1)
+    assert FAILED not in closed
+    assert not telemetry.live
 
 
-def test_labels_are_ztunnels() -> None:
+def test_replicas_of_one_deployment_are_one_series_with_the_sum() -> None:
+    """P04: their labels are the same, so they are counted together."""
     telemetry = Telemetry(Stats())
-    item = record(Direction.INBOUND)
-    item.source = workload(
-        "client", "10.0.1.2", workload_name="client-v1", canonical_name="cl", canonical_revision="v1"
-    )
+    for number in range(3):
+        item = record()
+        item.destination = workload(
+            f"web-{number}", f"10.0.2.{number}", workload_name="web", service_account="web"
+        )
+        telemetry.opened(item)
+        item.carrier = Carrying(10, 20)
+        telemetry.complete(item)
+
+    found = scraped(telemetry)
+
+    for name, expected in ((OPENED, 3), (CLOSED, 3), (RECEIVED, 30), (SENT, 60)):
+        assert [amount for _, amount in found[name]] == [expected]
+
+
+def test_labels_that_change_are_another_series() -> None:
+    """P04: a new revision of a pod is not counted as the old one."""
+    telemetry = Telemetry(Stats())
+    for revision in ("v1", "v2"):
+        item = record()
+        item.destination = workload("web-1", "10.0.2.1", workload_name="web", canonical_revision=revision)
+        telemetry.opened(item)
+
+    found = scraped(telemetry)
+
+    for revision in ("v1", "v2"):
+        assert value(found, OPENED, destination_version=revision) == 1
+
+
+def test_bytes_move_while_the_connection_lives_and_are_counted_once() -> None:
+    """P06."""
+    telemetry, item = Telemetry(Stats()), record()
     telemetry.opened(item)
+    item.carrier = carrying = Carrying()
+    seen = []
+    for sent in (100, 250):
+        carrying.sent, carrying.received = sent, 2 * sent
+        found = scraped(telemetry)
+        seen.append((value(found, RECEIVED), value(found, SENT), telemetry.stats.bytes_sent))
+    carrying.sent += 1
+    telemetry.complete(item)
+    found = scraped(telemetry)
 
-    ((labels, _),) = samples(telemetry)["istio_tcp_connections_opened_total"]
-
-    assert labels == {
-        "reporter": "destination",
-        "source_workload": "client-v1",
-        "source_canonical_service": "cl",
-        "source_canonical_revision": "v1",
-        "source_workload_namespace": "ns",
-        "source_principal": "spiffe://cluster.local/ns/ns/sa/client",
-        "source_app": "cl",
-        "source_version": "v1",
-        "source_cluster": "unknown",
-        "destination_service": "web.ns.svc.cluster.local",
-        "destination_service_namespace": "ns",
-        "destination_service_name": "web",
-        "destination_workload": "unknown",
-        "destination_canonical_service": "unknown",
-        "destination_canonical_revision": "unknown",
-        "destination_workload_namespace": "ns",
-        "destination_principal": "spiffe://cluster.local/ns/ns/sa/server",
-        "destination_app": "unknown",
-        "destination_version": "unknown",
-        "destination_cluster": "Kubernetes",
-        "request_protocol": "tcp",
-        "response_flags": "-",
-        "connection_security_policy": "mutual_tls",
-    }
+    assert seen == [(100, 200, 100), (250, 500, 250)]
+    assert (value(found, RECEIVED), value(found, SENT)) == (251, 500)
+    assert (telemetry.stats.bytes_sent, telemetry.stats.bytes_received) == (251, 500)
+    assert (item.bytes_sent, item.bytes_received) == (251, 500)
 
 
-def test_a_refused_connection_fails_under_its_flag() -> None:
+def test_a_connection_that_fails_is_closed_and_failed_under_its_flag() -> None:
+    """ztunnel counts the attempt, so that a refusal is opened, closed and failed."""
     telemetry, item = Telemetry(Stats()), record(Direction.INBOUND)
+    telemetry.opened(item)
     item.flag = Flag.DENY
 
     telemetry.complete(item)
 
-    failed = samples(telemetry)["istio_tcp_connections_failed_total"]
-    assert [(labels["response_flags"], value) for labels, value in failed] == [("DENY", 1.0)]
+    found = scraped(telemetry)
+    assert value(found, OPENED, response_flags="-") == 1
+    for name in (CLOSED, FAILED):
+        assert value(found, name, response_flags="DENY") == value(found, name) == 1
+    assert telemetry.stats.flagged_deny == 1
 
 
-def test_kinds_of_traffic_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """I5: a peer that uses many identities does not fill memory with labels."""
-    monkeypatch.setattr(Telemetry, "LABEL_SETS", 10)
+def test_what_was_turned_away_before_it_was_known_is_no_connection() -> None:
+    """ztunnel log_early_deny: a line, and no series."""
+    telemetry, item = Telemetry(Stats()), record(Direction.INBOUND)
+    item.failed, item.flag = True, Flag.TLS_FAILURE
+
+    telemetry.complete(item)
+
+    assert not {OPENED, CLOSED, FAILED} & scraped(telemetry).keys()
+
+
+def test_accepted_sockets_are_open_from_accept_to_close() -> None:
     telemetry = Telemetry(Stats())
 
-    for number in range(50):
-        item = ConnectionRecord(
-            direction=Direction.INBOUND,
-            source_address=(ip_address("10.0.0.1"), 1),
-            service=service(f"s{number}", "10.96.0.1"),
-        )
-        telemetry.opened(item)
-        telemetry.complete(item)
+    with telemetry.accepted(Direction.INBOUND), telemetry.accepted(Direction.INBOUND):
+        during = scraped(telemetry)["istio_tcp_sockets_open"]
+    after = scraped(telemetry)["istio_tcp_sockets_open"]
 
-    assert len(telemetry.traffic) <= 11
-    assert sum(sums.closed for sums in telemetry.traffic.values()) == 50
+    assert during == [({"reporter": "source"}, 0), ({"reporter": "destination"}, 2)]
+    assert after == [({"reporter": "source"}, 0), ({"reporter": "destination"}, 0)]
+
+
+def test_live_connections_are_asked_in_slices_between_which_others_have_their_turn() -> None:
+    telemetry = Telemetry(Stats())
+    for _ in range(2000):
+        item = replace(record(), carrier=Carrying(1, 1))
+        telemetry.opened(item)
+
+    async def turns() -> int:
+        settling = asyncio.ensure_future(telemetry.settle())
+        count = 0
+        while not settling.done():
+            await asyncio.sleep(0)
+            count += 1
+        return count
+
+    assert asyncio.run(turns()) > 2000 / 256
+    assert telemetry.stats.bytes_sent == 2000
 
 
 def test_a_scrape_shows_our_counters_and_the_process() -> None:
     telemetry = Telemetry(Stats(tunnels_opened=3, tunnels_outbound=2))
 
-    found = samples(
+    found = scraped(
         telemetry, {"workload_manager_active_proxy_count": 4, "workload_manager_proxies_started_total": 5}
     )
 
@@ -146,5 +191,6 @@ def test_a_scrape_shows_our_counters_and_the_process() -> None:
     assert found["pyztunnel_tunnels_outbound"] == [({}, 2.0)]
     assert found["workload_manager_active_proxy_count"] == [({}, 4.0)]
     assert found["workload_manager_proxies_started_total"] == [({}, 5.0)]
-    assert found["process_open_fds"][0][1] > 0
     assert found["istio_build"][0][0]["component"] == "pyztunnel"
+    for name in ("open_fds", "max_fds", "resident_memory_bytes", "cpu_seconds_total"):
+        assert found[f"process_{name}"][0][1] > 0

@@ -44,7 +44,7 @@ import sys
 sys.path.insert(0, {root!r})
 from proxy.admin import accept
 original = accept.tcp_listener
-accept.tcp_listener = lambda address, port: original("0.0.0.0", port)
+accept.tcp_listener = lambda address, port: original("0.0.0.0" if address == "127.0.0.1" else address, port)
 """
 _SITES = TemporaryDirectory(prefix="mutation-", ignore_cleanup_errors=True)
 
