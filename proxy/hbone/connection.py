@@ -48,7 +48,10 @@ class Connection:
         self.unread: memoryview = NOTHING
         """What the last `receive` has left: the part of its `data` with which to call it next."""
         self._receiver = Receiver(self._streams)
-        self._out = self._streams.out
+        self.has_output = self._out = self._streams.out
+        """Whether `output` would return anything: true while these bytes are."""
+        self.credit = self._streams.credit
+        """Bytes of a stream have gone: `credit(stream, length)`; the peer may send as many again."""
 
     def __repr__(self) -> str:
         return f"<{self.side.name.lower()} {self.life.state}, {self.live} streams>"
@@ -110,11 +113,6 @@ class Connection:
         or not finished its preface: what a deadline should watch."""
         return self._receiver.incomplete
 
-    @property
-    def has_output(self) -> bool:
-        """Whether `output` would return anything."""
-        return bool(self._out)
-
     def alive(self, stream_id: int) -> bool:
         """Whether a stream is not over in both directions."""
         return stream_id in self._streams.live
@@ -145,10 +143,6 @@ class Connection:
             raise
         self.unread = self._receiver.unread
         return events
-
-    def credit(self, stream: Stream, length: int) -> None:
-        """`length` bytes of a stream have gone; the peer may send as many again."""
-        self._streams.credit(stream, length)
 
     def advance(self) -> None:
         """Bytes could not be passed on at once: let no slow reader shut the window that all share."""

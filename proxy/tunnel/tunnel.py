@@ -29,6 +29,7 @@ from proxy.hbone.events import Event as PeerEvent
 from proxy.hbone.keepalive import Action, Keepalive
 from proxy.hbone.life import ENDED, Event, State
 from proxy.hbone.limits import Limits
+from proxy.hbone.receiver import NOTHING
 from proxy.hbone.splitter import EVERY
 from proxy.identity.spiffe import SpiffeId
 from proxy.tunnel.channel import Channel, Stage
@@ -101,7 +102,7 @@ class Tunnel:
         self._keepalive = Keepalive(now, timing.ping_interval_s, timing.ping_timeout_s)
         self._deadlines = Deadlines(self.connection, now, timing.handshake_s)
         self._timer: asyncio.TimerHandle | None = None
-        self._backlog = memoryview(b"")
+        self._backlog = NOTHING
         """What of a read is left for the next turns; the channel is not read meanwhile."""
         self._farewell: str | None = None
         """What the peer's GOAWAY said, where it said more than that it was time to go."""
@@ -207,56 +208,58 @@ class Tunnel:
 
     # From the channel.
 
-    def on_plaintext(self, data: memoryview) -> None:
-        """Handle a read: as much of it as one turn may have, and the rest in the next ones."""
+    def on_plaintext(self, data: memoryview, most: int = 0) -> None:
+        """Handle a read: `most` frames of it, or what one turn may have, and the rest in later turns."""
+        connection = self.connection
         try:
             if self._backlog:
-                self._receive_backlog(EVERY)  # the channel reads on to the end of a connection that broke
-            self._receive(data, FRAMES_PER_TURN)
-            if self.connection.unread:
-                self._backlog = memoryview(bytes(self.connection.unread))
-                self._channel.pause()
-                self.loop.call_soon(self._fenced, self._next_turn)
+                self._catch_up()  # the channel reads on to the end of a connection that broke
+            now = self.loop.time()
+            try:
+                events = connection.receive(data, now, most or FRAMES_PER_TURN)
+            except RemoteProtocolError as exc:
+                self._fail(exc.kind, f"peer broke the protocol: {exc}")
+                return
+            for event in events:
+                if type(event) is Data:
+                    stream = self._streams.get(event.stream_id)
+                    if stream is None:
+                        continue
+                    receiver = stream.receiver
+                    if receiver is not None:
+                        receiver.on_data(event.payload)
+                    else:
+                        stream.on_early(event.payload)
+                else:
+                    self._handle(event)
+            if connection.incomplete or self._deadlines.incomplete_since is not None:
+                self._deadlines.received(now)
+            if connection.has_output:
+                self._channel.write(connection.output())
+            if connection.unread:
+                self._keep(connection.unread)
         except Exception:
             log.exception(_CRASHED, self.peer, self.connection)
             self._crash()
 
+    def _keep(self, unread: memoryview) -> None:
+        """Leave the rest of a read to the next turn."""
+        if type(unread.obj) is not bytes:
+            unread = memoryview(bytes(unread))  # the channel's buffer is used again
+        self._backlog = unread
+        self._channel.pause()
+        self.loop.call_soon(self._next_turn)
+
     def _next_turn(self) -> None:
-        if self._backlog:
-            self._receive_backlog(FRAMES_PER_TURN)
-        if self._backlog:
-            self.loop.call_soon(self._fenced, self._next_turn)
-        else:
+        backlog, self._backlog = self._backlog, NOTHING
+        if backlog:
+            self.on_plaintext(backlog)
+        if not self._backlog:
             self._channel.resume()
 
-    def _receive_backlog(self, most: int) -> None:
-        self._receive(self._backlog, most)
-        self._backlog = self.connection.unread
-
-    def _receive(self, data: memoryview, most: int) -> None:
-        now = self.loop.time()
-        connection = self.connection
-        try:
-            events = connection.receive(data, now, most)
-        except RemoteProtocolError as exc:
-            self._fail(exc.kind, f"peer broke the protocol: {exc}")
-            return
-        for event in events:
-            if type(event) is Data:
-                stream = self._streams.get(event.stream_id)
-                if stream is None:
-                    continue
-                receiver = stream.receiver
-                if receiver is not None:
-                    receiver.on_data(event.payload)
-                else:
-                    stream.on_early(event.payload)
-            else:
-                self._handle(event)
-        if connection.incomplete or self._deadlines.incomplete_since is not None:
-            self._deadlines.received(now)
-        if connection.has_output:
-            self._channel.write(connection.output())
+    def _catch_up(self) -> None:
+        backlog, self._backlog = self._backlog, NOTHING
+        self.on_plaintext(backlog, EVERY)
 
     def on_relieved(self) -> None:
         """Let all who wait try again."""
@@ -265,7 +268,7 @@ class Tunnel:
     def on_channel_closed(self, reason: str | None) -> None:
         """The connection is gone; what had come before is handled first."""
         if self._backlog:
-            self._fenced(self._receive_backlog, EVERY)
+            self._catch_up()
         if reason is None and self.state not in ENDED:
             reason = "closed by the peer"
         if reason is not None and self._farewell is not None:

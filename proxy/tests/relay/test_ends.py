@@ -70,6 +70,7 @@ def checked(test: Coroutine[Any, Any, None], loop: LoopFactory) -> None:
         watch = ResetWatch.of(asyncio.get_running_loop())
         watched, open_before = len(watch), open_descriptors()
         await test
+        gc.collect()
 
         assert (len(watch), open_descriptors()) == (watched, open_before)
 
