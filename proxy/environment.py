@@ -87,7 +87,6 @@ def header_value(value: str) -> str:
 NO_EFFECT: dict[str, str] = {
     "ENABLE_PROXY": "true",
     "NETWORK": "",
-    "CLUSTER_DOMAIN": "cluster.local",
     "LOCAL_XDS": "",
     "XDS_ON_DEMAND": "false",
     "XDS_ADDRESS": "",

@@ -13,7 +13,7 @@ from typing import Any
 from proxy.background import breathing
 from proxy.rbac.policy import Match, Policy, ServiceAccountMatch, StringKind, StringMatch
 from proxy.state.mesh import MeshState
-from proxy.state.model import Gateway, LoadBalancer, Service, Workload
+from proxy.state.model import Gateway, IpFamilies, LoadBalancer, Service, Workload
 
 Json = dict[str, Any]
 
@@ -61,11 +61,12 @@ def service(each: Service, serving: Json) -> Json:
         "endpoints": serving,
         "subjectAltNames": list(each.subject_alt_names),
         "canonical": each.canonical,
-        "visibility": "Public",
+        "visibility": each.visibility.value,
         **_known(
             cidrVips=[{"network": network, "cidr": str(block)} for network, block in each.cidr_vips],
             waypoint=_gateway(each.waypoint),
             loadBalancer=_balancer(balancer) if balancer != LoadBalancer() else None,
+            ipFamilies=each.families.value if each.families is not IpFamilies.DUAL else None,
         ),
     }
 

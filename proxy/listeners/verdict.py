@@ -64,7 +64,7 @@ def status(error: Exception) -> int:
 
 def note(record: ConnectionRecord, error: Exception) -> None:
     """Fill in how a connection failed."""
-    record.error, record.failed = str(error), True
+    record.error, record.failed = str(error), not isinstance(error, AppLeft)
     record.outcome = Outcome.FAILED
     match error:
         case Denied():

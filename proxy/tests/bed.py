@@ -273,9 +273,9 @@ class Bed:
         self.mesh("Allow")
         self.a, self.b = self.node("a"), self.node("b")
 
-    def node(self, name: str) -> Node:
-        """Another proxy process."""
-        made = Node(self.folder, name, env=self._env)
+    def node(self, name: str, *, on: str | None = None) -> Node:
+        """Another proxy process, on a node of its own or on one that has a proxy already."""
+        made = Node(self.folder, name, env={"NODE_NAME": on or name, **self._env})
         self._stack.callback(made.close)
         return made
 

@@ -178,7 +178,7 @@ def test_a_second_process_takes_over_while_the_first_drains(tmp_path: Path) -> N
         async with asyncio.TaskGroup() as group:
             for _ in range(3):
                 group.create_task(often())
-            successor = bed.node("b2")
+            successor = bed.node("b2", on="b")
             await successor.serve("server", bed.server)
             assert await bed.b.end() == 0
             enough = done + 10

@@ -234,7 +234,7 @@ def test_readiness_is_lost_with_the_agent_and_comes_back_with_its_next_snapshot(
         running.mesh.write_text(json.dumps({"workloads": [WORKLOAD]}))
         with running.connect_agent(SNAPSHOT_SENT):
             running.until_ready()
-        lost = (500, "not ready, waiting for: the node agent\n")
+        lost = (500, "not ready, pending: the node agent\n")
         deadline = time.monotonic() + 20
         while running.get(running.readiness, "/healthz/ready") != lost:
             assert time.monotonic() < deadline, "still ready"

@@ -58,7 +58,7 @@ def test_without_aliases_which_trust_domain_is_wrong_is_said() -> None:
             c.server.context.identities.enrol(OLD)
             c.guests.append((c.server, OLD))
             await expect_reset(await c.dial("client", "server"))
-            (into,) = await c.records(c.server, 1)
+            into = (await c.records(c.server, 1))[0]
 
             assert into.flag is Flag.IDENTITY_ERROR
             assert "is of trust domain cluster.local, expected old.example" in (into.error or "")
@@ -74,7 +74,7 @@ def test_a_trust_domain_that_no_pod_was_given_is_named() -> None:
             await c.listen("server", echo)
             move_the_server(c, frozenset())
             await expect_reset(await c.dial("client", "server"))
-            (into,) = await c.records(c.server, 1)
+            into = (await c.records(c.server, 1))[0]
 
             assert into.flag is Flag.IDENTITY_ERROR
             assert "its pods are of trust domain cluster.local (TRUST_DOMAIN)" in (into.error or "")

@@ -335,7 +335,7 @@ def test_a_kernel_without_ipv6_is_known_by_its_sockets(netns: Netns) -> None:
 
 def test_ipv6_alone_is_enough(netns: Netns) -> None:
     """P19: links without any address of IPv4."""
-    run_in(netns, "sh", "-c", "ip addr flush dev lo; ip -6 addr add ::1/128 dev lo")
+    run_in(netns, "ip", "-4", "addr", "flush", "dev", "lo")
     with (
         listen(netns.fd, "::", 15008, mark=MARK, transparent=True),
         connect_socket(netns.fd, socket.AF_INET6, mark=MARK) as sock,

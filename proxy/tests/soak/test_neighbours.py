@@ -11,7 +11,7 @@ import pytest
 
 from proxy.tests.soak.neighbours import Beside
 
-KINDS = ("aborted", "reset by the app", "refused", "denied", "tiny writes")
+KINDS = ("aborted", "reset by the app", "refused", "denied", "tiny writes", "slow reader")
 SHORT = f"""
 import asyncio, json
 from proxy.tests.soak.neighbours import neighbours

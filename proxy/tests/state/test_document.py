@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.identity.spiffe import SpiffeId
@@ -475,6 +475,7 @@ POLICIES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(documents=st.lists(POLICIES, min_size=2, max_size=4), indent=st.sampled_from([None, 1]))
 def test_what_has_not_changed_is_as_if_it_had_been_read(
     documents: list[list[Any]], indent: int | None
