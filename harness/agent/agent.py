@@ -232,8 +232,8 @@ class Agent:
         return {}
 
     def conntrack_dump(self) -> dict[str, Any]:
-        """The connection tables of every namespace of this agent, TCP alone."""
-        return {"namespaces": self._everywhere("harness.agent.conntrack:entries")}
+        """The connection tables of every namespace of this agent, with the kernel's own count of each."""
+        return {"namespaces": self._everywhere("harness.agent.conntrack:dump")}
 
     def listen(self) -> dict[str, Any]:
         """Keep the payload that arrives on the node's link to the others, until `heard`."""

@@ -35,6 +35,7 @@ PRELOAD = (
     "harness.agent.capture",
     "harness.agent.conntrack",
     "harness.agent.counters",
+    "harness.agent.ctnetlink",
     "harness.agent.links",
     "harness.agent.sysctls",
 )
