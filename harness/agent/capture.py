@@ -9,7 +9,7 @@ from harness.agent import policy_routes, sysctls
 from harness.agent.appliers import Applier, ApplyError, digest_of, verify
 from harness.agent.appliers.restore import Restore
 from harness.agent.rules import captured, levels
-from harness.agent.wanted import Carried, Probe, Wanted
+from harness.agent.wanted import Carried, Wanted
 
 
 def bring(*, applier: str, wanted: Wanted) -> Carried:
@@ -29,30 +29,16 @@ def bring(*, applier: str, wanted: Wanted) -> Carried:
     return Carried(digest=digest_of(lines), rules=len(lines))
 
 
-def probe(*, forced: str = "", ipv6: bool = False) -> Probe:
-    """Find the applier that takes most levels, by trying each of them; to be called in a fresh namespace.
+def refusals(*, applier: str, ipv6: bool = False) -> dict[str, str]:
+    """Try every level: level -> why this applier cannot write its rules here, empty where it can.
+
+    To be called in a fresh namespace, in a process that may end: libiptc ends it where it is at a loss.
 
     Raises:
-        ApplyError: None works; the message says why, for each.
+        ApplyError: There is no such applier, or it cannot be loaded.
     """
-    best: Probe | None = None
-    refusals = []
-    for name in (forced,) if forced else APPLIERS:
-        try:
-            chosen = load(name)
-        except ApplyError as exc:
-            refusals.append(f"{name}: {exc}")
-            continue
-        refused = {level: _refusal(chosen, level, ipv6=ipv6) for level in levels.names()}
-        refusals += [f"{name}, {level}: {why}" for level, why in refused.items() if why]
-        if best is None or list(refused.values()).count("") > list(best.levels.values()).count(""):
-            best = Probe(applier=name, ipv6=ipv6, levels=refused)
-    if best is None or best.levels["none"]:
-        raise ApplyError(
-            f"no way to write iptables rules here ({'; '.join(refusals)}): "
-            "install iptables, and load the kernel modules ip_tables or nf_tables with nft_compat"
-        )
-    return best
+    chosen = load(applier)
+    return {level: _refusal(chosen, level, ipv6=ipv6) for level in levels.names()}
 
 
 def load(name: str) -> Applier:

@@ -26,6 +26,7 @@ from harness.results import layout
 from harness.results.read import read
 from harness.run import story
 from harness.run.cell import Ask, Bench, Measured
+from harness.selftest.harm import Harm
 from harness.tests.e2e.conftest import ENGINES
 from harness.tests.waiting import until
 
@@ -137,9 +138,7 @@ class Sabotaged(Bench):
     def _put(self, ask: Ask, client: str, *, through: bool) -> list[tuple[Ask, Reply]]:
         if self.cell.configuration.interception is Interception.REDIRECT and not self.done:
             self.done.append(self.cell.name)
-            pid = self.bed.engine.pids()[f"probe-{client}"]
-            flush = ["iptables-legacy", "-t", "nat", "-F", "ISTIO_OUTPUT"]
-            subprocess.run(["nsenter", "-t", str(pid), "-n", *flush], check=True)
+            Harm(self.bed).without_rules(client, "nat")
         return super()._put(ask, client, through=through)
 
 
