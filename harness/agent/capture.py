@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 
 from harness.agent import policy_routes, sysctls
-from harness.agent.appliers import Applier, ApplyError, digest_of, verify
+from harness.agent.appliers import OWN, Applier, ApplyError, digest_of, verify
 from harness.agent.appliers.restore import Restore
 from harness.agent.rules import captured, levels
+from harness.agent.rules.model import Chain, RuleSet, Table
 from harness.agent.wanted import Carried, Wanted
 
 
@@ -61,7 +62,22 @@ def _refusal(chosen: Applier, level: str, *, ipv6: bool) -> str:
         chosen.apply(rules)
         verify(rules, chosen.read([table.name for table in rules.tables]))
     except ApplyError as exc:
-        return str(exc)
+        return f"{exc}{_culprit(chosen, rules)}"
+    return ""
+
+
+def _culprit(chosen: Applier, rules: RuleSet) -> str:
+    """Which rule is refused by itself: the kernel says of a whole table only that it does not take it."""
+    for table in rules.tables:
+        for chain in table.chains:
+            for rule in chain.rules:
+                if rule.target is not None and rule.target.name.startswith(OWN):
+                    continue  # a jump, to a chain that would not be there
+                alone = Chain(name=f"{OWN[-1]}ALONE", rules=(rule,))
+                try:
+                    chosen.apply(RuleSet(tables=(Table(name=table.name, chains=(alone,)),)))
+                except ApplyError:
+                    return f"; refused by itself: {table.name} {rule.text}"
     return ""
 
 

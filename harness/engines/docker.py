@@ -22,7 +22,7 @@ import docker.errors
 import requests
 from docker.utils.socket import frames_iter
 
-from harness.engines import images
+from harness.engines import images as recipes
 from harness.engines.api import RUN_VARIABLE, Completed, EngineError, Member, Remains, Run
 from harness.engines.docker_images import DockerImages
 from harness.engines.owner import Owner
@@ -92,6 +92,13 @@ def engine(run: Run) -> DockerEngine:
     return DockerEngine(run)
 
 
+def unbuilt(images: Collection[str]) -> list[str]:
+    """Those whose tag, a hash of everything in them, the engine does not have."""
+    tags = recipes.tags()
+    with docker.APIClient(**_address(), timeout=ANSWER_TIMEOUT_S) as client:
+        return sorted(name for name in images if not client.images(name=tags[name], quiet=True))
+
+
 def remains() -> list[Remains]:
     """Containers of this user's runs, by their labels."""
     if unfit() is not None:
@@ -121,7 +128,7 @@ class DockerEngine:
     def __init__(self, run: Run) -> None:
         self.run = run
         self._client = docker.APIClient(**_address(), timeout=ANSWER_TIMEOUT_S, max_pool_size=THREADS)
-        self._tags = images.tags()
+        self._tags = recipes.tags()
         self._starts = Starts(run)
 
     def prepare(self, told: Callable[[str], None], wanted: Collection[str] = ()) -> None:
@@ -129,7 +136,7 @@ class DockerEngine:
         with self._mapped("build images"):
             probe = docker.APIClient(**_address(), timeout=PROBE_TIMEOUT_S)
             with probe:
-                images.build_missing(DockerImages(self._client, probe, FOREIGN_FAILURES), told, wanted)
+                recipes.build_missing(DockerImages(self._client, probe, FOREIGN_FAILURES), told, wanted)
 
     def start(self, members: Sequence[Member]) -> None:
         """Start containers: the owners of namespaces together, then those that share one."""

@@ -82,6 +82,11 @@ def engine(run: Run) -> NetnsEngine:
     return NetnsEngine(run)
 
 
+def unbuilt(images: Collection[str]) -> list[str]:  # noqa: ARG001  # the slot's signature
+    """Members run from the host's files."""
+    return []
+
+
 def remains() -> list[Remains]:
     """Supervisors of this user, by their command line; what they hold goes with them."""
     return [

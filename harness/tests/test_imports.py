@@ -27,7 +27,7 @@ ARROWS: dict[str, set[str]] = {
     # what makes members
     "engines": {"control", "errors"},
     "dataplanes": {"agent", "control", "controlplane", "engines", "errors", "topology"},
-    "testbed": {"control", "controlplane", "dataplanes", "engines", "load"} | VALUES,
+    "testbed": {"backends", "control", "controlplane", "dataplanes", "engines", "load"} | VALUES,
     # what judges and keeps
     "evidence": {"control", "plan", "topology"},
     "results": {"load"} | VALUES,
@@ -59,7 +59,7 @@ ONLY = {
     "plotly": {"harness.report.figures"},
     "prometheus_client": {"proxy.telemetry", "proxy.admin"},
     "pydantic": {"harness.suite"},
-    "pyroute2": {"harness.agent", "harness.engines", "harness.testbed.features"},
+    "pyroute2": {"harness.agent", "harness.engines"},
     "ruptures": {"harness.analysis.steps"},
     "scipy": {"harness.analysis"},
     "typer": {"harness.cli"},
