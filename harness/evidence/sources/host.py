@@ -38,7 +38,7 @@ class Moment:
     ticks: Mapping[str, int]
     load_1: float
     throttled: int | None
-    """Periods in which our cgroup was throttled; None without such a controller."""
+    """Periods in which our cgroup or one above it was throttled; None where no cgroup can be read."""
     cpu_pressure_us: int | None
     """Time in which some task waited for a CPU; None where the kernel does not account pressure."""
     memory_pressure_us: int | None
@@ -62,9 +62,18 @@ class Host:
         return (self.after.ticks["steal"] - self.before.ticks["steal"]) / max(1, total)
 
     @property
-    def throttled(self) -> int:
-        """Periods in which our cgroup was throttled during the cell."""
-        return (self.after.throttled or 0) - (self.before.throttled or 0)
+    def throttled(self) -> int | None:
+        """Periods in which our cgroup or one above it was throttled during the cell; None: not known."""
+        if self.after.throttled is None or self.before.throttled is None:
+            return None
+        return self.after.throttled - self.before.throttled
+
+    @property
+    def unsaid(self) -> tuple[str, ...]:
+        """What this machine does not tell, with the reason."""
+        if self.throttled is None:
+            return ("whether a cgroup's limit throttled us (no cpu.stat of our cgroup can be read)",)
+        return ()
 
     @property
     def drift(self) -> float:
@@ -127,23 +136,36 @@ def ticks() -> dict[str, int]:
     return {name: int(value) for name, value in zip(_CPU_FIELDS, columns, strict=False)}
 
 
-def _throttled() -> int | None:
-    """`nr_throttled` of our own cgroup: version 2's unified hierarchy, or version 1's cpu controller."""
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
+def _throttled(proc: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """`nr_throttled` of our own cgroup and of those above it: a limit holds for all that is below.
+
+    Version 2's unified hierarchy, or version 1's cpu controller. A cgroup without a limit counts 0, a version
+    2 cgroup without the controller does not count. In a container the path may begin at the host's root, of
+    which it sees its own part alone, at the mount: what is missing there is passed over.
+    """
+    try:
+        lines = proc.read_text().splitlines()
+    except OSError:
+        return None
+    total, seen = 0, False
+    for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            folder = Path("/sys/fs/cgroup") / path.lstrip("/")
+            mount = root
         elif "cpu" in controllers.split(","):
-            folder = Path("/sys/fs/cgroup/cpu") / path.lstrip("/")
+            mount = root / "cpu"
         else:
             continue
-        try:
-            found = re.search(r"^nr_throttled (\d+)$", (folder / "cpu.stat").read_text(), re.MULTILINE)
-        except OSError:
-            continue
-        if found:
-            return int(found[1])
-    return None
+        own = mount / path.lstrip("/")
+        for folder in (own, *(above for above in own.parents if above.is_relative_to(mount))):
+            try:
+                text = (folder / "cpu.stat").read_text()
+            except OSError:
+                continue
+            seen = True
+            if found := re.search(r"^nr_throttled (\d+)$", text, re.MULTILINE):
+                total += int(found[1])
+    return total if seen else None
 
 
 def _pressure(kind: str) -> int | None:

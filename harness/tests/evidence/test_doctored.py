@@ -709,7 +709,7 @@ def _leaves(content: Any, place: tuple[str | int, ...] = ()) -> list[tuple[str |
 HARMLESS = {
     # what is kept for the reader and for later checks, and decides nothing here
     *("links", "load_1", "cpu_pressure_us", "throttled", "op", "later_requests", "rate_hz"),
-    *("late", "unsent", "lag_p99_ns", "scheduled", "loop", "reuse", "same_node", "bytes"),
+    *("late", "unsent", "lag_p99_ns", "scheduled", "loop", "reuse", "same_node", "bytes", "waited_ns"),
 }
 
 
