@@ -14,6 +14,7 @@ VALUES = {"plan", "suite", "topology", "errors"}
 
 ARROWS: dict[str, set[str]] = {
     # package of harness -> packages of harness that it may import, beside itself
+    "cgroups": set(),
     "errors": set(),
     "control": set(),
     "topology": {"errors"},
@@ -29,8 +30,8 @@ ARROWS: dict[str, set[str]] = {
     "dataplanes": {"agent", "control", "controlplane", "engines", "errors", "topology"},
     "testbed": {"backends", "control", "controlplane", "dataplanes", "engines", "load"} | VALUES,
     # what judges and keeps
-    "evidence": {"control", "plan", "topology"},
-    "results": {"load"} | VALUES,
+    "evidence": {"cgroups", "control", "plan", "topology"},
+    "results": {"cgroups", "load"} | VALUES,
     "run": {"control", "engines", "evidence", "results", "testbed"} | VALUES,
     "analysis": {"evidence", "results"} | VALUES,
     "report": {"analysis", "dataplanes", "evidence", "results"} | VALUES,

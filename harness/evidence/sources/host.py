@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.cgroups import limiting
 from harness.evidence.sources.document import Fields, new
 
 NAME = "host"
@@ -136,35 +137,20 @@ def ticks() -> dict[str, int]:
     return {name: int(value) for name, value in zip(_CPU_FIELDS, columns, strict=False)}
 
 
-def _throttled(proc: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int | None:
+def _throttled(root: Path = Path("/")) -> int | None:
     """`nr_throttled` of our own cgroup and of those above it: a limit holds for all that is below.
 
-    Version 2's unified hierarchy, or version 1's cpu controller. A cgroup without a limit counts 0, a version
-    2 cgroup without the controller does not count. In a container the path may begin at the host's root, of
-    which it sees its own part alone, at the mount: what is missing there is passed over.
+    A cgroup without a limit counts 0, a version 2 cgroup without the controller has no such line.
     """
-    try:
-        lines = proc.read_text().splitlines()
-    except OSError:
-        return None
     total, seen = 0, False
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            mount = root
-        elif "cpu" in controllers.split(","):
-            mount = root / "cpu"
-        else:
+    for folder in limiting("cpu", root):
+        try:
+            text = (folder / "cpu.stat").read_text()
+        except OSError:
             continue
-        own = mount / path.lstrip("/")
-        for folder in (own, *(above for above in own.parents if above.is_relative_to(mount))):
-            try:
-                text = (folder / "cpu.stat").read_text()
-            except OSError:
-                continue
-            seen = True
-            if found := re.search(r"^nr_throttled (\d+)$", text, re.MULTILINE):
-                total += int(found[1])
+        seen = True
+        if found := re.search(r"^nr_throttled (\d+)$", text, re.MULTILINE):
+            total += int(found[1])
     return total if seen else None
 
 

@@ -42,17 +42,18 @@ CASES: dict[str, tuple[str, dict[str, str], int | None]] = {
 def test_throttling_counts_wherever_the_limit_stands(
     own: str, files: Mapping[str, str], expected: int | None, tmp_path: Path
 ) -> None:
-    proc, root = tmp_path / "cgroup", tmp_path / "fs"
-    proc.write_text(own)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(own)
     for folder, text in files.items():
-        (root / folder).mkdir(parents=True, exist_ok=True)
-        (root / folder / "cpu.stat").write_text(text)
+        path = tmp_path / "sys/fs/cgroup" / folder
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "cpu.stat").write_text(text)
 
-    assert expected == host._throttled(proc, root)
+    assert expected == host._throttled(tmp_path)
 
 
 def test_without_a_proc_nothing_is_known(tmp_path: Path) -> None:
-    assert host._throttled(tmp_path / "none", tmp_path) is None
+    assert host._throttled(tmp_path) is None
 
 
 def test_throttling_that_is_not_known_is_no_zero() -> None:
