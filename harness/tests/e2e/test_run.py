@@ -100,6 +100,14 @@ def test_the_run_folder_is_whole(finished: Finished) -> None:
     assert not list(finished.folder.rglob("*.tmp"))
 
 
+def test_a_run_says_by_what_its_rules_were_written_and_why(finished: Finished) -> None:
+    """D20: where one applier fell back to the other, the report and comparisons have to know."""
+    agents = json.loads((finished.folder / layout.RUN).read_text())["members"]["agents"]
+
+    said = {(agent["applier"], agent["applier_why"]) for agent in agents.values()}
+    assert {("python-iptables", "the first to be tried")} == said
+
+
 @pytest.mark.parametrize("source", sorted(sources.known()))
 def test_without_one_evidence_file_its_cell_is_unknown(
     finished: Finished, source: str, tmp_path: Path
