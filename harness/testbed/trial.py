@@ -26,7 +26,7 @@ from harness.testbed.rundir import RunDir
 NAME = "trial"
 TIMEOUT_S = 30.0
 """The slowest member takes 2 s on an idle core."""
-LOOK_S = 0.02
+LOOK_S = 0.05
 LOG_LINES = 3
 
 AGENT, PROXY, BACKEND, LOAD, CONTROLPLANE = "agent", "proxy", "backend", "load generator", "control plane"

@@ -335,7 +335,8 @@ def test_an_applier_that_dies_or_lacks_a_level_is_passed_over_with_the_reason(
     with Workers() as started:
         found = probe(started)
 
-    assert ("second", why) == (found.applier, found.why)
+    assert "second" == found.applier
+    assert found.why.startswith(why)
     assert dict.fromkeys(names(), "") == found.levels
 
 
@@ -346,7 +347,7 @@ def test_an_applier_that_lacks_a_level_is_better_than_none(monkeypatch: pytest.M
         found = probe(started)
 
     assert "first" == found.applier
-    assert "TPROXY: no such target" == found.levels["tproxy"]
+    assert found.levels["tproxy"].startswith("TPROXY: no such target; refused by itself: mangle ")
     assert "" == found.levels["redirect"]
 
 
