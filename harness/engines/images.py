@@ -110,9 +110,12 @@ def build_missing(store: ImageStore, told: Callable[[str], None], wanted: Collec
     incomplete = [name for name in missing if not store.exists(_deps_tag(known, known[name]))]
     if incomplete:
         told("building images; the first time takes some minutes, later only what has changed is built")
-        for release in dict.fromkeys(known[name].release for name in incomplete):
-            of_release = [known[name] for name in incomplete if known[name].release is release]
-            _build_base(store, known, release, of_release, told)
+        by_release: dict[Release, list[Recipe]] = {}
+        for name in incomplete:
+            by_release.setdefault(known[name].release, []).append(known[name])
+        # a root waits for Debian's servers for most of its time
+        with ThreadPoolExecutor(len(by_release), thread_name_prefix="base") as pool:
+            list(pool.map(lambda r: _build_base(store, known, r, by_release[r], told), by_release))
     # What is compiled takes longest (it needs the builder first), so it begins first.
     missing.sort(key=lambda name: (not known[name].compiled, name))
     with ThreadPoolExecutor(BUILD_THREADS, thread_name_prefix="build") as pool:
