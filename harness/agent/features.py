@@ -7,6 +7,7 @@ runs where the agent would: with its image, its capabilities and its view of /pr
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -17,7 +18,7 @@ from typing import Any
 from harness.agent import conntrack, links, netns, policy_routes, stray, sysctls, taps
 from harness.agent.appliers import ApplyError
 from harness.agent.delay import netem
-from harness.agent.probe import NONE, probe
+from harness.agent.probe import APPLIER_ENV, NONE, probe
 from harness.agent.rules import captured, levels
 from harness.agent.sysctls import Kind
 from harness.agent.wiring import Address, Neighbour, Port, Route, Veth, mac
@@ -127,7 +128,7 @@ def tried_rules(workers: Workers) -> dict[str, dict[str, Any]]:
     names = [name for name in levels.names() if name != NONE]
     six = {IPV6: _result(lambda: _six(workers))}
     try:
-        found = probe(workers)
+        found = probe(workers, forced=_forced())
     except ApplyError as exc:
         return {name: {"error": str(exc), "found": ""} for name in (RULES, *names)} | six
     rows: dict[str, dict[str, Any]] = {RULES: {"error": None, "found": f"{found.applier}: {found.why}"}}
@@ -136,9 +137,13 @@ def tried_rules(workers: Workers) -> dict[str, dict[str, Any]]:
     return rows | six
 
 
+def _forced() -> str:
+    return os.environ.get(APPLIER_ENV, "")
+
+
 def _six(workers: Workers) -> str:
     _in_namespace(workers, IPV6, prepare_six.__name__)
-    found = probe(workers, ipv6=True)
+    found = probe(workers, forced=_forced(), ipv6=True)
     for level, why in found.levels.items():
         if why:
             raise ApplyError(f"{level}: {why}")

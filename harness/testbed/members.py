@@ -35,6 +35,11 @@ def compose(topology: Topology, dataplane: DataPlane, layout: Layout) -> tuple[M
     return tuple(members)
 
 
+def forwarded() -> dict[str, str]:
+    """What agents get of the user's environment."""
+    return {name: os.environ[name] for name in FORWARDED if name in os.environ}
+
+
 def wired(members: tuple[Member, ...]) -> tuple[Member, ...]:
     """Those that wiring needs: the agents, and whoever owns a namespace that gets links."""
     owners: dict[str, str] = {}
@@ -62,7 +67,7 @@ def _agent(node: Node, layout: Layout) -> Member:
         image="agent",
         namespace=node.netns,
         command=("python3", "-m", "harness.agent", "--node", node.name, "--rundir", str(layout.directory)),
-        env={name: os.environ[name] for name in FORWARDED if name in os.environ},
+        env=forwarded(),
         mounts=(
             Mount(path=layout.topology, writable=False),
             Mount(path=layout.agent(node.name).parent),

@@ -20,7 +20,7 @@ from harness.engines import choice
 from harness.engines.api import Engine, Member, Mount, Role
 from harness.engines.choice import Choice
 from harness.errors import EnvironmentUnfit, RunFailed
-from harness.testbed.members import AGENT_CAPABILITIES
+from harness.testbed.members import AGENT_CAPABILITIES, forwarded
 from harness.testbed.rundir import RunDir
 
 NAME = "trial"
@@ -176,6 +176,7 @@ def _members(directory: Path) -> dict[str, Member]:
             agent_mount,
             capabilities=AGENT_CAPABILITIES,
             host_pids=True,
+            env=forwarded(),
         ),
         PROXY: _member(
             "ztunnel",
@@ -202,6 +203,7 @@ def _member(
     *,
     capabilities: Mapping[str, str] | None = None,
     host_pids: bool = False,
+    env: Mapping[str, str] | None = None,
 ) -> Member:
     return Member(
         name=f"{NAME}-{name}",
@@ -213,4 +215,5 @@ def _member(
         mounts=(mount,),
         capabilities=capabilities or {},
         host_pids=host_pids,
+        env=env or {},
     )

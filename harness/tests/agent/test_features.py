@@ -104,6 +104,17 @@ def test_a_level_that_the_kernel_refuses_is_told_with_the_rule_at_fault(
     assert found["IPv6"]["error"].startswith("tproxy")
 
 
+def test_the_users_choice_of_an_applier_is_what_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(probing.APPLIER_ENV, "iptables-restore")
+    with Workers() as workers:
+        found = features.tried_rules(workers)
+
+    assert f"iptables-restore: {probing.APPLIER_ENV} asks for it" == found["rules"]["found"]
+    assert {"works with iptables-restore"} == {
+        found[name]["found"] for name in ("redirect", "tproxy", "tproxy-notrack", "IPv6")
+    }
+
+
 def test_without_an_applier_no_level_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch, lambda: Restore(backends=("no-such-iptables",)))
     with Workers() as workers:
