@@ -42,7 +42,7 @@ def unfit() -> str | None:
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         return f"{', '.join(missing)} not found; install util-linux"
-    command = [*_unshare(), sys.executable, "-m", SUPERVISOR, "--try"]
+    command = [*_unshare(), sys.executable, "-c", f"from {SUPERVISOR} import attempt; attempt()"]
     attempt = subprocess.run(
         command,
         capture_output=True,

@@ -268,10 +268,7 @@ def attempt() -> None:
 
 
 def main() -> None:
-    """Run as process 1: `--run ID OWNER --owner FD --rundir DIR --root DIR`, or `--try` and end."""
-    if sys.argv[1:] == ["--try"]:
-        attempt()
-        return
+    """Run as process 1: `--run ID OWNER --owner FD --rundir DIR --root DIR`."""
     parser = argparse.ArgumentParser(description=__doc__)
     # Read by `netns` from the command line, to find the supervisors of runs that have died.
     parser.add_argument("--run", nargs=2, required=True, metavar=("ID", "OWNER"))
