@@ -18,7 +18,7 @@ from harness.agent.appliers import ApplyError, Line, own
 from harness.agent.delay.line import Line as DelayLine
 from harness.agent.delay.line import LineError
 from harness.agent.listening import Listening
-from harness.agent.probe import APPLIER_ENV, probe
+from harness.agent.probe import APPLIER_ENV, probed
 from harness.agent.rules import MEMBER, UnfitFiller, captured, twinned
 from harness.agent.rules.counting import NODE, UPLINK
 from harness.agent.rules.levels import UnknownLevel
@@ -94,13 +94,13 @@ class Agent:
 
     def hello(self) -> dict[str, Any]:
         """Who answers, which applier it uses and why, which levels this kernel takes (empty: it does)."""
-        found = self._probed()
+        probe = self._probed()
         return {
             "node": self._name,
             "pid": os.getpid(),
-            "applier": found.applier,
-            "applier_why": found.why,
-            "kernel": {"release": platform.release(), "levels": dict(found.levels)},
+            "applier": probe.applier,
+            "applier_why": probe.why,
+            "kernel": {"release": platform.release(), "levels": dict(probe.levels)},
         }
 
     def setup(self, namespaces: Mapping[str, str], topology: str, underlay: bool = False) -> dict[str, Any]:
@@ -143,12 +143,12 @@ class Agent:
         Counters of a pod's rules start again from 0; those of nodes and hosts go on.
         """
         begun = time.monotonic()
-        found = self._probed()
+        probe = self._probed()
         captured(interception, filler_rules=filler_rules)
-        if found.levels[interception]:
+        if probe.levels[interception]:
             raise Refused(
-                f"interception level {interception!r} does not work in this kernel with {found.applier}: "
-                f"{found.levels[interception]}",
+                f"interception level {interception!r} does not work in this kernel with {probe.applier}: "
+                f"{probe.levels[interception]}",
                 kind="unsupported",
             )
         self._interception, self._filler_rules = interception, filler_rules
@@ -161,7 +161,7 @@ class Agent:
         self._bring(wanted)
         return {
             "seconds": time.monotonic() - begun,
-            "applier": found.applier,
+            "applier": probe.applier,
             "namespaces": {
                 name: {"digest": carried.digest, "rules": carried.rules}
                 for name, carried in self._carried.items()
@@ -342,7 +342,7 @@ class Agent:
     def _probed(self) -> Probe:
         ipv6 = self._topology is not None and self._topology.ipv6
         if self._probe is None or self._probe.ipv6 is not ipv6:
-            self._probe = probe(self._workers, forced=os.environ.get(APPLIER_ENV, ""), ipv6=ipv6)
+            self._probe = probed(self._workers, forced=os.environ.get(APPLIER_ENV, ""), ipv6=ipv6)
         return self._probe
 
     def _known(self) -> Topology:

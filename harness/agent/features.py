@@ -18,7 +18,7 @@ from typing import Any
 from harness.agent import conntrack, links, netns, policy_routes, stray, sysctls, taps
 from harness.agent.appliers import ApplyError
 from harness.agent.delay import netem
-from harness.agent.probe import APPLIER_ENV, NONE, probe
+from harness.agent.probe import APPLIER_ENV, NONE, probed
 from harness.agent.rules import captured, levels
 from harness.agent.sysctls import Kind
 from harness.agent.wiring import Address, Neighbour, Port, Route, Veth, mac
@@ -128,7 +128,7 @@ def tried_rules(workers: Workers) -> dict[str, dict[str, Any]]:
     names = [name for name in levels.names() if name != NONE]
     six = {IPV6: _result(lambda: _six(workers))}
     try:
-        found = probe(workers, forced=_forced())
+        found = probed(workers, forced=_forced())
     except ApplyError as exc:
         return {name: {"error": str(exc), "found": ""} for name in (RULES, *names)} | six
     rows: dict[str, dict[str, Any]] = {RULES: {"error": None, "found": f"{found.applier}: {found.why}"}}
@@ -143,7 +143,7 @@ def _forced() -> str:
 
 def _six(workers: Workers) -> str:
     _in_namespace(workers, IPV6, prepare_six.__name__)
-    found = probe(workers, forced=_forced(), ipv6=True)
+    found = probed(workers, forced=_forced(), ipv6=True)
     for level, why in found.levels.items():
         if why:
             raise ApplyError(f"{level}: {why}")

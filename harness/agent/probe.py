@@ -16,7 +16,7 @@ NONE = "none"
 """The level that every node needs: rules that count and capture nothing."""
 
 
-def probe(workers: Workers, *, forced: str = "", ipv6: bool = False) -> Probe:
+def probed(workers: Workers, *, forced: str = "", ipv6: bool = False) -> Probe:
     """Try the appliers in their order, each in a process and a namespace of its own, until one takes all.
 
     Args:

@@ -169,7 +169,7 @@ class EngineModule(Protocol):
     def engine(self, run: Run) -> Engine:
         """The engine of a run, new or (made by another process) existing."""
 
-    def unbuilt(self, images: Collection[str]) -> list[str]:
+    def unbuilt(self, wanted: Collection[str]) -> list[str]:
         """Those of these images that are not there as they have to be, sorted; none where there are none."""
 
     def remains(self) -> list[Remains]:

@@ -24,7 +24,7 @@ import docker.errors
 import requests
 from docker.utils.socket import frames_iter
 
-from harness.engines import images as recipes
+from harness.engines import images
 from harness.engines.api import RUN_VARIABLE, Completed, EngineError, Member, Remains, Run
 from harness.engines.docker_answers import refusal
 from harness.engines.docker_endpoint import CERTIFICATES, NoEndpoint, endpoint
@@ -100,11 +100,11 @@ def engine(run: Run) -> DockerEngine:
     return DockerEngine(run)
 
 
-def unbuilt(images: Collection[str]) -> list[str]:
+def unbuilt(wanted: Collection[str]) -> list[str]:
     """Those whose tag, a hash of everything in them, the engine does not have."""
-    tags = recipes.tags()
+    tags = images.tags()
     with _client(timeout=ANSWER_TIMEOUT_S) as client:
-        return sorted(name for name in images if not client.images(name=tags[name], quiet=True))
+        return sorted(name for name in wanted if not client.images(name=tags[name], quiet=True))
 
 
 def remains() -> list[Remains]:
@@ -136,13 +136,13 @@ class DockerEngine:
     def __init__(self, run: Run) -> None:
         self.run = run
         self._client = _client(timeout=ANSWER_TIMEOUT_S, max_pool_size=THREADS)
-        self._tags = recipes.tags()
+        self._tags = images.tags()
         self._starts = Starts(run)
 
     def prepare(self, told: Callable[[str], None], wanted: Collection[str] = ()) -> None:
         """Build the images, those wanted or all, that are missing or out of date."""
         with self._mapped("build images"), _client(timeout=PROBE_TIMEOUT_S) as probe:
-            recipes.build_missing(DockerImages(self._client, probe, FOREIGN_FAILURES), told, wanted)
+            images.build_missing(DockerImages(self._client, probe, FOREIGN_FAILURES), told, wanted)
 
     def start(self, members: Sequence[Member]) -> None:
         """Start containers: the owners of namespaces together, then those that share one."""

@@ -90,7 +90,7 @@ def engine(run: Run) -> NetnsEngine:
     return NetnsEngine(run)
 
 
-def unbuilt(images: Collection[str]) -> list[str]:  # noqa: ARG001  # the slot's signature
+def unbuilt(wanted: Collection[str]) -> list[str]:  # noqa: ARG001  # the slot's signature
     """Members run from the host's files."""
     return []
 

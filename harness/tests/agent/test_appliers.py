@@ -15,7 +15,7 @@ from harness.agent import probe as probing
 from harness.agent.appliers import Applier, ApplyError, Line, digest_of, verify
 from harness.agent.appliers.restore import Restore
 from harness.agent.capture import APPLIERS, bring, load
-from harness.agent.probe import APPLIER_ENV, probe
+from harness.agent.probe import APPLIER_ENV, probed
 from harness.agent.rules import captured, levels
 from harness.agent.rules.counting import NODE
 from harness.agent.rules.levels import names
@@ -287,7 +287,7 @@ def test_a_lock_that_is_held_is_named(workers: Workers, make_namespace: MakeName
 
 @pytest.mark.parametrize("forced", ["", *APPLIERS])
 def test_the_probe_says_which_applier_takes_which_levels(forced: str, workers: Workers) -> None:
-    found = probe(workers, forced=forced, ipv6=True)
+    found = probed(workers, forced=forced, ipv6=True)
 
     assert (forced or next(iter(APPLIERS))) == found.applier
     assert (f"{APPLIER_ENV} asks for it" if forced else "the first to be tried") == found.why
@@ -296,7 +296,7 @@ def test_the_probe_says_which_applier_takes_which_levels(forced: str, workers: W
 
 def test_an_applier_that_is_not_there_is_answered_with_those_that_are(workers: Workers) -> None:
     with pytest.raises(ApplyError, match="unknown applier 'nft'; known: iptables-restore, python-iptables"):
-        probe(workers, forced="nft")
+        probed(workers, forced="nft")
 
 
 class Dying:
@@ -333,7 +333,7 @@ def test_an_applier_that_dies_or_lacks_a_level_is_passed_over_with_the_reason(
     monkeypatch.setattr(capture, "APPLIERS", {"first": first, "second": Restore})
     monkeypatch.setattr(probing, "APPLIERS", capture.APPLIERS)
     with Workers() as started:
-        found = probe(started)
+        found = probed(started)
 
     assert "second" == found.applier
     assert found.why.startswith(why)
@@ -344,7 +344,7 @@ def test_an_applier_that_lacks_a_level_is_better_than_none(monkeypatch: pytest.M
     monkeypatch.setattr(capture, "APPLIERS", {"first": Lacking, "second": Dying})
     monkeypatch.setattr(probing, "APPLIERS", capture.APPLIERS)
     with Workers() as started:
-        found = probe(started)
+        found = probed(started)
 
     assert "first" == found.applier
     assert found.levels["tproxy"].startswith("TPROXY: no such target; refused by itself: mangle ")
@@ -358,7 +358,7 @@ def test_where_no_applier_works_every_reason_is_told(monkeypatch: pytest.MonkeyP
         Workers() as started,
         pytest.raises(ApplyError, match=r"\(first: .* signal 9.*; second: .* signal 9"),
     ):
-        probe(started)
+        probed(started)
 
 
 def test_what_differs_is_named() -> None:
