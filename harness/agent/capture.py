@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 
 from harness.agent import policy_routes, sysctls
-from harness.agent.appliers import OWN, Applier, ApplyError, digest_of, verify
+from harness.agent.appliers import ORDER, OWN, Applier, ApplyError, digest_of, verify
 from harness.agent.appliers.restore import Restore
 from harness.agent.rules import captured, levels
 from harness.agent.rules.model import Chain, RuleSet, Table
@@ -86,5 +86,5 @@ def _iptc() -> Applier:
     return import_module("harness.agent.appliers.iptc").Iptc()  # type: ignore[no-any-return]
 
 
-APPLIERS: Mapping[str, Callable[[], Applier]] = {"python-iptables": _iptc, "iptables-restore": Restore}
+APPLIERS: Mapping[str, Callable[[], Applier]] = dict(zip(ORDER, (_iptc, Restore), strict=True))
 """In the order in which they are tried."""

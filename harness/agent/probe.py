@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.agent.appliers import ApplyError
-from harness.agent.capture import APPLIERS
+from harness.agent.appliers import ORDER, ApplyError
 from harness.agent.wanted import Probe
 from harness.agent.workers import FRESH, Work, WorkError, Workers
 
@@ -28,7 +27,7 @@ def probed(workers: Workers, *, forced: str = "", ipv6: bool = False) -> Probe:
     """
     best: Probe | None = None
     passed_over: list[str] = []
-    for name in (forced,) if forced else APPLIERS:
+    for name in (forced,) if forced else ORDER:
         try:
             levels = _tried(workers, name, ipv6=ipv6)
         except WorkError as exc:

@@ -158,6 +158,11 @@ def test_member_starts_light(member: str) -> None:
     assert started_by(member) & HEAVY == set()
 
 
+def test_an_agent_answers_before_what_its_workers_need_is_loaded() -> None:
+    """pyroute2 takes as long as all the rest; it is for the processes that enter namespaces."""
+    assert started_by("harness.agent.__main__") & {"iptc", "pyroute2"} == set()
+
+
 @pytest.mark.parametrize(
     "module",
     sorted(

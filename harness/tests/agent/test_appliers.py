@@ -331,7 +331,7 @@ def test_an_applier_that_dies_or_lacks_a_level_is_passed_over_with_the_reason(
 ) -> None:
     """D20: python-iptables on iptables 1.8.10 and later, or on a kernel with nft alone."""
     monkeypatch.setattr(capture, "APPLIERS", {"first": first, "second": Restore})
-    monkeypatch.setattr(probing, "APPLIERS", capture.APPLIERS)
+    monkeypatch.setattr(probing, "ORDER", tuple(capture.APPLIERS))
     with Workers() as started:
         found = probed(started)
 
@@ -342,7 +342,7 @@ def test_an_applier_that_dies_or_lacks_a_level_is_passed_over_with_the_reason(
 
 def test_an_applier_that_lacks_a_level_is_better_than_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture, "APPLIERS", {"first": Lacking, "second": Dying})
-    monkeypatch.setattr(probing, "APPLIERS", capture.APPLIERS)
+    monkeypatch.setattr(probing, "ORDER", tuple(capture.APPLIERS))
     with Workers() as started:
         found = probed(started)
 
@@ -353,7 +353,7 @@ def test_an_applier_that_lacks_a_level_is_better_than_none(monkeypatch: pytest.M
 
 def test_where_no_applier_works_every_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture, "APPLIERS", {"first": Dying, "second": Dying})
-    monkeypatch.setattr(probing, "APPLIERS", capture.APPLIERS)
+    monkeypatch.setattr(probing, "ORDER", tuple(capture.APPLIERS))
     with (
         Workers() as started,
         pytest.raises(ApplyError, match=r"\(first: .* signal 9.*; second: .* signal 9"),

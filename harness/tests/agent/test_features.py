@@ -87,7 +87,7 @@ class WithoutTproxy(Restore):
 def only(monkeypatch: pytest.MonkeyPatch, applier: Callable[[], Applier]) -> None:
     """Let there be no other applier."""
     monkeypatch.setattr(capture, "APPLIERS", {"one": applier})
-    monkeypatch.setattr(probing, "APPLIERS", capture.APPLIERS)
+    monkeypatch.setattr(probing, "ORDER", tuple(capture.APPLIERS))
 
 
 def test_a_level_that_the_kernel_refuses_is_told_with_the_rule_at_fault(
