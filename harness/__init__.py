@@ -10,5 +10,6 @@ dataplanes, backends: what carries the bytes, and what answers.
 testbed: bring up, hand out handles, tear down, prove that nothing leaked.
 load: Locust, first-packet probes. evidence: what proves that a cell did what it claims.
 results: run folders. analysis: rounds, ratios, verdicts. report: page, terminal, markdown.
-control: the channel by which the harness talks to what it started. cli: one file per verb.
+control: the channel by which the harness talks to what it started. cgroups: whose limits hold for us.
+cli: one file per verb.
 """

@@ -4,8 +4,10 @@ agent: its state, one method per operation of the control channel. workers: a sh
 whatever is done in another namespace. netns: entering one.
 wiring: which links there should be, pure; links: making them. sysctls: settings and their reasons.
 rules: interception levels and counting rules, pure; appliers: into the kernel and back;
-policy_routes: which marks are routed to lo; capture: all three in the right order; wanted: the values.
+policy_routes: which marks are routed to lo; capture: all three in the right order; wanted: the values;
+probe: which applier writes them here, and why. features: all that the agent needs of a kernel, tried.
 packets, taps: looking at frames; listening: what is heard on links; clock: two clocks compared;
 attempt: one request out of a pod. delay: distance between nodes.
-zds: hands pods' namespaces to the proxy. counters, conntrack, stray: what the kernel counted.
+zds: hands pods' namespaces to the proxy. counters, conntrack, stray: what the kernel counted; ctnetlink:
+the messages by which conntrack's table is read.
 """

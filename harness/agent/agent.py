@@ -14,18 +14,19 @@ from types import TracebackType
 from typing import Any, Self
 
 from harness.agent import netns, stray
-from harness.agent.appliers import Line, own
+from harness.agent.appliers import ApplyError, Line, own
 from harness.agent.delay.line import Line as DelayLine
 from harness.agent.delay.line import LineError
 from harness.agent.listening import Listening
+from harness.agent.probe import APPLIER_ENV, probed
 from harness.agent.rules import MEMBER, UnfitFiller, captured, twinned
 from harness.agent.rules.counting import NODE, UPLINK
 from harness.agent.rules.levels import UnknownLevel
 from harness.agent.rules.model import RuleSet
 from harness.agent.sysctls import Kind
-from harness.agent.wanted import APPLIER_ENV, Carried, Probe, Wanted
+from harness.agent.wanted import Carried, Probe, Wanted
 from harness.agent.wiring import MEMBER_LINK, UNDERLAY, Wiring, interface, mac
-from harness.agent.workers import FRESH, Work, WorkError, Workers
+from harness.agent.workers import WorkError, Workers
 from harness.agent.zds import Enrolled, ZdsError, ZdsServer
 from harness.control import Handler, Refused, Reply
 from harness.topology.allocator import TopologyError
@@ -92,12 +93,13 @@ class Agent:
         }
 
     def hello(self) -> dict[str, Any]:
-        """Who answers, which applier it uses, which levels this kernel takes (empty: it does)."""
+        """Who answers, which applier it uses and why, which levels this kernel takes (empty: it does)."""
         probe = self._probed()
         return {
             "node": self._name,
             "pid": os.getpid(),
             "applier": probe.applier,
+            "applier_why": probe.why,
             "kernel": {"release": platform.release(), "levels": dict(probe.levels)},
         }
 
@@ -232,8 +234,8 @@ class Agent:
         return {}
 
     def conntrack_dump(self) -> dict[str, Any]:
-        """The connection tables of every namespace of this agent, TCP alone."""
-        return {"namespaces": self._everywhere("harness.agent.conntrack:entries")}
+        """The connection tables of every namespace of this agent, with the kernel's own count of each."""
+        return {"namespaces": self._everywhere("harness.agent.conntrack:dump")}
 
     def listen(self) -> dict[str, Any]:
         """Keep the payload that arrives on the node's link to the others, until `heard`."""
@@ -340,16 +342,7 @@ class Agent:
     def _probed(self) -> Probe:
         ipv6 = self._topology is not None and self._topology.ipv6
         if self._probe is None or self._probe.ipv6 is not ipv6:
-            forced = os.environ.get(APPLIER_ENV, "")
-            works = [
-                Work(
-                    namespace="a fresh namespace",
-                    path=FRESH,
-                    function="harness.agent.capture:probe",
-                    arguments={"forced": forced, "ipv6": ipv6},
-                )
-            ]
-            self._probe = self._workers.run(works)[0]
+            self._probe = probed(self._workers, forced=os.environ.get(APPLIER_ENV, ""), ipv6=ipv6)
         return self._probe
 
     def _known(self) -> Topology:
@@ -422,7 +415,7 @@ def _answering(operation: Callable[..., dict[str, Any]]) -> Handler:
             return Reply(document=operation(**arguments))
         except (TopologyError, UnknownLevel, UnfitFiller) as exc:
             raise Refused(str(exc)) from exc
-        except (WorkError, LineError) as exc:
+        except (ApplyError, WorkError, LineError) as exc:
             raise Refused(str(exc), kind="environment") from exc
         except ZdsError as exc:
             raise Refused(str(exc), kind=type(exc).__name__.lower()) from exc

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 
 from harness.agent import policy_routes, sysctls
-from harness.agent.appliers import Applier, ApplyError, digest_of, verify
+from harness.agent.appliers import ORDER, OWN, Applier, ApplyError, digest_of, verify
 from harness.agent.appliers.restore import Restore
 from harness.agent.rules import captured, levels
-from harness.agent.wanted import Carried, Probe, Wanted
+from harness.agent.rules.model import Chain, RuleSet, Table
+from harness.agent.wanted import Carried, Wanted
 
 
 def bring(*, applier: str, wanted: Wanted) -> Carried:
@@ -29,30 +30,16 @@ def bring(*, applier: str, wanted: Wanted) -> Carried:
     return Carried(digest=digest_of(lines), rules=len(lines))
 
 
-def probe(*, forced: str = "", ipv6: bool = False) -> Probe:
-    """Find the applier that takes most levels, by trying each of them; to be called in a fresh namespace.
+def refusals(*, applier: str, ipv6: bool = False) -> dict[str, str]:
+    """Try every level: level -> why this applier cannot write its rules here, empty where it can.
+
+    To be called in a fresh namespace, in a process that may end: libiptc ends it where it is at a loss.
 
     Raises:
-        ApplyError: None works; the message says why, for each.
+        ApplyError: There is no such applier, or it cannot be loaded.
     """
-    best: Probe | None = None
-    refusals = []
-    for name in (forced,) if forced else APPLIERS:
-        try:
-            chosen = load(name)
-        except ApplyError as exc:
-            refusals.append(f"{name}: {exc}")
-            continue
-        refused = {level: _refusal(chosen, level, ipv6=ipv6) for level in levels.names()}
-        refusals += [f"{name}, {level}: {why}" for level, why in refused.items() if why]
-        if best is None or list(refused.values()).count("") > list(best.levels.values()).count(""):
-            best = Probe(applier=name, ipv6=ipv6, levels=refused)
-    if best is None or best.levels["none"]:
-        raise ApplyError(
-            f"no way to write iptables rules here ({'; '.join(refusals)}): "
-            "install iptables, and load the kernel modules ip_tables or nf_tables with nft_compat"
-        )
-    return best
+    chosen = load(applier)
+    return {level: _refusal(chosen, level, ipv6=ipv6) for level in levels.names()}
 
 
 def load(name: str) -> Applier:
@@ -75,7 +62,22 @@ def _refusal(chosen: Applier, level: str, *, ipv6: bool) -> str:
         chosen.apply(rules)
         verify(rules, chosen.read([table.name for table in rules.tables]))
     except ApplyError as exc:
-        return str(exc)
+        return f"{exc}{_culprit(chosen, rules)}"
+    return ""
+
+
+def _culprit(chosen: Applier, rules: RuleSet) -> str:
+    """Which rule is refused by itself: the kernel says of a whole table only that it does not take it."""
+    for table in rules.tables:
+        for chain in table.chains:
+            for rule in chain.rules:
+                if rule.target is not None and rule.target.name.startswith(OWN):
+                    continue  # a jump, to a chain that would not be there
+                alone = Chain(name=f"{OWN[-1]}ALONE", rules=(rule,))
+                try:
+                    chosen.apply(RuleSet(tables=(Table(name=table.name, chains=(alone,)),)))
+                except ApplyError:
+                    return f"; refused by itself: {table.name} {rule.text}"
     return ""
 
 
@@ -84,5 +86,5 @@ def _iptc() -> Applier:
     return import_module("harness.agent.appliers.iptc").Iptc()  # type: ignore[no-any-return]
 
 
-APPLIERS: Mapping[str, Callable[[], Applier]] = {"python-iptables": _iptc, "iptables-restore": Restore}
+APPLIERS: Mapping[str, Callable[[], Applier]] = dict(zip(ORDER, (_iptc, Restore), strict=True))
 """In the order in which they are tried."""

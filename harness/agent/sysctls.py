@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 
+from harness.agent import conntrack
+
 ROOT = Path("/proc/sys/net")
 IPV6 = ROOT / "ipv6"
 """There where the kernel has IPv6 at all, whether a namespace uses it or not."""
@@ -99,7 +101,8 @@ _RECORDED = (
 """Left as the host has them, and told with the rest."""
 
 _OPTIONAL = ("ipv6/", "netfilter/", "bridge/", "ipv4/tcp_migrate_req")
-"""Absent where the kernel lacks the feature (no IPv6, no conntrack, no br_netfilter, before 5.14)."""
+"""Absent where the kernel lacks the feature (no IPv6, no br_netfilter, before 5.14), and conntrack's in user
+namespaces of older kernels."""
 
 
 def base(kind: Kind, *, ipv6: bool = False) -> dict[str, str]:
@@ -140,12 +143,18 @@ def prepare(kind: Kind, *, ipv6: bool = False) -> dict[str, str]:
 
     Returns:
         What was set, and what was left alone but bears on results, for the record.
+
+    Raises:
+        SysctlError: The kernel lacks what is asked for, or does not let us write it.
+        CtnetlinkError: The kernel does not give its connection table out.
     """
     if ipv6 and not IPV6.exists():
         raise SysctlError(
             f"the topology is dual-stack, but this kernel has no IPv6 ({IPV6} is absent): "
             "boot without ipv6.disable=1, or leave ipv6 out of topology.ip_families"
         )
+    # where conntrack is a module, asking loads it, and only then its settings are there
+    conntrack.count()
     settings = base(kind, ipv6=ipv6)
     every_link = _EVERY_LINK | (_WITH_IPV6 if ipv6 else _WITHOUT_IPV6)
     for link in ("all", "default", *_links()):

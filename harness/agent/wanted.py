@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from harness.agent.rules.marks import PolicyRoute
 from harness.agent.rules.model import RuleSet
 
-APPLIER_ENV = "AMBIENTBENCH_APPLIER"
-"""Names the applier to use instead of the first one that works here."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
@@ -34,6 +31,8 @@ class Probe:
     """Which applier works in this kernel, and how far."""
 
     applier: str
+    why: str
+    """Why this one: what the appliers before it could not do, or that it was asked for."""
     ipv6: bool
     """Whether IPv6's rules were tried with IPv4's."""
     levels: Mapping[str, str]

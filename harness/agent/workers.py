@@ -35,10 +35,14 @@ PRELOAD = (
     "harness.agent.capture",
     "harness.agent.conntrack",
     "harness.agent.counters",
+    "harness.agent.ctnetlink",
     "harness.agent.links",
     "harness.agent.sysctls",
 )
 """What a child needs and should not have to load."""
+
+IPTC = "harness.agent.appliers.iptc"
+"""Loads C libraries, which may be absent, or end the process."""
 
 FRESH = "(fresh)"
 """Stands for a new, empty namespace instead of a path."""
@@ -120,8 +124,8 @@ def _nursery(connection: Connection) -> None:
     try:
         for name in PRELOAD:
             import_module(name)
-        with suppress(Exception):  # where it cannot be loaded, the probe says so
-            import_module("harness.agent.appliers.iptc")
+        if _loads(IPTC):
+            import_module(IPTC)
         gc.freeze()
         workers = _Pool()
         with suppress(EOFError):
@@ -133,6 +137,20 @@ def _nursery(connection: Connection) -> None:
         code = 1
     finally:
         os._exit(code)
+
+
+def _loads(module: str) -> bool:
+    """Whether a process survives loading it; where it does not, the probe says so."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            import_module(module)
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    return status == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,7 @@ class StageBill:
                 "kernel_share": usage.system_ticks / counted if counted else None,
                 "voluntary_switches": usage.voluntary / self.work,
                 "involuntary_switches": usage.involuntary / self.work,
-                "waited_s": usage.waited_ns / 1e9 / self.work,
+                "waited_s": None if usage.waited_ns is None else usage.waited_ns / 1e9 / self.work,
                 "rss_bytes": usage.rss_bytes,
                 "peak_bytes": usage.peak_bytes,
             }
@@ -178,13 +178,12 @@ def _summed(stage: str, bills: list[StageBill]) -> StageBill:
 
 
 def _sum(found: list[Usage]) -> Usage:
-    """Counts added; memory, which is a level, at its highest."""
-    return Usage(
-        **{
-            name: (max if name.endswith("_bytes") else sum)(getattr(usage, name) for usage in found)
-            for name in Usage.__dataclass_fields__
-        }
-    )
+    """Counts added; memory, which is a level, at its highest; what one of them does not tell is not known."""
+    summed: dict[str, Any] = {}
+    for name in Usage.__dataclass_fields__:
+        values = [getattr(usage, name) for usage in found]
+        summed[name] = None if None in values else (max if name.endswith("_bytes") else sum)(values)
+    return Usage(**summed)
 
 
 def _work(stage: str, frame: pd.DataFrame) -> float:

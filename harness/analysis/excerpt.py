@@ -16,6 +16,7 @@ from harness.analysis.compare import Rounds, Side
 from harness.analysis.findings import Findings
 from harness.plan.document import configuration_from_document, configuration_to_document
 from harness.plan.model import Configuration, Interception, Path
+from harness.results import machine
 
 EXCERPT_SCHEMA = 1
 
@@ -163,7 +164,7 @@ def excerpt(findings: Findings) -> Excerpt:
             topology=_hash(suite["topology"])[:16],
             engine=manifest.engine,
             kernel=str(host.get("kernel")),
-            machine=f"{host.get('cpu')}, {host.get('cores_usable')} cores, {_gigabytes(host)} GB",
+            machine=machine.in_words(host),
             applier=", ".join(sorted({str(agent.get("applier", "unknown")) for agent in agents}))
             or "unknown",
         ),
@@ -204,11 +205,6 @@ def _configuration(document: Mapping[str, Any]) -> Configuration:
 
 def _hash(document: Any) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-
-
-def _gigabytes(host: Mapping[str, Any]) -> int:
-    """Rounded, since what the kernel reserves differs from boot to boot."""
-    return round(float(host.get("memory_mb") or 0) / 1024)
 
 
 def _short(value: float | None) -> float | None:

@@ -101,7 +101,9 @@ def _image(name: str) -> str:
 
 
 def _security(*, host_pids: bool) -> tuple[str, ...]:
-    return ("no-new-privileges", "apparmor=unconfined") if host_pids else ("no-new-privileges",)
+    # label=disable: see `harness.engines.docker`
+    everybody = ("no-new-privileges", "label=disable")
+    return (*everybody, "apparmor=unconfined") if host_pids else everybody
 
 
 def _volume(mount: Mount, layout: Layout) -> str:

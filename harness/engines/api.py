@@ -169,5 +169,8 @@ class EngineModule(Protocol):
     def engine(self, run: Run) -> Engine:
         """The engine of a run, new or (made by another process) existing."""
 
+    def unbuilt(self, wanted: Collection[str]) -> list[str]:
+        """Those of these images that are not there as they have to be, sorted; none where there are none."""
+
     def remains(self) -> list[Remains]:
         """Everything on this machine that runs of this user have made with this engine, live or dead."""

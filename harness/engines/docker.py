@@ -8,6 +8,7 @@ which run it belongs to and whose that is. Engine API 1.41 (20.10) and newer.
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import docker
 import docker.errors
@@ -24,10 +26,16 @@ from docker.utils.socket import frames_iter
 
 from harness.engines import images
 from harness.engines.api import RUN_VARIABLE, Completed, EngineError, Member, Remains, Run
+from harness.engines.docker_answers import refusal
+from harness.engines.docker_endpoint import CERTIFICATES, NoEndpoint, endpoint
 from harness.engines.docker_images import DockerImages
 from harness.engines.owner import Owner
 from harness.engines.starts import Starts
 from harness.errors import Leftovers
+
+UNLABELLED = "label=disable"
+"""Where SELinux is enforced, containers could not open the run's folder, nor each other's sockets in it;
+ztunnel and istio-cni run unconfined there too (spc_t). Other engines pass over it."""
 
 LABEL_RUN = "ambientbench.run"
 LABEL_OWNER = "ambientbench.owner"
@@ -35,8 +43,6 @@ LABEL_ROLE = "ambientbench.role"
 LABEL_MEMBER = "ambientbench.member"
 LABEL_NAMESPACE = "ambientbench.namespace"
 
-OLDEST_API = (1, 41)
-"""Docker Engine 20.10, the oldest this was run on."""
 ANSWER_TIMEOUT_S = 60
 PROBE_TIMEOUT_S = 4
 THREADS = 16
@@ -49,29 +55,31 @@ FOREIGN_FAILURES = (docker.errors.DockerException, requests.exceptions.RequestEx
 def unfit() -> str | None:
     """Why the Docker engine cannot be used here; None when it can. Asks it two questions."""
     try:
-        client = docker.APIClient(**_address(), timeout=PROBE_TIMEOUT_S)
-        with client:
-            if not str(client.base_url).startswith("http+docker://"):
-                return f"the engine at {client.base_url} is on another machine: it cannot mount local folders"
+        chosen = endpoint()
+    except NoEndpoint as exc:
+        return str(exc)
+    if chosen.elsewhere:
+        return chosen.elsewhere
+    try:
+        with _client(timeout=PROBE_TIMEOUT_S) as client:
             version, info = client.version(), client.info()
     except FOREIGN_FAILURES as exc:
         return (
-            f"no Docker engine answers ({_reason(exc)}); start it, or join the group that may use its socket"
+            f"no Docker engine answers at {chosen.url} ({_reason(exc)}); "
+            "start it, or join the group that may use its socket"
         )
-    found = str(version["ApiVersion"])
-    if tuple(int(part) for part in found.split(".")) < OLDEST_API:
-        return f"the engine speaks API {found}; {'.'.join(map(str, OLDEST_API))} (Docker 20.10) is needed"
-    if info["OSType"] != "linux" or "Docker Desktop" in info["OperatingSystem"]:
-        return f"the engine runs its containers in a virtual machine ({info['OperatingSystem']})"
-    for option in info.get("SecurityOptions") or []:
-        if "rootless" in option or "userns" in option:
-            return f"the engine maps users ({option}): the agent could not enter other containers' namespaces"
-    return None
+    return refusal(version, info, kernel=platform.release(), local=urlsplit(chosen.url).scheme == "unix")
 
 
-def _address() -> dict[str, Any]:
-    address: dict[str, Any] = docker.utils.kwargs_from_env()
-    return {"version": "auto", **address}
+def _client(**settings: Any) -> docker.APIClient:
+    """A client of the engine that is meant; see `docker_endpoint`."""
+    chosen = endpoint()
+    if chosen.certificates is not None:
+        certificate, key, authority = (str(chosen.certificates / each) for each in CERTIFICATES)
+        settings["tls"] = docker.tls.TLSConfig(
+            client_cert=(certificate, key), ca_cert=authority, verify=chosen.verify
+        )
+    return docker.APIClient(version="auto", base_url=chosen.url, **settings)
 
 
 def _reason(exc: Exception) -> str:
@@ -92,11 +100,18 @@ def engine(run: Run) -> DockerEngine:
     return DockerEngine(run)
 
 
+def unbuilt(wanted: Collection[str]) -> list[str]:
+    """Those whose tag, a hash of everything in them, the engine does not have."""
+    tags = images.tags()
+    with _client(timeout=ANSWER_TIMEOUT_S) as client:
+        return sorted(name for name in wanted if not client.images(name=tags[name], quiet=True))
+
+
 def remains() -> list[Remains]:
     """Containers of this user's runs, by their labels."""
     if unfit() is not None:
         return []
-    with docker.APIClient(**_address(), timeout=ANSWER_TIMEOUT_S) as client:
+    with _client(timeout=ANSWER_TIMEOUT_S) as client:
         containers = client.containers(all=True, filters={"label": LABEL_RUN})
     runs: dict[str, tuple[Owner | None, list[str]]] = {}
     for container in containers:
@@ -120,16 +135,14 @@ class DockerEngine:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self._client = docker.APIClient(**_address(), timeout=ANSWER_TIMEOUT_S, max_pool_size=THREADS)
+        self._client = _client(timeout=ANSWER_TIMEOUT_S, max_pool_size=THREADS)
         self._tags = images.tags()
         self._starts = Starts(run)
 
     def prepare(self, told: Callable[[str], None], wanted: Collection[str] = ()) -> None:
         """Build the images, those wanted or all, that are missing or out of date."""
-        with self._mapped("build images"):
-            probe = docker.APIClient(**_address(), timeout=PROBE_TIMEOUT_S)
-            with probe:
-                images.build_missing(DockerImages(self._client, probe, FOREIGN_FAILURES), told, wanted)
+        with self._mapped("build images"), _client(timeout=PROBE_TIMEOUT_S) as probe:
+            images.build_missing(DockerImages(self._client, probe, FOREIGN_FAILURES), told, wanted)
 
     def start(self, members: Sequence[Member]) -> None:
         """Start containers: the owners of namespaces together, then those that share one."""
@@ -243,7 +256,7 @@ class DockerEngine:
 
     def _config(self, member: Member, owner: str) -> dict[str, Any]:
         owns = owner == member.name
-        security = ["no-new-privileges"]
+        security = ["no-new-privileges", UNLABELLED]
         if member.host_pids:
             security.append("apparmor=unconfined")
         host = self._client.create_host_config(
@@ -329,12 +342,13 @@ class DockerEngine:
         return outputs[1], outputs[2]
 
     def _interactive(self, member: str, command: Sequence[str]) -> Completed:
-        """Hand the terminal to docker's own client, which knows how to."""
+        """Hand the terminal to docker's own client, which knows how to, and which means the same engine."""
         if shutil.which("docker") is None:
             raise EngineError("an interactive command needs the docker command line; it is not installed")
         terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
         arguments = ["docker", "exec", "--interactive", *terminal, "--user", self._user()]
-        done = subprocess.run([*arguments, self._container(member), *command], check=False)
+        settings = endpoint().environment(os.environ)
+        done = subprocess.run([*arguments, self._container(member), *command], check=False, env=settings)
         return Completed(returncode=done.returncode, stdout=b"", stderr=b"")
 
     @contextmanager

@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from harness.engines import supplies
+from harness.engines.supplies import Release
 from harness.errors import EnvironmentUnfit, RunFailed
 
 log = logging.getLogger("harness.engines.images")
 
-PUBLIC_BASE = f"debian:{supplies.RELEASE}-slim"
-"""Pulled by digest where a registry answers and mmdebstrap cannot be used."""
 BUILD_LOG_LINES = 12
+
+
+def public_base(release: Release) -> str:
+    """The image that is pulled by digest where a registry answers and mmdebstrap cannot be used."""
+    return f"debian:{release.name}-slim"
 
 
 class DockerImages:
@@ -65,7 +69,9 @@ class DockerImages:
                 said = "\n  ".join([*lines[-BUILD_LOG_LINES:], message["error"].strip()])
                 raise RunFailed(f"build image {tag}:\n  {said}")
 
-    def load_root(self, tag: str, told: Callable[[str], None], debs: Mapping[str, tuple[str, ...]]) -> None:
+    def load_root(
+        self, tag: str, release: Release, told: Callable[[str], None], debs: Mapping[str, tuple[str, ...]]
+    ) -> None:
         """A bare Debian root, made by mmdebstrap or else pulled, with the packages in the cache.
 
         Raises:
@@ -73,36 +79,41 @@ class DockerImages:
         """
         unfit = supplies.bootstrap_unfit()
         if unfit is None:
-            archive = supplies.bootstrap(debs, told) / "root.tar"
+            archive = supplies.bootstrap(release, debs, told) / "root.tar"
             repository, _, version = tag.rpartition(":")
             answer = self._client.import_image_from_file(str(archive), repository=repository, tag=version)
             failed = [line for line in str(answer).splitlines() if "error" in json.loads(line or "{}")]
             if failed:
                 raise RunFailed(f"import {archive} as {tag}: {failed[0]}")
             return
-        digest = self._public_digest(unfit)
-        told(f"pulling {PUBLIC_BASE} ({digest})")
+        public = public_base(release)
+        digest = self._public_digest(public, unfit)
+        told(f"pulling {public} ({digest})")
         name = f"debian@{digest}"
         self._client.pull(name)
         repository, _, version = tag.rpartition(":")
         self._client.tag(name, repository, version)
-        self._download(name, debs, told)
+        self._download(name, release, debs, told)
 
-    def _public_digest(self, unfit: str) -> str:
+    def _public_digest(self, public: str, unfit: str) -> str:
         try:
-            found: str = self._probe.inspect_distribution(PUBLIC_BASE)["Descriptor"]["digest"]
+            found: str = self._probe.inspect_distribution(public)["Descriptor"]["digest"]
         except self._failures as exc:
             raise EnvironmentUnfit(
-                f"make a base image: {unfit}, and no registry answers for {PUBLIC_BASE} ({exc}); "
+                f"make a base image: {unfit}, and no registry answers for {public} ({exc}); "
                 "either is enough: install mmdebstrap, or log in to a registry"
             ) from exc
         return found
 
     def _download(
-        self, image: str, packages: Mapping[str, tuple[str, ...]], told: Callable[[str], None]
+        self,
+        image: str,
+        release: Release,
+        packages: Mapping[str, tuple[str, ...]],
+        told: Callable[[str], None],
     ) -> None:
         """Fetch the packages with the pulled image's own apt: the host may be another distribution."""
-        final = supplies.debian_folder(packages)
+        final = supplies.debian_folder(release, packages)
         if final.exists():
             return
         told("fetching Debian packages")
@@ -121,7 +132,10 @@ class DockerImages:
             self._run(image, "\n".join(script), folder)
 
     def _run(self, image: str, script: str, folder: Path) -> None:
-        host = self._client.create_host_config(binds=[f"{folder}:/fetched:rw"])
+        # label=disable: where SELinux is enforced, the folder would be out of reach
+        host = self._client.create_host_config(
+            binds=[f"{folder}:/fetched:rw"], security_opt=["label=disable"]
+        )
         created = self._client.create_container(image, ["sh", "-c", script], host_config=host)
         try:
             self._client.start(created["Id"])

@@ -13,14 +13,15 @@ import platform
 import tarfile
 import time
 import tomllib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
 from harness.engines import supplies
+from harness.engines.supplies import Release
 
 log = logging.getLogger("harness.engines.images")
 
@@ -37,8 +38,10 @@ class ImageStore(Protocol):
     def exists(self, tag: str) -> bool:
         """Whether an image of that name is there."""
 
-    def load_root(self, tag: str, told: Callable[[str], None], debs: Mapping[str, tuple[str, ...]]) -> None:
-        """Make an image of a bare Debian root, and have the Debian packages in the cache."""
+    def load_root(
+        self, tag: str, release: Release, told: Callable[[str], None], debs: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        """Make an image of a release's bare root, and have the Debian packages in the cache."""
 
     def build(self, tag: str, context: bytes, arguments: Mapping[str, str]) -> None:
         """Build an image from a tar with a Dockerfile, without network."""
@@ -57,15 +60,29 @@ class Recipe:
     python: tuple[str, ...]
     compiled: tuple[str, ...]
     code: tuple[str, ...]
+    release: Release
 
 
 def recipes() -> dict[str, Recipe]:
-    """All recipes by name."""
+    """All recipes by name.
+
+    Raises:
+        ValueError: One names a Debian release that nothing is known of.
+    """
     found = {}
     for path in sorted(FOLDER.glob("*/image.toml")):
-        fields = {key: tuple(value) for key, value in tomllib.loads(path.read_text()).items()}
-        dockerfile = (path.parent / "Dockerfile").read_bytes()
-        found[path.parent.name] = Recipe(name=path.parent.name, dockerfile=dockerfile, **fields)
+        document = tomllib.loads(path.read_text())
+        release = document.pop("release", supplies.USUAL)
+        if release not in supplies.RELEASES:
+            known = ", ".join(sorted(supplies.RELEASES))
+            raise ValueError(f"{path}: unknown Debian release {release!r}; known: {known}")
+        fields = {key: tuple(value) for key, value in document.items()}
+        found[path.parent.name] = Recipe(
+            name=path.parent.name,
+            dockerfile=(path.parent / "Dockerfile").read_bytes(),
+            release=supplies.RELEASES[release],
+            **fields,
+        )
     return found
 
 
@@ -93,16 +110,12 @@ def build_missing(store: ImageStore, told: Callable[[str], None], wanted: Collec
     incomplete = [name for name in missing if not store.exists(_deps_tag(known, known[name]))]
     if incomplete:
         told("building images; the first time takes some minutes, later only what has changed is built")
-        # Packages fetched today may not suit a root of last month: where theirs are gone, both are made anew.
-        anew = not (store.exists(_root_tag(known)) and supplies.debian_folder(_debian(known)).exists())
-        if anew:
-            # Making the root waits for Debian's servers and one core: wheels come meanwhile.
-            with ThreadPoolExecutor(1, thread_name_prefix="fetch") as pool:
-                fetched = [pool.submit(_fetch, known[name]) for name in incomplete]
-                store.load_root(_root_tag(known), told, _debian(known))
-                for each in fetched:
-                    each.result()
-        _build_deps(store, known, known["base"], told, anew=anew)
+        by_release: dict[Release, list[Recipe]] = {}
+        for name in incomplete:
+            by_release.setdefault(known[name].release, []).append(known[name])
+        # a root waits for Debian's servers for most of its time
+        with ThreadPoolExecutor(len(by_release), thread_name_prefix="base") as pool:
+            list(pool.map(lambda r: _build_base(store, known, r, by_release[r], told), by_release))
     # What is compiled takes longest (it needs the builder first), so it begins first.
     missing.sort(key=lambda name: (not known[name].compiled, name))
     with ThreadPoolExecutor(BUILD_THREADS, thread_name_prefix="build") as pool:
@@ -110,10 +123,31 @@ def build_missing(store: ImageStore, told: Callable[[str], None], wanted: Collec
     told(f"images ready in {time.monotonic() - begin:.0f} s: {', '.join(missing)}")
 
 
+def _build_base(
+    store: ImageStore,
+    known: Mapping[str, Recipe],
+    release: Release,
+    incomplete: Sequence[Recipe],
+    told: Callable[[str], None],
+) -> None:
+    """What every image of a release starts from; wheels for the incomplete ones come meanwhile."""
+    root, debian = _root_tag(known, release), _debian(known, release)
+    # Packages fetched today may not suit a root of last month: where theirs are gone, both are made anew.
+    anew = not (store.exists(root) and supplies.debian_folder(release, debian).exists())
+    if anew:
+        # Making the root waits for Debian's servers and one core.
+        with ThreadPoolExecutor(1, thread_name_prefix="fetch") as pool:
+            fetched = [pool.submit(_fetch, recipe) for recipe in incomplete]
+            store.load_root(root, release, told, debian)
+            for each in fetched:
+                each.result()
+    _build_deps(store, known, replace(known["base"], release=release), told, anew=anew)
+
+
 def _fetch(recipe: Recipe) -> None:
     """Have in the cache what the recipe needs of Python's packages."""
     if recipe.python:
-        supplies.site(_pinned(recipe.python))
+        supplies.site(recipe.release, _pinned(recipe.python))
     if recipe.compiled:
         supplies.sources(_pinned(recipe.compiled))
 
@@ -144,35 +178,53 @@ def _build_deps(
     begin = time.monotonic()
     context = [("Dockerfile", recipe.dockerfile)]
     if recipe.debian:
-        context += _folder("debs", supplies.debs(recipe.name, _debian(known)), "*.deb")
+        debs = supplies.debs(recipe.release, recipe.name, _debian(known, recipe.release))
+        context += _folder("debs", debs, "*.deb")
     if recipe.python:
-        context += _folder("site", supplies.site(_pinned(recipe.python)), "**/*")
+        context += _folder("site", supplies.site(recipe.release, _pinned(recipe.python)), "**/*")
     if recipe.compiled:
         context += _folder("sources", supplies.sources(_pinned(recipe.compiled)), "*.tar.gz")
     arguments = (
-        {"ROOT": _root_tag(known)} if recipe.name == "base" else {"BASE": _deps_tag(known, known["base"])}
+        {"ROOT": _root_tag(known, recipe.release)}
+        if recipe.name == "base"
+        else {"BASE": _deps_tag(known, _same_release(known, "base", recipe))}
     )
     if recipe.compiled:
-        _build_deps(store, known, known["builder"], told)
-        arguments["BUILDER"] = _deps_tag(known, known["builder"])
+        builder = _same_release(known, "builder", recipe)
+        _build_deps(store, known, builder, told)
+        arguments["BUILDER"] = _deps_tag(known, builder)
     store.build(tag, _tar(context), arguments)
     told(f"image {recipe.name}: dependencies built in {time.monotonic() - begin:.0f} s")
 
 
-def _root_tag(known: Mapping[str, Recipe]) -> str:
-    return f"{PREFIX}/root:{_digest(supplies.RELEASE, platform.machine(), *supplies.names(_debian(known)))}"
+def _same_release(known: Mapping[str, Recipe], name: str, recipe: Recipe) -> Recipe:
+    """The recipe of that name, made of another's release."""
+    return replace(known[name], release=recipe.release)
 
 
-def _debian(known: Mapping[str, Recipe]) -> dict[str, tuple[str, ...]]:
-    return {name: recipe.debian for name, recipe in known.items()}
+def _root_tag(known: Mapping[str, Recipe], release: Release) -> str:
+    packages = supplies.names(_debian(known, release))
+    return f"{PREFIX}/root:{_digest(release.name, platform.machine(), *packages)}"
+
+
+def _debian(known: Mapping[str, Recipe], release: Release) -> dict[str, tuple[str, ...]]:
+    """Debian packages by image, of the images of a release and of those that these are made from."""
+    of_release = [recipe for recipe in known.values() if recipe.code and recipe.release is release]
+    names = {recipe.name for recipe in of_release} | {"base"}
+    if any(recipe.compiled for recipe in of_release):
+        names.add("builder")
+    return {name: recipe.debian for name, recipe in known.items() if name in names}
 
 
 def _deps_tag(known: Mapping[str, Recipe], recipe: Recipe) -> str:
     parts: list[str | bytes] = [recipe.dockerfile]
     parts += [*recipe.debian, *_pinned(recipe.python), *_pinned(recipe.compiled)]
-    parts.append(_root_tag(known) if recipe.name == "base" else _deps_tag(known, known["base"]))
+    if recipe.name == "base":
+        parts.append(_root_tag(known, recipe.release))
+    else:
+        parts.append(_deps_tag(known, _same_release(known, "base", recipe)))
     if recipe.compiled:
-        parts.append(_deps_tag(known, known["builder"]))
+        parts.append(_deps_tag(known, _same_release(known, "builder", recipe)))
     return f"{PREFIX}/{recipe.name}-deps:{_digest(*parts)}"
 
 

@@ -38,16 +38,24 @@ _ROOT = str(Path(__file__).parents[2])
 
 
 def unfit() -> str | None:
-    """Why namespaces cannot be used here; None when they can. Really makes one set of them."""
+    """Why namespaces cannot be used here; None when they can. Makes a set of them as a supervisor does."""
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         return f"{', '.join(missing)} not found; install util-linux"
+    command = [*_unshare(), sys.executable, "-c", f"from {SUPERVISOR} import attempt; attempt()"]
     attempt = subprocess.run(
-        [*_unshare(), "true"], capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False
+        command,
+        capture_output=True,
+        text=True,
+        timeout=START_TIMEOUT_S,
+        check=False,
+        env={**environment(_ROOT)},
+        cwd="/",
     )
     if attempt.returncode == 0:
         return None
-    return f"{' '.join(_unshare())}: {attempt.stderr.strip() or attempt.returncode}; {_hint()}"
+    said = attempt.stderr.strip().splitlines()
+    return f"{' '.join(_unshare())}: {said[-1] if said else attempt.returncode}; {_hint()}"
 
 
 def _unshare() -> list[str]:
@@ -55,31 +63,36 @@ def _unshare() -> list[str]:
     return ["unshare", *user, "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
 
 
-def isolated(command: list[str]) -> list[str]:
-    """A command line that runs `command` in throwaway namespaces, as the testbed's would be."""
-    return [*_unshare(), *command]
+FORBIDDING = (
+    ("kernel.unprivileged_userns_clone", "0", "1"),
+    ("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
+    ("user.max_user_namespaces", "0", "10000"),
+)
+"""Settings, the value by which they forbid user namespaces (or, AppArmor's, all rights inside), and one that
+does not. Debian's, Ubuntu's (23.10 and later), everybody's."""
+_SETTINGS = Path("/proc/sys")
 
 
 def _hint() -> str:
     """What forbids namespaces here, as far as the kernel's settings tell."""
     if os.getuid() == 0:
         return "this root lacks CAP_SYS_ADMIN (a container?): run on the host, or in a container with it"
-    for setting, forbidding, advice in (
-        ("kernel/unprivileged_userns_clone", "0", "sysctl -w kernel.unprivileged_userns_clone=1"),
-        ("kernel/apparmor_restrict_unprivileged_userns", "1", "sysctl -w kernel.{}=0"),
-        ("user/max_user_namespaces", "0", "sysctl -w user.max_user_namespaces=10000"),
-    ):
-        path = Path("/proc/sys") / setting
+    for name, forbidding, allowing in FORBIDDING:
+        path = _SETTINGS / name.replace(".", "/")
         if path.exists() and path.read_text().strip() == forbidding:
-            command = advice.format("apparmor_restrict_unprivileged_userns")
-            name = setting.replace("/", ".")
-            return f"user namespaces are forbidden ({name}={forbidding}); as root: {command}"
+            remedy = f"sysctl -w {name}={allowing}"
+            return f"user namespaces are forbidden or without rights ({name}={forbidding}); as root: {remedy}"
     return "user namespaces are forbidden here: run as root, or use --engine docker"
 
 
 def engine(run: Run) -> NetnsEngine:
     """The engine of a run, new or existing."""
     return NetnsEngine(run)
+
+
+def unbuilt(wanted: Collection[str]) -> list[str]:  # noqa: ARG001  # the slot's signature
+    """Members run from the host's files."""
+    return []
 
 
 def remains() -> list[Remains]:
@@ -214,18 +227,19 @@ class NetnsEngine:
         inside = {
             member["pid"]: name for name, member in self._members().items() if member["returncode"] is None
         }
-        supervisor = self.supervisor_pid()
-        children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+        supervisor = str(self.supervisor_pid())
         pids = {}
-        for child in children:
+        # /proc/PID/task/TID/children would do, where the kernel has it (CONFIG_PROC_CHILDREN)
+        for path in Path("/proc").glob("[0-9]*/status"):
             try:
-                status = Path(f"/proc/{child}/status").read_text()
+                fields = dict(line.split(":", 1) for line in path.read_text().splitlines())
             except OSError:
                 continue
-            line = next(line for line in status.splitlines() if line.startswith("NSpid:"))
-            name = inside.get(int(line.split()[-1]))
+            if fields["PPid"].strip() != supervisor:
+                continue
+            name = inside.get(int(fields["NSpid"].split()[-1]))
             if name is not None:
-                pids[name] = int(child)
+                pids[name] = int(path.parent.name)
         return pids
 
     def logs(self, member: str) -> str:

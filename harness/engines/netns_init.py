@@ -254,6 +254,19 @@ def _converse(key: selectors.SelectorKey, supervisor: Supervisor, selector: sele
     connection.close()
 
 
+def attempt() -> None:
+    """Do what the supervisor does before it starts anything: a /run of its own, and a member's namespace.
+
+    A kernel may let everybody make namespaces and give nobody rights in them (AppArmor's profile of unshare).
+
+    Raises:
+        OSError: Something is not allowed; the message says what.
+    """
+    kernel.mount("tmpfs", "/run", kind="tmpfs", flags=kernel.MS_NOSUID | kernel.MS_NODEV, data="mode=755")
+    NAMESPACES.mkdir()
+    _make_namespace(NAMESPACES / "trial", {})
+
+
 def main() -> None:
     """Run as process 1: `--run ID OWNER --owner FD --rundir DIR --root DIR`."""
     parser = argparse.ArgumentParser(description=__doc__)

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -23,12 +24,31 @@ from harness.errors import EnvironmentUnfit
 
 log = logging.getLogger("harness.engines.supplies")
 
-RELEASE = "bookworm"
-"""Debian 12: Python 3.11, nginx 1.22, iptables 1.8.9 (python-iptables cannot read 1.8.11's extensions)."""
-PYTHON = "3.11"
-"""That release's Python, for which wheels are fetched whatever Python the harness runs on."""
-GLIBC_MINORS = range(36, 16, -1)
-"""Wheels for glibc 2.17 (manylinux2014) to 2.36 (that release's) run there."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A Debian release that images can be made of."""
+
+    name: str
+    python: str
+    """Its Python, for which wheels are fetched whatever Python the harness runs on."""
+    glibc_minor: int
+    """Of its glibc 2.x: wheels for 2.17 (manylinux2014) up to this run there."""
+
+
+RELEASES: Mapping[str, Release] = {
+    each.name: each
+    for each in (
+        # nginx 1.22, OpenSSL 3.0, iptables 1.8.9
+        Release(name="bookworm", python="3.11", glibc_minor=36),
+        # nginx 1.26, OpenSSL 3.5, iptables 1.8.11, whose extensions python-iptables cannot read
+        Release(name="trixie", python="3.13", glibc_minor=41),
+    )
+}
+USUAL = "bookworm"
+"""The release of images that name none."""
+MANYLINUX2014 = 17
+"""The glibc 2.x that the oldest of these wheels are for (PEP 599)."""
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 
@@ -44,15 +64,16 @@ def names(packages: Mapping[str, tuple[str, ...]]) -> list[str]:
     return [f"{image}: {' '.join(wanted)}" for image, wanted in sorted(packages.items()) if wanted]
 
 
-def debian_folder(packages: Mapping[str, tuple[str, ...]]) -> Path:
+def debian_folder(release: Release, packages: Mapping[str, tuple[str, ...]]) -> Path:
     """Where `root.tar` and `debs/IMAGE/` for this set of packages are, or will be."""
-    key = hashlib.sha256("\n".join([RELEASE, platform.machine(), *names(packages)]).encode()).hexdigest()[:16]
+    parts = [release.name, platform.machine(), *names(packages)]
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     return cache() / f"debian-{key}"
 
 
-def debs(image: str, packages: Mapping[str, tuple[str, ...]]) -> Path:
+def debs(release: Release, image: str, packages: Mapping[str, tuple[str, ...]]) -> Path:
     """The folder with the image's Debian packages and all that they depend on."""
-    return debian_folder(packages) / "debs" / image
+    return debian_folder(release, packages) / "debs" / image
 
 
 def bootstrap_unfit() -> str | None:
@@ -64,7 +85,7 @@ def bootstrap_unfit() -> str | None:
     return None
 
 
-def bootstrap(packages: Mapping[str, tuple[str, ...]], told: Callable[[str], None]) -> Path:
+def bootstrap(release: Release, packages: Mapping[str, tuple[str, ...]], told: Callable[[str], None]) -> Path:
     """Make a bare Debian root with mmdebstrap and fetch the images' packages beside it.
 
     Returns:
@@ -73,10 +94,10 @@ def bootstrap(packages: Mapping[str, tuple[str, ...]], told: Callable[[str], Non
     Raises:
         EnvironmentUnfit: mmdebstrap failed; its last lines are in the message.
     """
-    final = debian_folder(packages)
+    final = debian_folder(release, packages)
     if (final / "root.tar").exists():
         return final
-    told(f"making a Debian {RELEASE} root with mmdebstrap")
+    told(f"making a Debian {release.name} root with mmdebstrap")
     with making(final) as folder:
         hooks = []
         for image, wanted in packages.items():
@@ -93,53 +114,48 @@ def bootstrap(packages: Mapping[str, tuple[str, ...]], told: Callable[[str], Non
             *("mmdebstrap", "--variant=apt", "--format=tar", '--aptopt=Acquire::Languages "none"'),
             *(f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED),
             *hooks,
-            *(RELEASE, str(folder / "root.tar")),
+            *(release.name, str(folder / "root.tar")),
         ]
         _run(command, "make a Debian root")
     return final
 
 
-def site(requirements: tuple[str, ...]) -> Path:
-    """A folder with these distributions and what they need, from wheels for the images' Python.
+def site(release: Release, requirements: tuple[str, ...]) -> Path:
+    """A folder with these distributions and what they need, from wheels for the release's Python.
 
     Everything that the harness itself has installed is taken at the same version.
     """
-    return _fetched("site", requirements, _install_site)
+    return _fetched(
+        "site", (release.python, *requirements), lambda folder: _install_site(release, requirements, folder)
+    )
 
 
 def sources(requirements: tuple[str, ...]) -> Path:
     """A folder with the source archives of these distributions, without what they need."""
-    return _fetched("sources", requirements, _download_sources)
+    return _fetched("sources", requirements, lambda folder: _download_sources(requirements, folder))
 
 
-def _fetched(
-    kind: str, requirements: tuple[str, ...], fetch: Callable[[tuple[str, ...], Path], None]
-) -> Path:
-    key = hashlib.sha256("\n".join([platform.machine(), PYTHON, *requirements]).encode()).hexdigest()[:16]
+def _fetched(kind: str, parts: tuple[str, ...], fetch: Callable[[Path], None]) -> Path:
+    key = hashlib.sha256("\n".join([platform.machine(), *parts]).encode()).hexdigest()[:16]
     final = cache() / f"{kind}-{key}"
     if not final.exists():
         with making(final) as folder:
-            fetch(requirements, folder)
+            fetch(folder)
     return final
 
 
-def _install_site(requirements: tuple[str, ...], folder: Path) -> None:
+def _install_site(release: Release, requirements: tuple[str, ...], folder: Path) -> None:
     machine = platform.machine()
-    platforms = [f"manylinux_2_{minor}_{machine}" for minor in GLIBC_MINORS] + [f"manylinux2014_{machine}"]
+    minors = range(release.glibc_minor, MANYLINUX2014 - 1, -1)
+    platforms = [f"manylinux_2_{minor}_{machine}" for minor in minors] + [f"manylinux2014_{machine}"]
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
         constraints.writelines(f"{line}\n" for line in _installed())
         constraints.flush()
         _run(
             [
                 *_pip("install", "--target", str(folder), "--no-compile", "--only-binary=:all:"),
-                *(
-                    "--python-version",
-                    PYTHON,
-                    "--implementation",
-                    "cp",
-                    "--abi",
-                    f"cp{PYTHON.replace('.', '')}",
-                ),
+                *("--python-version", release.python, "--implementation", "cp"),
+                *("--abi", f"cp{release.python.replace('.', '')}"),
                 *("--abi", "abi3", "--abi", "none"),
                 *(f"--platform={name}" for name in platforms),
                 *("--constraint", constraints.name, *requirements),

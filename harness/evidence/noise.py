@@ -32,7 +32,7 @@ def disturbances(host: Host) -> tuple[Remark, ...]:
     if abs(host.drift) > DRIFT:
         reason = f"a fixed computation took {host.drift:+.1%} longer after the cell, beyond {DRIFT:.0%}"
         remarks.append(_remark(reason, drift=round(host.drift, 4)))
-    if host.throttled > 0:
+    if host.throttled:
         remarks.append(
             _remark(f"throttled in {host.throttled} periods by our cgroup's limit", throttled=host.throttled)
         )

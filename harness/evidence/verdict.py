@@ -12,7 +12,7 @@ from harness.evidence.checks import CheckFunction
 from harness.evidence.limits import limits
 from harness.evidence.model import CellVerdict, Check, CheckStatus, Remark, conclude
 from harness.evidence.noise import disturbances, lateness, stalls
-from harness.evidence.sources import delay, generator, host, tunnels
+from harness.evidence.sources import cpu, delay, generator, host, tunnels
 from harness.evidence.sources.document import Unreadable
 
 MACHINE_DEPENDENT: Final = frozenset({"clock", "generator"})
@@ -54,6 +54,9 @@ def _presence(evidence: Mapping[str, Any]) -> Check:
         reason = "; ".join(unreadable)
         return Check(name="evidence", status=CheckStatus.UNKNOWN, reason=reason, numbers=numbers)
     reason = f"all {len(names)} sources are there: {', '.join(names)}"
+    unsaid = (*host.read(evidence).unsaid, *cpu.read(evidence).unsaid)
+    if unsaid:
+        reason += f"; this machine does not tell {', '.join(unsaid)}"
     return Check(name="evidence", status=CheckStatus.VALID, reason=reason, numbers=numbers)
 
 

@@ -3,7 +3,8 @@
 layout: which file is where. schema: what is in them, and its version. atomic: how they appear.
 write: `RunWriter`, in the order of a run. read: `read`, which verifies before it believes.
 baselines: excerpts of runs that are kept to be compared with.
-environment: the machine and the software that a result belongs to.
+environment: the software and settings that a result belongs to; machine: the machine, and in which words
+two are alike.
 
     results/<run>/
         run.json  plan.json  topology.json  environment.json      before anything starts

@@ -11,6 +11,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from harness.results import machine
+
 PACKAGES = (
     "h2",
     "cryptography",
@@ -41,15 +43,10 @@ def collect(*, engine: str = "", engine_version: str = "") -> dict[str, Any]:
     return {
         "host": {
             "kernel": platform.release(),
-            "machine": platform.machine(),
             "distribution": _distribution(),
-            "cpu": _cpu(),
-            "cores": os.cpu_count(),
-            "cores_usable": len(os.sched_getaffinity(0)),
-            "memory_mb": _memory_mb(),
+            **machine.describe(),
             "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             "clocksource": _text("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
-            "virtual": " hypervisor" in (_text("/proc/cpuinfo") or ""),
             "cgroup": "v2" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "v1",
             "user": "root" if os.geteuid() == 0 else "ordinary",
         },
@@ -88,16 +85,6 @@ def _text(path: str) -> str | None:
         return Path(path).read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return None
-
-
-def _cpu() -> str | None:
-    match = re.search(r"^model name\s*:\s*(.+)$", _text("/proc/cpuinfo") or "", re.MULTILINE)
-    return match[1] if match else None
-
-
-def _memory_mb() -> int | None:
-    match = re.search(r"^MemTotal:\s*(\d+)", _text("/proc/meminfo") or "", re.MULTILINE)
-    return int(match[1]) // 1024 if match else None
 
 
 def _distribution() -> str | None:

@@ -26,6 +26,17 @@ SERVER = "server-remote"
 DENIED = "denied"
 """The pod that its policies refuse at the servers."""
 
+WITHOUT_RULES = """
+import sys
+from harness.agent import netns
+from harness.agent.capture import load
+from harness.agent.rules.model import RuleSet, Table
+path, applier, table = sys.argv[1:]
+netns.enter(path)
+load(applier).apply(RuleSet(tables=(Table(name=table),)))
+"""
+"""Takes our rules out of one table of the namespace at a path, by the applier of that name."""
+
 TAKEN_S = 5.0
 """How long proxies may take to see another mesh document; they look four times a second."""
 LOOK_S = 0.02
@@ -74,12 +85,27 @@ class Harm:
         Raises:
             HarmFailed: It ended with an error.
         """
-        where = self.pod(pod)
-        enter = ["nsenter", f"--net={self.bed.engine.namespace_path(where.netns)}", "--"]
-        done = self.bed.engine.execute(f"agent-{where.node}", [*enter, *command])
+        enter = ["nsenter", f"--net={self._path(pod)}", "--"]
+        self._beside_agent(pod, [*enter, *command], command[0])
+
+    def without_rules(self, pod: str, table: str) -> None:
+        """Take the rules of one table out of a pod, by the applier that its node's agent writes them with.
+
+        Raises:
+            HarmFailed: It could not be done.
+        """
+        applier = self.bed.agent(self.pod(pod).node).call("hello").document["applier"]
+        command = ["python3", "-c", WITHOUT_RULES, self._path(pod), applier, table]
+        self._beside_agent(pod, command, f"emptying table {table} by {applier}")
+
+    def _path(self, pod: str) -> str:
+        return self.bed.engine.namespace_path(self.pod(pod).netns)
+
+    def _beside_agent(self, pod: str, command: Sequence[str], attempt: str) -> None:
+        done = self.bed.engine.execute(f"agent-{self.pod(pod).node}", command)
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip()
-            raise HarmFailed(f"sabotage in pod {pod}: {command[0]} ended with {done.returncode}: {said}")
+            raise HarmFailed(f"sabotage in pod {pod}: {attempt} ended with {done.returncode}: {said}")
 
     @contextmanager
     def other_mesh(self, document: Mapping[str, Any], attempt: Mapping[str, Any]) -> Iterator[None]:

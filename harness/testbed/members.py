@@ -1,6 +1,8 @@
-"""From a topology to the processes that make it up. Pure; the same on every engine."""
+"""From a topology to the processes that make it up. The same on every engine; pure but for `FORWARDED`."""
 
 from __future__ import annotations
+
+import os
 
 from harness.dataplanes import DataPlane
 from harness.engines.api import Member, Mount, Role
@@ -16,6 +18,9 @@ AGENT_CAPABILITIES = {
     "SYS_PTRACE": "open /proc/PID/ns/net of the pods' processes",
 }
 
+FORWARDED = ("AMBIENTBENCH_APPLIER",)
+"""Settings of the user's environment that reach the agents; see `harness.agent.probe`."""
+
 
 def compose(topology: Topology, dataplane: DataPlane, layout: Layout) -> tuple[Member, ...]:
     """Every member, owners of namespaces before those that share them."""
@@ -28,6 +33,11 @@ def compose(topology: Topology, dataplane: DataPlane, layout: Layout) -> tuple[M
     members += [_app(host, layout) for host in topology.hosts]
     members += dataplane.members(topology, layout)
     return tuple(members)
+
+
+def forwarded() -> dict[str, str]:
+    """What agents get of the user's environment."""
+    return {name: os.environ[name] for name in FORWARDED if name in os.environ}
 
 
 def wired(members: tuple[Member, ...]) -> tuple[Member, ...]:
@@ -57,6 +67,7 @@ def _agent(node: Node, layout: Layout) -> Member:
         image="agent",
         namespace=node.netns,
         command=("python3", "-m", "harness.agent", "--node", node.name, "--rundir", str(layout.directory)),
+        env=forwarded(),
         mounts=(
             Mount(path=layout.topology, writable=False),
             Mount(path=layout.agent(node.name).parent),

@@ -14,6 +14,7 @@ VALUES = {"plan", "suite", "topology", "errors"}
 
 ARROWS: dict[str, set[str]] = {
     # package of harness -> packages of harness that it may import, beside itself
+    "cgroups": set(),
     "errors": set(),
     "control": set(),
     "topology": {"errors"},
@@ -27,10 +28,10 @@ ARROWS: dict[str, set[str]] = {
     # what makes members
     "engines": {"control", "errors"},
     "dataplanes": {"agent", "control", "controlplane", "engines", "errors", "topology"},
-    "testbed": {"control", "controlplane", "dataplanes", "engines", "load"} | VALUES,
+    "testbed": {"backends", "control", "controlplane", "dataplanes", "engines", "load"} | VALUES,
     # what judges and keeps
-    "evidence": {"control", "plan", "topology"},
-    "results": {"load"} | VALUES,
+    "evidence": {"cgroups", "control", "plan", "topology"},
+    "results": {"cgroups", "load"} | VALUES,
     "run": {"control", "engines", "evidence", "results", "testbed"} | VALUES,
     "analysis": {"evidence", "results"} | VALUES,
     "report": {"analysis", "dataplanes", "evidence", "results"} | VALUES,
@@ -58,7 +59,7 @@ ONLY = {
     "pandas": {"harness.results.read", "harness.analysis", "harness.report"},
     "plotly": {"harness.report.figures"},
     "pydantic": {"harness.suite"},
-    "pyroute2": {"harness.agent", "harness.engines", "harness.testbed.features"},
+    "pyroute2": {"harness.agent", "harness.engines"},
     "ruptures": {"harness.analysis.steps"},
     "scipy": {"harness.analysis"},
     "typer": {"harness.cli"},
@@ -154,6 +155,11 @@ def test_package_stays_in_its_place(package: str) -> None:
 def test_member_starts_light(member: str) -> None:
     assert member in imports()
     assert started_by(member) & HEAVY == set()
+
+
+def test_an_agent_answers_before_what_its_workers_need_is_loaded() -> None:
+    """pyroute2 takes as long as all the rest; it is for the processes that enter namespaces."""
+    assert started_by("harness.agent.__main__") & {"iptc", "pyroute2"} == set()
 
 
 @pytest.mark.parametrize(

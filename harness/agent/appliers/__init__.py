@@ -20,6 +20,9 @@ from harness.agent.rules.model import RuleSet, digest
 OWN = ("ISTIO_", "BENCH_")
 """What names of our chains begin with."""
 
+ORDER = ("python-iptables", "iptables-restore")
+"""The appliers' names, in the order in which they are tried. Names alone: loading them takes long."""
+
 LOCK_WAIT_S = 30.0
 """How long to wait for another program that holds the lock; as Istio's `--wait=30`."""
 

@@ -1,4 +1,4 @@
-"""The connection tracking table: its size at the start, its entries at the end.
+"""The connection tracking table: its size at the start, its entries and its size at the end.
 
 The counters of `conntrack -S` stay 0 on current kernels, so the table itself is what is read.
 """
@@ -32,13 +32,24 @@ class Conntrack:
     before: Mapping[str, int]
     """Namespace -> number of entries when the cell started, after the flush."""
     entries: Mapping[str, tuple[Entry, ...]]
-    """Namespace -> entries when the cell had ended."""
+    """Namespace -> TCP's entries when the cell had ended."""
+    others: Mapping[str, int]
+    """Namespace -> number of entries of other protocols in the same dump."""
+    counted: Mapping[str, int]
+    """Namespace -> number of entries by the kernel's own count, right after the dump."""
 
 
 def collect(before: Mapping[str, Any], dump: Mapping[str, Any]) -> dict[str, Any]:
     """The document from the agents' first `counters` and their `conntrack-dump`, namespaces joined."""
     counts = {name: content["conntrack"] for name, content in before.items()}
-    return new(NAME, before=counts, entries=dict(dump))
+    return new(
+        NAME,
+        before=counts,
+        **{
+            part: {name: table[part] for name, table in dump.items()}
+            for part in ("entries", "others", "counted")
+        },
+    )
 
 
 def read(documents: Mapping[str, Any]) -> Conntrack:
@@ -52,6 +63,8 @@ def read(documents: Mapping[str, Any]) -> Conntrack:
     return Conntrack(
         before=fields.child("before").counts(),
         entries={name: tuple(_entry(entry) for entry in entries.children(name)) for name in entries},
+        others=fields.child("others").counts(),
+        counted=fields.child("counted").counts(),
     )
 
 

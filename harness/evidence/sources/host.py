@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.cgroups import limiting
 from harness.evidence.sources.document import Fields, new
 
 NAME = "host"
@@ -38,7 +39,7 @@ class Moment:
     ticks: Mapping[str, int]
     load_1: float
     throttled: int | None
-    """Periods in which our cgroup was throttled; None without such a controller."""
+    """Periods in which our cgroup or one above it was throttled; None where no cgroup can be read."""
     cpu_pressure_us: int | None
     """Time in which some task waited for a CPU; None where the kernel does not account pressure."""
     memory_pressure_us: int | None
@@ -62,9 +63,18 @@ class Host:
         return (self.after.ticks["steal"] - self.before.ticks["steal"]) / max(1, total)
 
     @property
-    def throttled(self) -> int:
-        """Periods in which our cgroup was throttled during the cell."""
-        return (self.after.throttled or 0) - (self.before.throttled or 0)
+    def throttled(self) -> int | None:
+        """Periods in which our cgroup or one above it was throttled during the cell; None: not known."""
+        if self.after.throttled is None or self.before.throttled is None:
+            return None
+        return self.after.throttled - self.before.throttled
+
+    @property
+    def unsaid(self) -> tuple[str, ...]:
+        """What this machine does not tell, with the reason."""
+        if self.throttled is None:
+            return ("whether a cgroup's limit throttled us (no cpu.stat of our cgroup can be read)",)
+        return ()
 
     @property
     def drift(self) -> float:
@@ -127,23 +137,21 @@ def ticks() -> dict[str, int]:
     return {name: int(value) for name, value in zip(_CPU_FIELDS, columns, strict=False)}
 
 
-def _throttled() -> int | None:
-    """`nr_throttled` of our own cgroup: version 2's unified hierarchy, or version 1's cpu controller."""
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            folder = Path("/sys/fs/cgroup") / path.lstrip("/")
-        elif "cpu" in controllers.split(","):
-            folder = Path("/sys/fs/cgroup/cpu") / path.lstrip("/")
-        else:
-            continue
+def _throttled(root: Path = Path("/")) -> int | None:
+    """`nr_throttled` of our own cgroup and of those above it: a limit holds for all that is below.
+
+    A cgroup without a limit counts 0, a version 2 cgroup without the controller has no such line.
+    """
+    total, seen = 0, False
+    for folder in limiting("cpu", root):
         try:
-            found = re.search(r"^nr_throttled (\d+)$", (folder / "cpu.stat").read_text(), re.MULTILINE)
+            text = (folder / "cpu.stat").read_text()
         except OSError:
             continue
-        if found:
-            return int(found[1])
-    return None
+        seen = True
+        if found := re.search(r"^nr_throttled (\d+)$", text, re.MULTILINE):
+            total += int(found[1])
+    return total if seen else None
 
 
 def _pressure(kind: str) -> int | None:

@@ -116,7 +116,7 @@ def _stage(findings: Findings, stage: str, *, question: str, unit: str, scale: f
                     row["kernel_share"],
                     row["voluntary_switches"],
                     row["involuntary_switches"],
-                    row["waited_s"] / scale,
+                    None if row["waited_s"] is None else row["waited_s"] / scale,
                     row["rss_bytes"] / 1e6,
                     row["peak_bytes"] / 1e6,
                     bill.elsewhere_s / bill.work / scale,

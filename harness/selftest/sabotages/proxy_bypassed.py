@@ -1,4 +1,4 @@
-"""The client's redirection is flushed before the round's canary is asked (M08)."""
+"""The client's redirection is removed before the round's canary is asked (M08)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Sabotage(Harm):
 
     @contextmanager
     def proving(self) -> Iterator[None]:
-        """Flush, and make the rules whole again before the cell: no count of it can tell."""
-        self.inside(CLIENT, ["iptables-legacy", "-t", "nat", "-F", "ISTIO_OUTPUT"])
+        """Remove them, and make the rules whole again before the cell: no count of it can tell."""
+        self.without_rules(CLIENT, "nat")
         yield
         self.bed.capture(self.bed.interception, self.bed.filler_rules)

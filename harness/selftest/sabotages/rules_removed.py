@@ -1,4 +1,4 @@
-"""The client's redirection is flushed once the cell's first counters have been read (M08, F20)."""
+"""The client's redirection is removed once the cell's first counters have been read (M08, F20)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Sabotage(Harm):
 
     @contextmanager
     def during(self, ask: Ask) -> Iterator[None]:
-        """Flush before the first packet."""
+        """Remove them before the first packet."""
         if ask.stage == "probe":
-            self.inside(CLIENT, ["iptables-legacy", "-t", "nat", "-F", "ISTIO_OUTPUT"])
+            self.without_rules(CLIENT, "nat")
         yield

@@ -91,8 +91,8 @@ class Bed:
         before = self.ask("counters")
         sources = self.talk(source, target)
         after = self.ask("counters")
-        entries: dict[str, Any] = self.ask("conntrack-dump")
-        return Measured(before=before, after=after, sources=sources, entries=entries)
+        tables: dict[str, Any] = self.ask("conntrack-dump")
+        return Measured(before=before, after=after, sources=sources, tables=tables)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,12 @@ class Measured:
     before: Mapping[str, dict[str, Any]]
     after: Mapping[str, dict[str, Any]]
     sources: set[str]
-    entries: Mapping[str, list[dict[str, Any]]]
+    tables: Mapping[str, dict[str, Any]]
+
+    @property
+    def entries(self) -> dict[str, list[dict[str, Any]]]:
+        """Namespace -> TCP's entries at the end."""
+        return {name: table["entries"] for name, table in self.tables.items()}
 
     def hits(self, namespace: str, rule: str, chain: str = "") -> int:
         """Packets counted by a rule meanwhile; the rule must exist."""
@@ -330,6 +335,8 @@ def test_conntrack_is_on_where_the_level_says_so_and_nowhere_else(bed: Bed, leve
     for namespace, entries in found.entries.items():
         expected = per_connection * CONNECTIONS if namespace in tracked else 0
         assert (namespace, expected) == (namespace, len(entries))
+        table = found.tables[namespace]
+        assert (namespace, len(entries) + table["others"]) == (namespace, table["counted"])
         if not per_connection:
             assert 0 == found.after[namespace]["conntrack"]
 

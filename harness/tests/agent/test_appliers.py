@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-from harness.agent import netns
-from harness.agent.appliers import ApplyError, Line, digest_of, verify
+from harness.agent import capture, netns
+from harness.agent import probe as probing
+from harness.agent.appliers import Applier, ApplyError, Line, digest_of, verify
+from harness.agent.appliers.restore import Restore
 from harness.agent.capture import APPLIERS, bring, load
+from harness.agent.probe import APPLIER_ENV, probed
 from harness.agent.rules import captured, levels
 from harness.agent.rules.counting import NODE
 from harness.agent.rules.levels import names
 from harness.agent.rules.model import TABLES, TABLES6, RuleSet, Table, is_ipv6, kernel_name
 from harness.agent.wanted import Wanted
-from harness.agent.workers import FRESH, Work, WorkError, Workers
+from harness.agent.workers import Work, Workers
 from harness.tests.agent.conftest import MakeNamespace
 
 pytestmark = pytest.mark.netns
@@ -282,25 +287,78 @@ def test_a_lock_that_is_held_is_named(workers: Workers, make_namespace: MakeName
 
 @pytest.mark.parametrize("forced", ["", *APPLIERS])
 def test_the_probe_says_which_applier_takes_which_levels(forced: str, workers: Workers) -> None:
-    work = Work(
-        namespace="x",
-        path=FRESH,
-        function="harness.agent.capture:probe",
-        arguments={"forced": forced, "ipv6": True},
-    )
-    found = workers.run([work])[0]
+    found = probed(workers, forced=forced, ipv6=True)
 
     assert (forced or next(iter(APPLIERS))) == found.applier
+    assert (f"{APPLIER_ENV} asks for it" if forced else "the first to be tried") == found.why
     assert dict.fromkeys(names(), "") == found.levels
 
 
 def test_an_applier_that_is_not_there_is_answered_with_those_that_are(workers: Workers) -> None:
-    work = Work(
-        namespace="x", path=FRESH, function="harness.agent.capture:probe", arguments={"forced": "nft"}
-    )
+    with pytest.raises(ApplyError, match="unknown applier 'nft'; known: iptables-restore, python-iptables"):
+        probed(workers, forced="nft")
 
-    with pytest.raises(WorkError, match="unknown applier 'nft'; known: iptables-restore, python-iptables"):
-        workers.run([work])
+
+class Dying:
+    """An applier whose library ends the process, as libiptc does where it is at a loss."""
+
+    name = "dying"
+
+    def apply(self, rules: RuleSet) -> None:  # noqa: ARG002  # the slot's signature
+        """No exception: nothing of Python's is asked."""
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Lacking(Restore):
+    """An applier that cannot write TPROXY."""
+
+    def apply(self, rules: RuleSet) -> None:
+        """Refuses what it does not know."""
+        if any("TPROXY" in text for _, _, _, text in rules.lines()):
+            raise ApplyError("TPROXY: no such target")
+        super().apply(rules)
+
+
+@pytest.mark.parametrize(
+    ("first", "why"),
+    [
+        (Dying, "first: its process ended with signal 9, without a result"),
+        (Lacking, "first does not take tproxy: TPROXY: no such target"),
+    ],
+)
+def test_an_applier_that_dies_or_lacks_a_level_is_passed_over_with_the_reason(
+    first: type[Applier], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D20: python-iptables on iptables 1.8.10 and later, or on a kernel with nft alone."""
+    monkeypatch.setattr(capture, "APPLIERS", {"first": first, "second": Restore})
+    monkeypatch.setattr(probing, "ORDER", tuple(capture.APPLIERS))
+    with Workers() as started:
+        found = probed(started)
+
+    assert "second" == found.applier
+    assert found.why.startswith(why)
+    assert dict.fromkeys(names(), "") == found.levels
+
+
+def test_an_applier_that_lacks_a_level_is_better_than_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "APPLIERS", {"first": Lacking, "second": Dying})
+    monkeypatch.setattr(probing, "ORDER", tuple(capture.APPLIERS))
+    with Workers() as started:
+        found = probed(started)
+
+    assert "first" == found.applier
+    assert found.levels["tproxy"].startswith("TPROXY: no such target; refused by itself: mangle ")
+    assert "" == found.levels["redirect"]
+
+
+def test_where_no_applier_works_every_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "APPLIERS", {"first": Dying, "second": Dying})
+    monkeypatch.setattr(probing, "ORDER", tuple(capture.APPLIERS))
+    with (
+        Workers() as started,
+        pytest.raises(ApplyError, match=r"\(first: .* signal 9.*; second: .* signal 9"),
+    ):
+        probed(started)
 
 
 def test_what_differs_is_named() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.agent import sysctls
+from harness.agent import conntrack, sysctls
 from harness.agent.sysctls import Kind, SysctlError, prepare
 
 
@@ -24,6 +24,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     (tmp_path / "ipv4/tcp_allowed_congestion_control").write_text("reno cubic\n")
     monkeypatch.setattr(sysctls, "ROOT", tmp_path)
     monkeypatch.setattr(sysctls, "IPV6", tmp_path / "ipv6")
+    monkeypatch.setattr(conntrack, "count", lambda: 0)
     return tmp_path
 
 

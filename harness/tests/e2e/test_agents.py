@@ -7,6 +7,10 @@ from harness.tests.e2e.beds import Pods
 
 def test_rules_are_written_by_python_iptables(pods: Pods) -> None:
     """With libraries that it cannot read (iptables 1.8.11), agents fall back to iptables-restore."""
-    said = {node: reply.document["applier"] for node, reply in pods.bed.ask_agents("hello").items()}
+    said = {
+        node: (reply.document["applier"], reply.document["applier_why"])
+        for node, reply in pods.bed.ask_agents("hello").items()
+    }
 
-    assert said == {"a": "python-iptables", "b": "python-iptables"}
+    expected = ("python-iptables", "the first to be tried")
+    assert {"a": expected, "b": expected} == said

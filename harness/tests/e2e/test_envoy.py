@@ -12,7 +12,7 @@ from harness import cli
 from harness.analysis.findings import analyse
 from harness.control import Channel, ControlError
 from harness.dataplanes.envoy.launch import binary
-from harness.engines import supplies
+from harness.engines.images import recipes
 from harness.errors import ExitCode
 from harness.evidence.model import CheckStatus
 from harness.results.read import read
@@ -93,7 +93,7 @@ def test_two_data_planes_are_measured_in_one_run(engine: str, tmp_path: Path) ->
         assert len(list(folder.glob(f"cells/*/{samples}.parquet"))) >= 6
     proxies = found.run.manifest.members["proxies"]
     assert proxies["pyztunnel/a"]["python"].startswith(
-        supplies.PYTHON if engine == "docker" else platform.python_version()
+        recipes()["ztunnel"].release.python if engine == "docker" else platform.python_version()
     )
     assert proxies["envoy/b"]["envoy"].endswith("BoringSSL")
     said = "".join(path.read_text() for path in folder.glob("logs/envoy/*envoy*.log"))

@@ -26,6 +26,7 @@ from harness.results import layout
 from harness.results.read import read
 from harness.run import story
 from harness.run.cell import Ask, Bench, Measured
+from harness.selftest.harm import Harm
 from harness.tests.e2e.conftest import ENGINES
 from harness.tests.waiting import until
 
@@ -99,6 +100,14 @@ def test_the_run_folder_is_whole(finished: Finished) -> None:
     assert not list(finished.folder.rglob("*.tmp"))
 
 
+def test_a_run_says_by_what_its_rules_were_written_and_why(finished: Finished) -> None:
+    """D20: where one applier fell back to the other, the report and comparisons have to know."""
+    agents = json.loads((finished.folder / layout.RUN).read_text())["members"]["agents"]
+
+    said = {(agent["applier"], agent["applier_why"]) for agent in agents.values()}
+    assert {("python-iptables", "the first to be tried")} == said
+
+
 @pytest.mark.parametrize("source", sorted(sources.known()))
 def test_without_one_evidence_file_its_cell_is_unknown(
     finished: Finished, source: str, tmp_path: Path
@@ -137,9 +146,7 @@ class Sabotaged(Bench):
     def _put(self, ask: Ask, client: str, *, through: bool) -> list[tuple[Ask, Reply]]:
         if self.cell.configuration.interception is Interception.REDIRECT and not self.done:
             self.done.append(self.cell.name)
-            pid = self.bed.engine.pids()[f"probe-{client}"]
-            flush = ["iptables-legacy", "-t", "nat", "-F", "ISTIO_OUTPUT"]
-            subprocess.run(["nsenter", "-t", str(pid), "-n", *flush], check=True)
+            Harm(self.bed).without_rules(client, "nat")
         return super()._put(ask, client, through=through)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from harness.engines import supplies
-from harness.engines.docker_images import PUBLIC_BASE, DockerImages
+from harness.engines.docker_images import DockerImages
 from harness.errors import EnvironmentUnfit, RunFailed
 
+TRIXIE = supplies.RELEASES["trixie"]
 DIGEST = "sha256:" + "0" * 64
 PACKAGES = {"base": ("python3",), "ztunnel": ()}
 
@@ -91,7 +92,7 @@ def test_mmdebstrap_is_taken_where_it_can_be_used(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(supplies, "bootstrap", lambda *_: tmp_path)
     client = Client()
 
-    _images(client).load_root("ambientbench/root:123", _ignore, PACKAGES)
+    _images(client).load_root("ambientbench/root:123", TRIXIE, _ignore, PACKAGES)
 
     assert client.calls == [
         ("import", (f"{tmp_path}/root.tar", {"repository": "ambientbench/root", "tag": "123"}))
@@ -104,9 +105,9 @@ def test_without_mmdebstrap_the_public_base_is_pulled_by_digest_and_fetches_the_
     monkeypatch.setattr(supplies, "bootstrap_unfit", lambda: "mmdebstrap is not installed")
     client = Client()
 
-    _images(client).load_root("ambientbench/root:123", _ignore, PACKAGES)
+    _images(client).load_root("ambientbench/root:123", TRIXIE, _ignore, PACKAGES)
 
-    assert client.called("inspect_distribution") == [PUBLIC_BASE]
+    assert client.called("inspect_distribution") == ["debian:trixie-slim"]
     assert client.called("pull") == [f"debian@{DIGEST}"]
     assert client.called("tag") == [(f"debian@{DIGEST}", "ambientbench/root", "123")]
     (script,) = client.called("script")
@@ -114,7 +115,7 @@ def test_without_mmdebstrap_the_public_base_is_pulled_by_digest_and_fetches_the_
     assert "ztunnel" not in script
     assert client.called("container") == [f"debian@{DIGEST}"]
     assert client.called("remove") == ["abc"]
-    assert supplies.debs("base", PACKAGES).is_dir()
+    assert supplies.debs(TRIXIE, "base", PACKAGES).is_dir()
 
 
 def test_with_neither_both_reasons_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +123,7 @@ def test_with_neither_both_reasons_are_told(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(supplies, "bootstrap_unfit", lambda: "mmdebstrap is not installed")
 
     with pytest.raises(EnvironmentUnfit, match=r"mmdebstrap is not installed.*nobody answers"):
-        _images(Client(registry=False)).load_root("ambientbench/root:123", _ignore, PACKAGES)
+        _images(Client(registry=False)).load_root("ambientbench/root:123", TRIXIE, _ignore, PACKAGES)
 
 
 def test_a_fetch_that_fails_leaves_no_half_filled_cache(
@@ -132,7 +133,7 @@ def test_a_fetch_that_fails_leaves_no_half_filled_cache(
     client = Client(code=100)
 
     with pytest.raises(RunFailed, match=r"exit code 100.*no such package"):
-        _images(client).load_root("ambientbench/root:123", _ignore, PACKAGES)
+        _images(client).load_root("ambientbench/root:123", TRIXIE, _ignore, PACKAGES)
 
     assert client.called("remove") == ["abc"]
     assert list((tmp_path / "ambientbench").iterdir()) == []

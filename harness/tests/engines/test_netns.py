@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from harness.engines import netns
 from harness.engines.api import EngineError, Run
 from harness.engines.images import REPOSITORY
 from harness.engines.owner import Owner
+from harness.tests.engines.conftest import member
 from harness.tests.ordinary import ordinary_user
 from harness.tests.waiting import until
 
@@ -121,3 +123,75 @@ def test_an_ordinary_user_can_do_the_same() -> None:
     assert link.startswith("v0@v1")
     assert policy == "-P OUTPUT ACCEPT"
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in document["pids"].values()))
+
+
+DENIED = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
+"""A process in new namespaces without a right in them, as AppArmor's profile of unshare leaves it."""
+
+
+def test_namespaces_without_rights_in_them_are_of_no_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """S3: on Ubuntu 25.04 `unshare --user ... true` works, and nothing that a testbed does."""
+    usual = netns._unshare()
+    assert netns.unfit() is None
+    monkeypatch.setattr(netns, "_unshare", lambda: [*usual, *DENIED])
+    setting = tmp_path / "kernel/apparmor_restrict_unprivileged_userns"
+    setting.parent.mkdir()
+    setting.write_text("1\n")
+    monkeypatch.setattr(netns, "_SETTINGS", tmp_path)
+    monkeypatch.setattr(netns.os, "getuid", lambda: 1000)  # type: ignore[attr-defined]
+
+    said = netns.unfit()
+
+    assert said is not None
+    assert "mount tmpfs on /run: Operation not permitted" in said
+    assert said.endswith(
+        "(kernel.apparmor_restrict_unprivileged_userns=1); "
+        "as root: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+    )
+    assert subprocess.run([*usual, *DENIED, "true"], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("kernel/unprivileged_userns_clone", "0", "sysctl -w kernel.unprivileged_userns_clone=1"),
+        ("user/max_user_namespaces", "0", "sysctl -w user.max_user_namespaces=10000"),
+    ],
+)
+def test_a_setting_that_forbids_namespaces_is_named_with_its_remedy(
+    name: str, value: str, remedy: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_text(f"{value}\n")
+    monkeypatch.setattr(netns, "_SETTINGS", tmp_path)
+    monkeypatch.setattr(netns.os, "getuid", lambda: 1000)  # type: ignore[attr-defined]
+
+    assert netns._hint().endswith(remedy)
+
+
+def test_members_are_found_without_the_kernels_list_of_children(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """S3: /proc/PID/task/TID/children needs CONFIG_PROC_CHILDREN."""
+    read = Path.read_text
+
+    def without(path: Path, *arguments: Any, **named: Any) -> str:
+        if path.name == "children":
+            raise FileNotFoundError(path)
+        return read(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "read_text", without)
+    engine = netns.engine(Run(id="tchildren", directory=tmp_path, owner=Owner.current()))
+    try:
+        engine.start([member("one"), member("two")])
+
+        pids = engine.pids()
+
+        assert {"one", "two"} == set(pids)
+        commands = {name: Path(f"/proc/{pid}/cmdline").read_bytes() for name, pid in pids.items()}
+        assert all(b"harness.engines.idle" in command for command in commands.values())
+    finally:
+        engine.remove()
+        engine.close()

@@ -10,6 +10,8 @@ import pytest
 from harness.engines import supplies
 from harness.errors import EnvironmentUnfit
 
+BOOKWORM, TRIXIE = (supplies.RELEASES[name] for name in ("bookworm", "trixie"))
+
 
 @pytest.fixture(autouse=True)
 def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -30,27 +32,39 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return ran
 
 
-def test_wheels_are_those_of_the_images_python_at_the_harness_own_versions(commands: list[list[str]]) -> None:
-    folder = supplies.site(("h2==4.4.1",))
+@pytest.mark.parametrize(
+    ("release", "python", "newest"),
+    [(BOOKWORM, "3.11", "manylinux_2_36_"), (TRIXIE, "3.13", "manylinux_2_41_")],
+    ids=["bookworm", "trixie"],
+)
+def test_wheels_are_those_of_the_releases_python_at_the_harness_own_versions(
+    release: supplies.Release, python: str, newest: str, commands: list[list[str]]
+) -> None:
+    folder = supplies.site(release, ("h2==4.4.1",))
 
     (command,) = commands
+    platforms = [part for part in command if part.startswith("--platform=")]
+    assert platforms[0].startswith(f"--platform={newest}")
+    assert platforms[-2].startswith("--platform=manylinux_2_17_")
+    assert f"cp{python.replace('.', '')}" in command
     assert folder.is_dir()
     assert "--only-binary=:all:" in command
-    assert command[command.index("--python-version") + 1] == "3.11"
+    assert command[command.index("--python-version") + 1] == python
     assert command[command.index("--constraint") + 1].endswith(".txt")
     assert command[-1] == "h2==4.4.1"
 
 
 def test_what_is_there_is_not_fetched_again(commands: list[list[str]]) -> None:
-    first = supplies.site(("h2",))
-    second = supplies.site(("h2",))
+    first = supplies.site(BOOKWORM, ("h2",))
+    second = supplies.site(BOOKWORM, ("h2",))
 
     assert first == second
     assert len(commands) == 1
 
 
 def test_other_requirements_have_another_folder(commands: list[list[str]]) -> None:
-    folders = {supplies.site(("h2",)), supplies.site(("h2", "uvloop")), supplies.sources(("h2",))}
+    folders = {supplies.site(BOOKWORM, each) for each in (("h2",), ("h2", "uvloop"))}
+    folders.add(supplies.sources(("h2",)))
 
     assert len(folders) == len(commands) == 3
 
@@ -59,22 +73,31 @@ def test_a_failed_fetch_leaves_nothing_and_shows_the_command(
     commands: list[list[str]], tmp_path: Path
 ) -> None:
     with pytest.raises(EnvironmentUnfit, match=r"E: it is broken.*run it by hand.*broken"):
-        supplies.site(("broken",))
+        supplies.site(BOOKWORM, ("broken",))
 
     assert list((tmp_path / "ambientbench").iterdir()) == []
     assert len(commands) == 1
 
 
 def test_a_root_is_made_with_one_hook_per_image_that_wants_packages(commands: list[list[str]]) -> None:
-    supplies.bootstrap({"base": ("python3",), "ztunnel": ()}, lambda _: None)
+    supplies.bootstrap(BOOKWORM, {"base": ("python3",), "ztunnel": ()}, lambda _: None)
 
     (command,) = commands
     hooks = [part for part in command if part.startswith("--customize-hook")]
     assert len(hooks) == 1
     assert "install python3" in hooks[0]
-    assert command[-2] == supplies.RELEASE
+    assert command[-2] == "bookworm"
+
+
+def test_another_release_has_wheels_and_a_root_of_its_own(commands: list[list[str]]) -> None:
+    assert supplies.site(BOOKWORM, ("h2",)) != supplies.site(TRIXIE, ("h2",))
+    assert supplies.debian_folder(BOOKWORM, {}) != supplies.debian_folder(TRIXIE, {})
+    supplies.bootstrap(TRIXIE, {"base": ("python3",)}, lambda _: None)
+    assert commands[-1][-2] == "trixie"
 
 
 def test_another_set_of_packages_is_another_root() -> None:
-    assert supplies.debian_folder({"a": ("x",)}) != supplies.debian_folder({"a": ("y",)})
-    assert supplies.debian_folder({"a": ("x",)}) == supplies.debian_folder({"a": ("x",), "b": ()})
+    folder = supplies.debian_folder(BOOKWORM, {"a": ("x",)})
+
+    assert folder != supplies.debian_folder(BOOKWORM, {"a": ("y",)})
+    assert folder == supplies.debian_folder(BOOKWORM, {"a": ("x",), "b": ()})

@@ -75,7 +75,9 @@ def _agent(path: Path, node: str) -> Member:
         {
             "conntrack-flush": lambda _: Reply(document={}),
             "counters": lambda _: Reply(document={"namespaces": {f"node-{node}": _namespace()}}),
-            "conntrack-dump": lambda _: Reply(document={"namespaces": {f"node-{node}": []}}),
+            "conntrack-dump": lambda _: Reply(
+                document={"namespaces": {f"node-{node}": {"entries": [], "others": 0, "counted": 0}}}
+            ),
             "listen": lambda _: Reply(document={}),
             "heard": lambda asked: Reply(
                 document={"frames": 4, "hits": int(asked["nonce"] == "0f0f"), "unkept": 0}

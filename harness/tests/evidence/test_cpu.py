@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -76,3 +77,45 @@ def test_a_reading_costs_milliseconds(spinner: subprocess.Popen[str]) -> None:
 
     # The least of some: another process on the core takes its caches as well.
     assert min(taken_s() for _ in range(10)) < 0.02
+
+
+@pytest.fixture(params=["schedstat", "children"])
+def lacking(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A kernel without one of the files that it may lack."""
+    name: str = request.param
+    usual = cpu._read
+
+    def read(path: str) -> bytes:
+        if path.endswith(f"/{name}"):
+            raise FileNotFoundError(path)
+        return usual(path)
+
+    monkeypatch.setattr(cpu, "_read", read)
+    question = {"schedstat": "_accounts_waiting", "children": "_lists_children"}[name]
+    monkeypatch.setattr(cpu, question, lambda: False)
+    return name
+
+
+def test_what_the_kernel_does_not_account_is_not_known_and_the_rest_is(
+    lacking: str, spinner: subprocess.Popen[str]
+) -> None:
+    """S3: all switches were 0 where schedstat is absent, and children need CONFIG_PROC_CHILDREN."""
+    meter = Meter({Component.BACKEND: [spinner.pid]})
+    before = meter.sample()
+    _spend(spinner)
+    documents = {cpu.NAME: cpu.collect({"rate": (before, meter.sample())}, {})}
+
+    found = cpu.read(documents)
+    used = found.stages["rate"].components[Component.BACKEND]
+    assert 0.05e9 <= used.cpu_ns < 0.09e9
+    assert used.switches >= 1
+    assert (used.waited_ns is None) == (lacking == "schedstat")
+    assert bool(found.unsaid) == (lacking == "schedstat")
+
+
+def test_what_one_stage_does_not_tell_is_not_known_of_both() -> None:
+    known = cpu.Usage(**{**dict.fromkeys(cpu._FIELDS, 1), "waited_ns": 5})
+
+    assert known.since(known).waited_ns == 0
+    assert known.since(replace(known, waited_ns=None)).waited_ns is None
+    assert replace(known, waited_ns=None).since(known).waited_ns is None

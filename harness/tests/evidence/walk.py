@@ -541,7 +541,11 @@ def honest(configuration: Configuration) -> Case:
         _first_packet(state.value, number)
         for number, state in enumerate(state for _ in range(PROBES) for state in wishes)
     )
-    dump = {name: walk.entries.get(name, []) for name in before}
+    dump = {
+        name: {"entries": entries, "others": 0, "counted": len(entries)}
+        for name in before
+        for entries in (walk.entries.get(name, []),)
+    }
     return Case(
         configuration=configuration,
         topology=TOPOLOGY,

@@ -8,6 +8,8 @@ from dataclasses import replace
 import pytest
 
 from harness import cli
+from harness.agent.capture import APPLIERS
+from harness.agent.probe import APPLIER_ENV
 from harness.errors import ExitCode
 from harness.evidence import checks
 from harness.selftest import sabotages
@@ -49,6 +51,22 @@ def test_an_unknown_sabotage_is_a_usage_error(capsys: pytest.CaptureFixture[str]
 
     assert code == ExitCode.USAGE
     assert "nosuch" in capsys.readouterr().err
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize("applier", APPLIERS)
+def test_rules_are_sabotaged_by_the_applier_in_force(
+    applier: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """D20: a rule taken out of the legacy tables harms nobody whose rules are nft's."""
+    monkeypatch.setenv(APPLIER_ENV, applier)
+    code = cli.obey(["selftest", "--json", "--only", "rules-removed", "--only", "proxy-bypassed"])
+
+    printed = json.loads(capsys.readouterr().out)
+    assert [("proxy-bypassed", True), ("rules-removed", True)] == [
+        (each["sabotage"], each["caught"]) for each in printed["sabotages"]
+    ]
+    assert code == ExitCode.OK
 
 
 @pytest.mark.netns

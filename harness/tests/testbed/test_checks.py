@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import resource
-import shutil
-import subprocess
-from collections.abc import Callable
-
 import pytest
 
 from harness.engines import choice
 from harness.engines.choice import Choice
 from harness.errors import EnvironmentUnfit
-from harness.testbed import checks
+from harness.testbed import checks, trial
 from harness.testbed.checks import Check, Status
+from harness.testbed.lock import Busy, MeasuringLock
+from harness.testbed.requirements import REQUIREMENTS
+from harness.testbed.trial import Result
+
+GOOD = {each.name: Result(error=None, found="works") for each in REQUIREMENTS}
 
 
 @pytest.fixture
@@ -24,96 +22,66 @@ def netns() -> Choice:
     return Choice(name="netns", module=choice.named("netns"), reason="asked for")
 
 
-def _features(monkeypatch: pytest.MonkeyPatch, results: dict[str, str | None]) -> None:
-    """Let the throwaway namespace report this."""
-    monkeypatch.setattr(choice, "named", lambda _: _Fit())
-    monkeypatch.setattr(shutil, "which", lambda name, **_: f"/usr/sbin/{name}")
-    done = subprocess.CompletedProcess([], 0, json.dumps(results), "")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+def _tried(monkeypatch: pytest.MonkeyPatch, **errors: str) -> None:
+    """Let the trial end like this."""
+    results = GOOD | {name: Result(error=error) for name, error in errors.items()}
+    monkeypatch.setattr(trial, "results", lambda _: results)
 
 
-class _Fit:
-    def unfit(self) -> str | None:
-        return None
+def _rows(chosen: Choice) -> dict[str, Check]:
+    return {row.name: row for row in checks.checks(chosen)}
 
 
 def test_a_feature_that_does_not_work_fails_with_its_fix(
     monkeypatch: pytest.MonkeyPatch, netns: Choice
 ) -> None:
     """F27: without TPROXY a testbed is refused; nothing is measured with another interception instead."""
-    _features(monkeypatch, {"TPROXY": "No chain/target/match by that name", "links": None})
+    _tried(monkeypatch, tproxy="No chain/target/match by that name")
 
-    tproxy, links = checks._features(netns)
+    rows = _rows(netns)
 
-    assert (tproxy.status, links.status) == (Status.FAILED, Status.OK)
-    assert "No chain" in tproxy.found
-    assert "xt_TPROXY" in tproxy.fix
-
-
-def test_without_netem_there_is_a_warning_that_says_what_is_taken_instead(
-    monkeypatch: pytest.MonkeyPatch, netns: Choice
-) -> None:
-    """F26: never a silent run without the delay."""
-    _features(monkeypatch, {"netem": "queueing discipline netem: (2, 'No such file or directory')"})
-
-    (row,) = checks._features(netns)
-
-    assert row.status is Status.WARNING
-    assert "a process delays packets" in row.found
-    assert "sch_netem" in row.fix
-
-
-def test_without_legacy_iptables_there_is_a_warning_only(
-    monkeypatch: pytest.MonkeyPatch, netns: Choice
-) -> None:
-    _features(monkeypatch, {"iptables legacy": "no such table"})
-
-    (row,) = checks._features(netns)
-
-    assert row.status is Status.WARNING
-    assert "iptables-restore" in row.found
-
-
-def test_without_ipv6_there_is_a_warning_only(monkeypatch: pytest.MonkeyPatch, netns: Choice) -> None:
-    """IPv4 suites need none of it."""
-    _features(monkeypatch, {"IPv6": "/proc/sys/net/ipv6/conf/all/disable_ipv6: No such file or directory"})
-
-    (row,) = checks._features(netns)
-
-    assert row.status is Status.WARNING
-    assert "topology.ip_families" in row.found
-    assert "ipv6.disable=1" in row.fix
-
-
-def test_every_feature_that_is_tried_has_a_fix_of_its_own() -> None:
-    from harness.testbed import features  # noqa: PLC0415  # a program of its own
-
-    assert set(features.attempts()) - {"iptables legacy", "IPv6", "netem"} == set(checks.FIXES)
+    assert (rows["tproxy"].status, rows["links"].status) == (Status.FAILED, Status.OK)
+    assert "No chain" in rows["tproxy"].found
+    assert "xt_TPROXY" in rows["tproxy"].fix
 
 
 @pytest.mark.parametrize(
-    ("lacking", "name"),
+    ("name", "instead", "fix"),
     [
-        (lambda m: m.setattr(resource, "getrlimit", lambda _: (64, 64)), "open files"),
-        (lambda m: m.setattr(checks, "MODULES", ("no_such_module",)), "python packages"),
-        (lambda m: m.setattr(shutil, "which", lambda *_, **__: None), "nginx"),
-        (lambda m: m.setattr(checks, "DISK_RESULTS_BYTES", 1 << 60), "disk"),
-        (lambda m: m.setattr(checks, "MEMORY_BYTES", 1 << 60), "memory"),
-        (lambda m: m.setattr(os, "access", lambda *_: False), "run folder"),
+        ("netem", "a process delays packets", "sch_netem"),
+        ("IPv6", "topology.ip_families", "ipv6.disable=1"),
     ],
-    ids=["descriptors", "packages", "nginx", "disk", "memory", "run folder"],
 )
-def test_what_is_lacking_fails_its_row_and_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, netns: Choice, lacking: Callable[[pytest.MonkeyPatch], None], name: str
+def test_what_is_needed_sometimes_is_a_warning_that_says_what_is_done_instead(
+    name: str, instead: str, fix: str, monkeypatch: pytest.MonkeyPatch, netns: Choice
 ) -> None:
-    """F66, F67."""
-    monkeypatch.setattr(checks, "_features", lambda _: [])
-    lacking(monkeypatch)
+    """F26: never a silent run without the delay. IPv4 suites need no IPv6."""
+    _tried(monkeypatch, **{name: "no such thing"})
 
-    rows = {row.name: row for row in checks.checks(netns)}
+    row = _rows(netns)[name]
 
-    assert rows[name].status is Status.FAILED
-    assert rows[name].fix
+    assert row.status is Status.WARNING
+    assert "no such thing; " in row.found
+    assert instead in row.found
+    assert fix in row.fix
+
+
+def test_what_could_not_be_tried_is_neither_well_nor_wrong(
+    monkeypatch: pytest.MonkeyPatch, netns: Choice
+) -> None:
+    monkeypatch.setattr(trial, "results", lambda _: {trial.START: Result(error="no answer")})
+
+    rows = _rows(netns)
+
+    assert (Status.FAILED, "no answer") == (rows[trial.START].status, rows[trial.START].found)
+    assert (Status.SKIPPED, "not tried: see members") == (rows["links"].status, rows["links"].found)
+
+
+def test_images_matter_to_the_engine_that_has_them(monkeypatch: pytest.MonkeyPatch, netns: Choice) -> None:
+    _tried(monkeypatch)
+
+    assert "images" not in _rows(netns)
+    assert "images" in _rows(Choice(name="docker", module=netns.module, reason=""))
 
 
 def test_a_preflight_that_fails_has_one_line_per_row(monkeypatch: pytest.MonkeyPatch, netns: Choice) -> None:
@@ -131,6 +99,24 @@ def test_a_preflight_that_fails_has_one_line_per_row(monkeypatch: pytest.MonkeyP
     assert str(refused.value).splitlines()[1:] == ["  one: broken; mend it", "  three: gone; bring it back"]
 
 
+def test_nothing_is_tried_beside_a_run_that_measures(monkeypatch: pytest.MonkeyPatch, netns: Choice) -> None:
+    """It would take both cores for two seconds."""
+    monkeypatch.setattr(choice, "choose", lambda _: netns)
+    monkeypatch.setattr(trial, "results", lambda _: pytest.fail("tried all the same"))
+
+    with MeasuringLock():
+        with pytest.raises(Busy, match="another run is measuring"):
+            checks.preflight("")
+        rows = {row.name: row for row in checks.diagnosis("")}
+
+    assert Status.SKIPPED is rows["needed"].status
+    assert "not tried: another run is measuring" in rows["needed"].found
+    assert "leftovers" in rows
+
+
 @pytest.mark.netns
 def test_here_every_row_is_in_order(netns: Choice) -> None:
-    assert [row for row in checks.checks(netns) if row.status is Status.FAILED] == []
+    rows = checks.checks(netns)
+
+    assert [row for row in rows if row.status is Status.FAILED] == []
+    assert [row for row in rows if row.status is Status.SKIPPED] == []

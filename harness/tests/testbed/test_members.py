@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from harness import dataplanes
+from harness.agent.probe import APPLIER_ENV
 from harness.engines.api import Member, Role
 from harness.errors import UsageError
-from harness.testbed.members import compose, wired
+from harness.testbed import trial
+from harness.testbed.members import FORWARDED, compose, wired
 from harness.topology.allocator import resolve
 from harness.topology.layout import Layout
 from harness.topology.model import HostSpec, NodeSpec, PodSpec, Topology, TopologySpec
@@ -124,6 +126,18 @@ def test_socket_paths_fit_with_the_longest_names() -> None:
     ]
 
     assert max(len(str(path)) for path in [*sockets, LAYOUT.controlplane]) <= 107
+
+
+def test_the_users_choice_of_an_applier_reaches_the_agents_alone(
+    topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(APPLIER_ENV, "iptables-restore")
+
+    chosen = {name for name, member in _members(topology).items() if APPLIER_ENV in member.env}
+    assert {"agent-a", "agent-b"} == chosen
+    assert (APPLIER_ENV,) == FORWARDED
+    tried = trial._members(Path("/run/x"))
+    assert {trial.AGENT} == {name for name, member in tried.items() if APPLIER_ENV in member.env}
 
 
 def test_an_unknown_data_plane_is_answered_with_the_known_ones() -> None:
