@@ -26,6 +26,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from harness.cli._output import replace_characters
 from harness.errors import AmbientbenchError, ExitCode
 from harness.interrupts import Interrupted, interrupts
 
@@ -114,6 +115,7 @@ def _options(
 
 def main() -> NoReturn:
     """Run the command line of this process and exit."""
+    replace_characters()
     with interrupts():
         code = obey(sys.argv[1:])
     try:
