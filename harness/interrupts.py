@@ -101,7 +101,6 @@ def uninterrupted(function: Callable[P, R]) -> Callable[P, R]:
     Holds inside `interrupts()`; elsewhere the signals do what they do.
     """
 
-    @functools.wraps(function)
     def whole(*args: P.args, **kwargs: P.kwargs) -> R:
         ended = False
         try:
@@ -115,7 +114,7 @@ def uninterrupted(function: Callable[P, R]) -> Callable[P, R]:
         return result
 
     _MARKED.add(whole.__code__)
-    return whole
+    return functools.wraps(function)(whole)
 
 
 def _release(error: BaseException | None = None) -> None:

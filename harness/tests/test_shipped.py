@@ -106,7 +106,7 @@ def test_the_commit_of_a_repository_around_it_is_not_its_own(installed: Path, tm
     _run(around, *git, "init", "--quiet")
     _run(around, *git, "commit", "--quiet", "--allow-empty", "--message", "another project's")
 
-    source = json.loads(_run(tmp_path, str(installed / "python"), "-c", tell))["source"]
+    source = json.loads(_run(tmp_path, str(installed / "python"), "-c", tell))
 
     assert (source["commit"], source["dirty"]) == (None, None)
     assert source["version"]
