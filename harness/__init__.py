@@ -11,5 +11,6 @@ testbed: bring up, hand out handles, tear down, prove that nothing leaked.
 load: Locust, first-packet probes. evidence: what proves that a cell did what it claims.
 results: run folders. analysis: rounds, ratios, verdicts. report: page, terminal, markdown.
 control: the channel by which the harness talks to what it started. cgroups: whose limits hold for us.
-cli: one file per verb.
+cli: one file per verb. shipped: the files that come with the code.
+errors: who is wrong, and the exit code. interrupts: what Ctrl-C does, and what it may not break off.
 """

@@ -18,17 +18,17 @@ import json
 import logging
 import os
 import pkgutil
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
+from harness.cli._output import replace_characters
 from harness.errors import AmbientbenchError, ExitCode
+from harness.interrupts import Interrupted, interrupts
 
 PROGRAM = "ambientbench"
 DEBUG_ENV = "AMBIENTBENCH_DEBUG"
@@ -115,9 +115,9 @@ def _options(
 
 def main() -> NoReturn:
     """Run the command line of this process and exit."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
-    code = obey(sys.argv[1:])
+    replace_characters()
+    with interrupts():
+        code = obey(sys.argv[1:])
     try:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -143,15 +143,10 @@ def obey(arguments: Sequence[str]) -> int:
         if isinstance(exc.__context__, BrokenPipeError):
             return ExitCode.BROKEN_PIPE
         return exc.code if isinstance(exc.code, int) else ExitCode.RUN_FAILED
-    except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001  # the last line of defence: one line, no traceback
+    except (Exception, KeyboardInterrupt, Interrupted) as exc:  # noqa: BLE001  # the last line of defence: one line, no traceback
         before_dashes = arguments[: arguments.index("--")] if "--" in arguments else arguments
         return _complain(exc, as_json="--json" in before_dashes)
     return result if isinstance(result, int) else ExitCode.OK
-
-
-def _leave(number: int, _frame: FrameType | None) -> None:
-    """Turn SIGTERM and SIGHUP into an exit that runs every `finally` on its way."""
-    raise SystemExit(128 + number)
 
 
 def _complain(error: BaseException, *, as_json: bool) -> int:
@@ -165,6 +160,8 @@ def _complain(error: BaseException, *, as_json: bool) -> int:
         kind, code, message = "usage-error", ExitCode.USAGE, _usage(error)
     elif isinstance(error, KeyboardInterrupt | typer.Abort):
         kind, code, message = "interrupted", ExitCode.INTERRUPTED, "interrupted"
+    elif isinstance(error, Interrupted):
+        kind, code, message = "interrupted", ExitCode(error.exit_code), str(error)
     else:
         message = f"internal error: {message} (set {DEBUG_ENV}=1 to see where)"
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from harness.analysis.excerpt import Excerpt, excerpt
 from harness.analysis.findings import analyse
+from harness.cli._output import note
 from harness.errors import UsageError
 from harness.results import baselines
 from harness.results.baselines import Document
@@ -42,12 +43,14 @@ def reference_excerpt(run: Excerpt, results: Path) -> Excerpt:
 
 
 def baseline_excerpts(results: Path) -> list[Excerpt]:
-    """Every excerpt among the baselines.
-
-    Raises:
-        Unreadable: One of them does not have the form.
-    """
-    return [parsed(document, str(document.get("run"))) for document in baselines.documents(results)]
+    """Every excerpt among the baselines; one that does not have the form is named and passed over."""
+    found = []
+    for path, document in baselines.documents(results):
+        try:
+            found.append(parsed(document, str(path)))
+        except Unreadable as exc:
+            note(f"passed over: {exc}")
+    return found
 
 
 def parsed(document: Document, where: str) -> Excerpt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -32,6 +33,12 @@ Annotate = Annotated[
     bool, typer.Option("--annotate", help="Print GitHub annotations for failures, on standard error.")
 ]
 """`annotate: Annotate = False`: every verb that judges has it."""
+
+
+def replace_characters() -> None:
+    """Let a character that standard output's encoding lacks cost that character, not the answer."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def emit(document: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -54,23 +55,26 @@ def command(
 
 
 def _show(results: Path, *, as_json: bool) -> None:
+    from harness.cli._excerpts import baseline_excerpts  # noqa: PLC0415  # scipy is not for --help
     from harness.results import baselines  # noqa: PLC0415  # duckdb is not for --help
 
     rows: list[dict[str, Any]] = []
-    for shelf, paths in baselines.shelves(results).items():
-        reference = (baselines.reference(results, shelf) or {}).get("run")
-        for path in paths:
-            document = baselines.load(path)
-            fingerprint = document["fingerprint"]
-            rows.append(
-                {
-                    "shelf": shelf,
-                    "run": document["run"],
-                    "started": str(document["started"])[:19],
-                    "reference": document["run"] == reference,
-                    **{name: fingerprint[name] for name in ("engine", "kernel", "machine", "applier")},
-                }
-            )
+    excerpts = baseline_excerpts(results)
+    latest = {kept.shelf: kept.run for kept in excerpts}
+    references = {
+        shelf: (baselines.promoted(results, shelf) or {}).get("run", run) for shelf, run in latest.items()
+    }
+    for kept in excerpts:
+        fingerprint = asdict(kept.fingerprint)
+        rows.append(
+            {
+                "shelf": kept.shelf,
+                "run": kept.run,
+                "started": kept.started[:19],
+                "reference": kept.run == references[kept.shelf],
+                **{name: fingerprint[name] for name in ("engine", "kernel", "machine", "applier")},
+            }
+        )
     if as_json:
         emit(rows)
         return

@@ -57,8 +57,8 @@ def command(
     from harness.analysis.findings import analyse  # noqa: PLC0415
     from harness.analysis.width import headline_width  # noqa: PLC0415
     from harness.cli._findings import tell  # noqa: PLC0415
+    from harness.interrupts import Interrupted, interrupts  # noqa: PLC0415
     from harness.results.read import read  # noqa: PLC0415
-    from harness.run.interrupts import Interrupted, interrupts  # noqa: PLC0415
     from harness.run.progress import display  # noqa: PLC0415
     from harness.run.story import carry_out  # noqa: PLC0415
     from harness.testbed import leftovers  # noqa: PLC0415

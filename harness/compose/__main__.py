@@ -1,4 +1,4 @@
-"""Write `compose/`: `python -m harness.compose [--check] [--images]`."""
+"""Write the files of `compose/`: `python -m harness.compose [FOLDER] [--check] [--images]`."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from harness.engines import choice
 from harness.engines.api import Run
 from harness.engines.owner import Owner
 
-FOLDER = Path(__file__).parents[2] / "compose"
+FOLDER = Path("compose")
+"""Beside wherever it is run: the repository's own, or a new one where this is installed."""
 
 
 def main() -> None:
     """Write the files, or say which differ; build the images when asked to."""
     parser = argparse.ArgumentParser(prog="harness.compose", description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help="./compose by default")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file differs")
     parser.add_argument("--images", action="store_true", help="build the images that are missing, too")
     arguments = parser.parse_args()
     if arguments.check:
-        differing = differences(FOLDER)
+        differing = differences(arguments.folder)
         if differing:
             sys.exit(f"compose: {', '.join(differing)} differ from the topology; run `make compose`")
     else:
         for name, content in files().items():
-            path = FOLDER / name
+            path = arguments.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
     if arguments.images:

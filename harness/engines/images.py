@@ -1,7 +1,7 @@
 """What the images hold, how they are named, and in which order they are built.
 
-Recipes are read from `images/`; a tag is the hash of everything that goes in. The engine that has
-images gives an `ImageStore`; where the ingredients come from is `supplies`.
+Recipes are read from `images/` (`harness.shipped`); a tag is the hash of everything that goes in.
+The engine that has images gives an `ImageStore`; where the ingredients come from is `supplies`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
+from harness import shipped
 from harness.engines import supplies
 from harness.engines.supplies import Release
 
 log = logging.getLogger("harness.engines.images")
 
-REPOSITORY = Path(__file__).parents[2]
-FOLDER = REPOSITORY / "images"
+REPOSITORY = shipped.ROOT
+"""What the paths of a recipe's code begin at; site-packages where this is installed."""
+FOLDER = shipped.IMAGES
 PREFIX = "ambientbench"
 BUILD_THREADS = 2
 """A build is one container after another on the engine; two at a time keep two cores busy."""

@@ -27,15 +27,14 @@ from locust.env import Environment
 from locust.runners import LocalRunner
 from locust.stats import bucket_response_time
 
-import harness
 from harness.control import Handler, Refused, Reply, serve
 from harness.load.clock import tighten
 from harness.load.crew import Crew, live_and_die_with
 from harness.load.stage import Recorder, Stage
+from harness.shipped import LOCUSTFILES
 
 log = logging.getLogger("harness.load.driver")
 
-LOCUSTFILES = Path(harness.__file__).parent.parent / "suites" / "locustfiles"
 NS_PER_MS = 1_000_000
 
 

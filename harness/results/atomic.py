@@ -6,6 +6,7 @@ reader finds the old one or the new one (Pillai et al., OSDI 2014, on what file 
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -78,9 +79,17 @@ def remove_unfinished(folder: Path) -> None:
             path.unlink()
 
 
+NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
+"""What fsync of a folder says where there is no such thing: CIFS, VirtualBox's and WSL's shares."""
+
+
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    _sync(folder)
+    """Make the names in a folder durable, where its file system can: a rename has happened either way."""
+    try:
+        _sync(folder)
+    except OSError as exc:
+        if exc.errno not in NO_FOLDER_SYNC:
+            raise
 
 
 def _sync(path: Path) -> None:

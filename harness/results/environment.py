@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -35,7 +36,7 @@ SYSCTLS = (
     "net/core/default_qdisc",
 )
 
-_HERE = Path(__file__).resolve().parents[2]
+_HERE = Path(__file__).resolve()
 
 
 def collect(*, engine: str = "", engine_version: str = "") -> dict[str, Any]:
@@ -111,11 +112,25 @@ def _output(*command: str) -> str | None:
 
 
 def _source() -> dict[str, Any]:
-    """Which commit this is, and whether the files differ from it."""
-    commit = _output("git", "-C", str(_HERE), "rev-parse", "HEAD")
-    status = _output("git", "-C", str(_HERE), "status", "--porcelain", "--untracked-files=no")
+    """Which commit this is, and whether the files differ from it.
+
+    An installed package may lie in somebody's repository; that one's commit says nothing of it.
+    """
+    git = ("git", "-C", str(_HERE.parent))
+    ours = _output(*git, "ls-files", "--error-unmatch", _HERE.name) is not None
+    commit = _output(*git, "rev-parse", "HEAD") if ours else _installed_commit()
     return {
         "version": _version("ambientbench"),
         "commit": commit,
-        "dirty": bool(status) if commit else None,
+        "dirty": bool(_output(*git, "status", "--porcelain", "--untracked-files=no")) if ours else None,
     }
+
+
+def _installed_commit() -> str | None:
+    """The commit that pip installed from (PEP 610), if it was a repository."""
+    try:
+        origin = importlib.metadata.distribution("ambientbench").read_text("direct_url.json")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    commit: str | None = json.loads(origin or "{}").get("vcs_info", {}).get("commit_id")
+    return commit

@@ -2,5 +2,5 @@
 
 story: from the suite to the saved findings. cell: one cell, from switching to its last piece of
 evidence. delay: distance between nodes. proofs: what is proved once a round.
-interrupts: what Ctrl-C does. progress: what the user sees meanwhile.
+progress: what the user sees meanwhile.
 """

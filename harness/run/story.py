@@ -29,12 +29,12 @@ from harness.evidence.model import (
     SampleCounts,
 )
 from harness.evidence.verdict import disturbed, evaluate
+from harness.interrupts import Interrupted, Interrupts
 from harness.plan.model import Cell, Configuration, Plan, State
 from harness.results import environment, layout
 from harness.results.schema import CellRecord, Manifest, RunStatus
 from harness.results.write import RunWriter
 from harness.run.cell import Bench, Measured
-from harness.run.interrupts import Interrupted, Interrupts
 from harness.run.progress import Display
 from harness.suite.model import Suite
 from harness.testbed.testbed import Testbed

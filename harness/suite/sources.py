@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness import shipped
 from harness.suite.problems import Key, Problem, SuiteError, nearest, shown
 
 MAX_BYTES = 1 << 20
 """Longest suite file read: thousands of times what a suite needs."""
 
-SHIPPED = Path(__file__).resolve().parents[2] / "suites"
-"""The suites of this checkout."""
+SHIPPED = shipped.SUITES
+"""The suites that come with the program."""
+HERE = Path("suites")
+"""The user's own, in the current folder."""
 
 _HEADER = re.compile(r"^\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?$")
 _ASSIGNMENT = re.compile(
@@ -68,7 +71,7 @@ def known_suites(folder: Path = SHIPPED) -> list[str]:
 
 
 def find_suite(name: str | Path) -> Path:
-    """The file meant by a path or by a bare name (`quick`), the latter in ./suites, then in this checkout.
+    """The file meant by a path or by a bare name (`quick`), the latter in ./suites, then as shipped.
 
     Raises:
         SuiteError: There is no such suite.
@@ -76,10 +79,10 @@ def find_suite(name: str | Path) -> Path:
     path = Path(name)
     if path.suffix == ".toml" or len(path.parts) > 1:
         return path
-    for folder in (Path("suites"), SHIPPED):
+    for folder in (HERE, SHIPPED):
         if (folder / f"{name}.toml").is_file():
             return folder / f"{name}.toml"
-    known = sorted({*known_suites(Path("suites")), *known_suites()})
+    known = _known(HERE, SHIPPED)
     raise SuiteError(
         [
             Problem(
@@ -116,9 +119,6 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Merged:
 def _chain(path: Path) -> Iterator[Source]:
     seen: list[Path] = []
     while True:
-        if path.resolve() in seen:
-            names = " -> ".join(each.stem for each in [*seen, path])
-            raise _problem(seen[-1], "extends", f"leads back to where it came from: {names}")
         seen.append(path.resolve())
         source = _read_one(path)
         yield source
@@ -127,31 +127,35 @@ def _chain(path: Path) -> Iterator[Source]:
             return
         where = f"{path}:{source.line(('extends',))[1]}"
         if not isinstance(base, str) or not re.fullmatch(r"[A-Za-z0-9_-]+(\.toml)?", base):
-            raise SuiteError(
-                [
-                    Problem(
-                        where=where,
-                        key="extends",
-                        found=f"found {base!r}",
-                        allowed="the name of a suite in the same folder",
-                    )
-                ]
+            raise _problem(
+                where, "extends", f"found {base!r}", 'the name of a suite, as in extends = "smoke"'
             )
-        beside = path.parent / (base.removesuffix(".toml") + ".toml")
-        if not beside.is_file():
-            known = [name for name in known_suites(path.parent) if name != path.stem]
-            raise SuiteError(
-                [
-                    Problem(
-                        where=where,
-                        key="extends",
-                        found=f"there is no {beside}",
-                        allowed=", ".join(known),
-                        meant=nearest(base, known),
-                    )
-                ]
-            )
-        path = beside
+        path = _base(path, base.removesuffix(".toml"), seen, where)
+
+
+def _base(path: Path, name: str, seen: Sequence[Path], where: str) -> Path:
+    """What a suite extends: one beside it, in ./suites or shipped; not itself, nor what leads to it.
+
+    So a suite may extend the shipped one of its own name.
+    """
+    folders = (path.parent, HERE, SHIPPED)
+    there = [folder / f"{name}.toml" for folder in folders if (folder / f"{name}.toml").is_file()]
+    for candidate in there:
+        if candidate.resolve() not in seen:
+            return candidate
+    if there:
+        names = " -> ".join(each.stem for each in [*seen, there[0]])
+        raise _problem(where, "extends", f"leads back to where it came from: {names}")
+    known = [each for each in _known(*folders) if each != path.stem]
+    looked = f"{path.parent}/, ./{HERE}/ or among the shipped ones"
+    raise _problem(
+        where, "extends", f"there is no {name}.toml in {looked}", ", ".join(known), nearest(name, known)
+    )
+
+
+def _known(*folders: Path) -> list[str]:
+    """Names of the suites in folders; a file of another kind, such as pyproject.toml, is no suite."""
+    return sorted({name for folder in folders for name in known_suites(folder)})
 
 
 def _read_one(path: Path) -> Source:
@@ -162,7 +166,7 @@ def _read_one(path: Path) -> Source:
     if len(data) > MAX_BYTES:
         raise _problem(path, "", f"{len(data)} bytes; a suite file has at most {MAX_BYTES}")
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")  # editors of other systems begin files with a byte order mark
         document = tomllib.loads(text)
     except UnicodeDecodeError as exc:
         raise _problem(path, "", f"byte {exc.start} is not UTF-8") from exc
@@ -177,8 +181,10 @@ def _read_one(path: Path) -> Source:
     return Source(path=path, text=text, document=document, lines=dict(_lines(text)))
 
 
-def _problem(path: Path, key: str, found: str) -> SuiteError:
-    return SuiteError([Problem(where=str(path), key=key, found=found)])
+def _problem(
+    where: Path | str, key: str, found: str, allowed: str = "", meant: str | None = None
+) -> SuiteError:
+    return SuiteError([Problem(where=str(where), key=key, found=found, allowed=allowed, meant=meant)])
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

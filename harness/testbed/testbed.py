@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +26,7 @@ from harness.dataplanes import DataPlane
 from harness.engines.api import Engine, EngineError, Member
 from harness.engines.choice import Choice
 from harness.errors import RunFailed
+from harness.interrupts import uninterrupted
 from harness.plan.model import Interception
 from harness.testbed import ready
 from harness.testbed.cpus import CpuSets, cpu_sets
@@ -98,19 +98,14 @@ class Testbed:
         begin = time.monotonic()
         try:
             self._bring_up(self._undo)
-        except (ControlError, RunFailed, OSError) as exc:
-            words = self._last_words()
-            with _uninterrupted():
-                self._undo.close()
-            raise BringUpFailed(f"bring up the testbed: {exc}{words}") from exc
-        except BaseException:
-            with _uninterrupted():
-                self._undo.close()
+        except BaseException as exc:
+            self._give_up(exc)
             raise
         self.up_s = time.monotonic() - begin
         log.info("testbed up run=%s engine=%s seconds=%.2f", self.run_id, self.choice.name, self.up_s)
         return self
 
+    @uninterrupted
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -121,8 +116,7 @@ class Testbed:
         if self.standing and kind is None:
             self._undo.pop_all()
         else:
-            with _uninterrupted():
-                self._undo.close()
+            self._undo.close()
 
     @property
     def run_id(self) -> str:
@@ -358,6 +352,15 @@ class Testbed:
 
     # When it goes wrong
 
+    @uninterrupted
+    def _give_up(self, error: BaseException) -> None:
+        """Take down what has been made; what broke the way up is told with its members' last words."""
+        expected = isinstance(error, ControlError | RunFailed | OSError)
+        words = self._last_words() if expected else ""
+        self._undo.close()
+        if expected:
+            raise BringUpFailed(f"bring up the testbed: {error}{words}") from error
+
     def _log(self, member: Member) -> str:
         try:
             return self.engine.logs(member.name)
@@ -384,16 +387,6 @@ class Testbed:
         for member in members:
             tail = "\n    ".join(self._log(member).strip().splitlines()[-LOG_TAIL_LINES:])
             yield f"\n  {member.name} ended with {ended[member.name]}:\n    {tail or '(wrote nothing)'}"
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold signals back until the block is done: taking down is never left half-way."""
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 def attach(rundir: RunDir, choice: Choice, topology: Topology) -> Testbed:

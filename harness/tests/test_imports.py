@@ -9,24 +9,26 @@ import pytest
 
 from harness.tests.imports import imports, started_by
 
-VALUES = {"plan", "suite", "topology", "errors"}
-"""Pure values that anybody may hold."""
+VALUES = {"plan", "suite", "topology", "errors", "interrupts", "shipped"}
+"""What anybody may hold: pure values, and how a command ends early."""
 
 ARROWS: dict[str, set[str]] = {
     # package of harness -> packages of harness that it may import, beside itself
     "cgroups": set(),
     "errors": set(),
+    "interrupts": set(),
+    "shipped": set(),
     "control": set(),
     "topology": {"errors"},
     "plan": {"suite", "topology"},
-    "suite": {"plan", "topology", "dataplanes", "errors"},
+    "suite": {"plan", "topology", "dataplanes", "errors", "shipped"},
     # what runs in members: no more than the channel, the topology's words, and the load's own backend
     "agent": {"control", "topology"},
     "backends": {"topology"},
     "controlplane": {"control", "topology"},
-    "load": {"backends", "control", "plan", "topology"},
+    "load": {"backends", "control", "plan", "shipped", "topology"},
     # what makes members
-    "engines": {"control", "errors"},
+    "engines": {"control", "errors", "shipped"},
     "dataplanes": {"agent", "control", "controlplane", "engines", "errors", "topology"},
     "testbed": {"backends", "control", "controlplane", "dataplanes", "engines", "load"} | VALUES,
     # what judges and keeps

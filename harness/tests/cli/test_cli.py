@@ -164,3 +164,26 @@ def test_an_engine_that_is_not_there_is_an_unfit_environment() -> None:
     assert done.returncode == ExitCode.UNFIT
     assert "no Docker engine answers" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-15"])
+def test_a_character_that_the_output_lacks_costs_that_character_alone(encoding: str) -> None:
+    """B26: the answer and its exit code stay."""
+    verb = """
+import sys, harness.cli.status, harness.cli
+from harness.cli._output import say
+def command() -> int:
+    "Answer."
+    say("µs – ▲ worse")
+    return 5
+harness.cli.status.command = command
+sys.argv = ["ambientbench", "status"]
+harness.cli.main()
+"""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", verb], capture_output=True, check=False, env=environment)
+
+    assert done.returncode == 5, done.stderr
+    assert (
+        done.stdout.decode(encoding) == {"ascii": "?s ? ? worse\n", "iso-8859-15": "µs ? ? worse\n"}[encoding]
+    )

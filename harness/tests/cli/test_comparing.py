@@ -106,3 +106,22 @@ def test_a_kept_run_is_the_reference_of_later_ones(capsys: pytest.CaptureFixture
     ]
     assert obey(["compare", "run-2", "--baseline", "--gate", *at]) == ExitCode.REGRESSION
     assert "run-2 against run-1" in capsys.readouterr().out
+
+
+def test_a_foreign_file_among_the_baselines_is_named_and_the_rest_shown(
+    capsys: pytest.CaptureFixture[str], results: Path
+) -> None:
+    """B25."""
+    assert obey(["baseline", "save", "run-1", "--results", str(results)]) == ExitCode.OK
+    (shelf,) = (results / "baselines").glob("*/*")
+    foreign = shelf / "old.json"
+    foreign.write_text('{"run": "old", "measures": []}')
+    try:
+        for verb in (["baseline", "show"], ["trend"]):
+            capsys.readouterr()
+            assert obey([*verb, "--results", str(results)]) == ExitCode.OK
+            captured = capsys.readouterr()
+            assert str(foreign) in captured.err
+            assert shelf.name in captured.out
+    finally:
+        foreign.unlink()

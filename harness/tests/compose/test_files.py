@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 from harness.compose import files as compose
-from harness.compose.__main__ import FOLDER, differences
+from harness.compose.__main__ import differences
 from harness.dataplanes import pyztunnel
 from harness.engines.api import Member
+from harness.shipped import ROOT
 from harness.suite import load_suite
 from harness.testbed import members
 from harness.topology.allocator import resolve
@@ -22,7 +23,7 @@ def _composed() -> tuple[Member, ...]:
 
 
 def test_committed_files_are_what_the_topology_generates() -> None:
-    assert differences(FOLDER) == [], "run `make compose` and commit what it writes"
+    assert differences(ROOT / "compose") == [], "run `make compose` and commit what it writes"
 
 
 def test_every_member_is_a_service_with_its_capabilities_and_no_others() -> None:

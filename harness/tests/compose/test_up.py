@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.compose.__main__ import FOLDER, build
+from harness.compose.__main__ import build
 from harness.compose.files import files
 from harness.engines import images
+from harness.shipped import ROOT
 
 pytestmark = pytest.mark.docker
+
+COMPOSE = ROOT / "compose"
 
 
 def _program() -> list[str] | None:
@@ -40,7 +43,7 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     exact = tmp_path_factory.mktemp("compose") / "exact.json"
     exact.write_text(json.dumps(_exact_images()))
     project = f"ambientbench-test-{secrets.token_hex(3)}"
-    base = [*program, "-p", project, "-f", str(FOLDER / "docker-compose.yml"), "-f", str(exact)]
+    base = [*program, "-p", project, "-f", str(COMPOSE / "docker-compose.yml"), "-f", str(exact)]
     try:
         _run(base, "up", "-d")
         yield base
@@ -67,7 +70,7 @@ def test_every_path_answers(compose: list[str]) -> None:
     ended = subprocess.run(["docker", "wait", wire], capture_output=True, text=True, check=True, timeout=60)
     assert ended.stdout.strip() == "0", _run(compose, "logs", "wire")
 
-    request = (FOLDER / "roundtrips.json").read_text()
+    request = (COMPOSE / "roundtrips.json").read_text()
     answer = _run(compose, "exec", "-T", "probe-client", "python3", "-m", "harness.load.roundtrip", request)
 
     assert json.loads(answer) == {target["name"]: "ok" for target in json.loads(request)["targets"]}
@@ -80,7 +83,7 @@ def test_level_can_be_switched_by_wiring_again(compose: list[str]) -> None:
     said = _run(compose, "run", "--rm", "-T", "wire", *again)
 
     assert "node a: tproxy-notrack" in said
-    request = (FOLDER / "roundtrips.json").read_text()
+    request = (COMPOSE / "roundtrips.json").read_text()
     answer = _run(compose, "exec", "-T", "probe-client", "python3", "-m", "harness.load.roundtrip", request)
     assert set(json.loads(answer).values()) == {"ok"}
 

@@ -8,7 +8,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,11 +19,11 @@ from harness.control import Channel, ControlError, Reply
 from harness.load import records
 from harness.load.upload_stage import digest
 from harness.plan.scenarios.knee import Step, highest
+from harness.shipped import LOCUSTFILES
 from harness.tests.backends.running import Backend, backend
 from harness.tests.load.running import SOURCE, load_process, server, target
 
 SECONDS = 0.25
-LOCUSTFILES = Path(__file__).parents[3] / "suites" / "locustfiles"
 
 
 @pytest.fixture(scope="module")

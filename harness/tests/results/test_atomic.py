@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +24,40 @@ def _crashing(function: Callable[..., object], *, after: bool) -> Callable[..., 
         raise Crash
 
     return crash
+
+
+def _no_folder_sync(number: int) -> Callable[[int], None]:
+    """`os.fsync` of a file system that cannot do it with folders."""
+    whole = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        whole(descriptor)
+
+    return fsync
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_a_file_system_without_folder_sync_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """B22: shares of VirtualBox, Windows and WSL."""
+    monkeypatch.setattr("os.fsync", _no_folder_sync(number))
+
+    write_file(tmp_path / "run.json", b"whole")
+    with new_folder(tmp_path / "cell") as folder:
+        (folder / "samples").write_bytes(b"whole")
+
+    assert (tmp_path / "run.json").read_bytes() == b"whole"
+    assert (tmp_path / "cell" / "samples").read_bytes() == b"whole"
+
+
+def test_a_folder_that_was_not_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.fsync", _no_folder_sync(errno.EIO))
+
+    with pytest.raises(Unwritable, match="Input/output error"):
+        write_file(tmp_path / "run.json", b"whole")
 
 
 POINTS = [

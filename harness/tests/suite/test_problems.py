@@ -41,7 +41,7 @@ def written(tmp_path: Path, text: str) -> Path:
         ("[a]\n[a]\n", "line 2"),
         ('extends = "mine"\n', "leads back to where it came from: mine -> mine"),
         ('extends = "nowhere"\n', "there is no"),
-        ('extends = "../etc/passwd"\n', "the name of a suite in the same folder"),
+        ('extends = "../etc/passwd"\n', "the name of a suite, as in"),
         ("rounds = 1\n", "topology: missing"),
     ],
 )
