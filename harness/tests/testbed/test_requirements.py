@@ -14,6 +14,7 @@ from harness.agent import features
 from harness.agent.probe import NONE
 from harness.agent.rules import levels
 from harness.engines import supplies
+from harness.engines.images import REPOSITORY
 from harness.testbed import requirements, trial
 from harness.testbed.requirements import REQUIREMENTS, Lacking, Needed, NotTried, Requirement, markdown
 from harness.testbed.trial import Result
@@ -103,3 +104,7 @@ def test_the_readmes_table_has_a_line_for_each() -> None:
 
     assert [each.name for each in REQUIREMENTS] == [line.split(" | ")[0].removeprefix("| ") for line in lines]
     assert all(line.count(" |") == 4 for line in lines)
+
+
+def test_the_readme_has_this_table() -> None:
+    assert markdown() in (REPOSITORY / "README.md").read_text()
