@@ -5,7 +5,7 @@ api: what an engine does; the words Member, Mount, Run. One file per engine, fou
 as root or as an ordinary user). `choice` takes one and says why. `owner` tells a live run from a
 dead one. `starts` keeps a removal from being overtaken by a start. `images` builds what the containers
 hold. `kernel` is the few system calls that Python 3.11 lacks. `idle` is the process of a member that
-only holds a namespace.
+only holds a namespace. `supplies` fetches what images are made of, by pip as `pip_settings` lets it be.
 
 Engines wire nothing: links, addresses, routes and rules are the agent's, the same on every engine.
 """
