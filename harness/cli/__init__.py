@@ -1,8 +1,8 @@
 """The command line: one file per verb, found by name.
 
 A verb is a module of this package whose name does not start with an underscore; it holds one
-function `command`, whose docstring is the help text (`exec_` is the verb `exec`). A verb takes
-flags, makes one call, prints. What several verbs share is in `_output`.
+function `command`, whose docstring is the help text (`exec_` is the verb `exec`), and an `EXAMPLE`.
+A verb takes flags, makes one call, prints. What several verbs share is in `_output`.
 
 Standard output carries the answer (with `--json`, JSON and nothing else); progress, warnings and
 errors go to standard error. Errors of `harness.errors` decide the exit code; nobody sees a
@@ -63,7 +63,7 @@ class Verbs(TyperGroup):
             return None
         module = importlib.import_module(f"{__name__}.{modules[cmd_name]}")
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
-        single.command(cmd_name)(module.command)
+        single.command(cmd_name, epilog=f"Example: {PROGRAM} {module.EXAMPLE}")(module.command)
         return typer.main.get_command(single)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

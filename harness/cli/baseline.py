@@ -21,6 +21,9 @@ class Action(StrEnum):
     PROMOTE = "promote"
 
 
+EXAMPLE = "baseline save latest"
+
+
 def command(
     action: Annotated[
         Action, typer.Argument(help="Keep a run, list what is kept, or make a run the reference.")

@@ -21,6 +21,9 @@ class Format(StrEnum):
     HTML = "html"
 
 
+EXAMPLE = "compare run-a run-b --gate --junit gates.xml"
+
+
 def command(
     runs: Annotated[
         list[str],

@@ -11,6 +11,8 @@ from harness.testbed.checks import Status, diagnosis
 COLOURS = {Status.OK: "32", Status.WARNING: "33", Status.FAILED: "31", Status.SKIPPED: "2"}
 """ANSI: green, yellow, red, dim. The word says the same."""
 
+EXAMPLE = "doctor --engine netns"
+
 
 def command(engine: EngineName = "", json: Json = False) -> int:
     """Check that a testbed can live here, by trying what it needs; exit code 3 when it cannot."""

@@ -13,6 +13,8 @@ from harness.errors import Leftovers, UsageError
 from harness.testbed import leftovers
 from harness.testbed.leftovers import Found, Standing
 
+EXAMPLE = "down --all"
+
 
 def command(
     run: Annotated[

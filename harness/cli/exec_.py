@@ -17,6 +17,8 @@ from harness.testbed.leftovers import Standing
 PREFIXES = ("", "pod-", "probe-", "host-", "node-")
 """A pod, host or node is named as in the suite; members have a prefix."""
 
+EXAMPLE = "exec client -- ip address"
+
 
 def command(
     member: Annotated[

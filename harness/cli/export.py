@@ -21,6 +21,9 @@ class Format(StrEnum):
     FORTIO = "fortio"
 
 
+EXAMPLE = "export latest --format openmetrics --output run.txt"
+
+
 def command(
     run: Annotated[
         str, typer.Argument(help="A run's name or its beginning, its folder, or `latest`.")

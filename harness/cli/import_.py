@@ -10,6 +10,8 @@ import typer
 from harness.cli._output import Json, emit, say, table
 from harness.errors import UsageError
 
+EXAMPLE = "import latest fortio.json"
+
 
 def command(
     run: Annotated[str, typer.Argument(help="A run's name or its beginning, its folder, or `latest`.")],

@@ -19,6 +19,9 @@ class What(StrEnum):
     DATAPLANES = "dataplanes"
 
 
+EXAMPLE = "list suites"
+
+
 def command(
     what: Annotated[What, typer.Argument(help="What to list.")] = What.RUNS,
     *,
@@ -32,9 +35,10 @@ def command(
         found = [each.document() for each in runs(results)]
     else:
         from harness.suite.resolve import known_dataplanes  # noqa: PLC0415
-        from harness.suite.sources import known_suites  # noqa: PLC0415
+        from harness.suite.sources import HERE, SHIPPED, known_suites  # noqa: PLC0415
 
-        names = known_suites() if what is What.SUITES else sorted(known_dataplanes())
+        suites = {*known_suites(HERE), *known_suites(SHIPPED)}
+        names = sorted(suites if what is What.SUITES else known_dataplanes())
         found = [{"name": name} for name in names]
     if json:
         emit(found)

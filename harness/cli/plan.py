@@ -9,6 +9,8 @@ import typer
 
 from harness.cli._output import Json, emit, note, say, table
 
+EXAMPLE = "plan quick -s rounds=20"
+
 
 def command(
     suite: Annotated[str, typer.Argument(help="A suite's name in suites/, or a file.")] = "quick",

@@ -9,6 +9,8 @@ import typer
 
 from harness.cli._output import Annotate, Json, Junit
 
+EXAMPLE = "report latest --junit cells.xml"
+
 
 def command(
     run: Annotated[

@@ -23,6 +23,8 @@ SUITE = "quick"
 ROUNDS_AT_ONCE = 2
 """Rounds that `--until-width` adds before it looks again: a testbed goes up and down for each look."""
 
+EXAMPLE = "run quick -s rounds=10 --engine netns"
+
 
 def command(
     suite: Annotated[str, typer.Argument(help="A suite's name in suites/, or a file.")] = "",

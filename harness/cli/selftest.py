@@ -15,6 +15,8 @@ NIGHTLY = "nightly"
 SIMULATIONS = 1000
 """Of a real slowdown."""
 
+EXAMPLE = "selftest --only proxy-frozen"
+
 
 def command(
     runs: Annotated[

@@ -10,6 +10,8 @@ from harness.engines.api import EngineError
 from harness.testbed import leftovers, rundir
 from harness.testbed.leftovers import Found, Standing
 
+EXAMPLE = "status --json"
+
 
 def command(json: Json = False) -> None:
     """Show testbeds: what stands, what is being measured, what dead runs left."""

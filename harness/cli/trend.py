@@ -20,6 +20,9 @@ class Format(StrEnum):
     HTML = "html"
 
 
+EXAMPLE = "trend --stored --format html"
+
+
 def command(
     runs: Annotated[
         list[str] | None,

@@ -17,6 +17,8 @@ from harness.testbed.lock import MeasuringLock
 from harness.testbed.testbed import Testbed
 from harness.topology.model import Host, Pod
 
+EXAMPLE = "up smoke --interception tproxy"
+
 
 def command(
     suite: Annotated[

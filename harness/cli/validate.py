@@ -8,6 +8,8 @@ import typer
 
 from harness.cli._output import Json, emit, note, say
 
+EXAMPLE = "validate my.toml -s load.rate.hz=400"
+
 
 def command(
     suite: Annotated[str, typer.Argument(help="A suite's name in suites/, or a file.")] = "quick",

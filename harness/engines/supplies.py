@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from harness.engines import pip_settings
 from harness.errors import EnvironmentUnfit
 
 log = logging.getLogger("harness.engines.supplies")
@@ -161,6 +162,7 @@ def _install_site(release: Release, requirements: tuple[str, ...], folder: Path)
                 *("--constraint", constraints.name, *requirements),
             ],
             f"fetch wheels for {', '.join(requirements)}",
+            pip_settings.environment(),
         )
     # Programs in there would carry the host's interpreter in their first line; modules are run with -m.
     shutil.rmtree(folder / "bin", ignore_errors=True)
@@ -170,11 +172,12 @@ def _download_sources(requirements: tuple[str, ...], folder: Path) -> None:
     _run(
         [*_pip("download", "--dest", str(folder), "--no-deps", "--no-binary=:all:"), *requirements],
         f"fetch the sources of {', '.join(requirements)}",
+        pip_settings.environment(),
     )
 
 
 def _pip(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    return [sys.executable, "-m", "pip", "--quiet", *arguments]
 
 
 def _installed() -> Iterable[str]:
@@ -202,9 +205,11 @@ class making:  # noqa: N801  # reads as a statement: `with making(folder)`
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _run(command: list[str], what: str) -> None:
+def _run(command: list[str], what: str, environment: Mapping[str, str] | None = None) -> None:
     log.debug("run %s", shlex.join(command))
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=environment
+    )
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).strip().splitlines()
         raise EnvironmentUnfit(

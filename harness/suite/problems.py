@@ -70,13 +70,16 @@ def from_validation(
         document: What was validated.
     """
     problems: dict[str, Problem] = {}
-    for item in error.errors(include_url=False):
-        key = _existing(item["loc"], document)
+    items = [(item, _existing(item["loc"], document)) for item in error.errors(include_url=False)]
+    values = [key for item, key in items if item["type"] not in {"missing", "extra_forbidden"}]
+    for item, key in items:
+        of_a_union = len(item["loc"]) > len(key) + 1
+        if item["type"] == "missing" and of_a_union and any(each[: len(key)] == key for each in values):
+            continue  # the member that was meant is told about; what others want is beside the point
         node = _node(schema, key)
         found, allowed, meant = _words(item, schema, node, key)
-        if item["type"] == "missing":
-            key = (*key, str(item["loc"][-1]))
-        problem = Problem(where=where(key), key=shown(key), found=found, allowed=allowed, meant=meant)
+        place = (*key, str(item["loc"][-1])) if item["type"] == "missing" else key
+        problem = Problem(where=where(place), key=shown(place), found=found, allowed=allowed, meant=meant)
         problems.setdefault(problem.key, problem)  # a union reports one key once per member
     # a misspelt key is not missing besides
     spelt = {shown((*_parent(each.key), each.meant)) for each in problems.values() if each.meant}

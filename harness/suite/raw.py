@@ -53,22 +53,77 @@ class RawPod(Strict):
     )
 
 
-class Exact(Strict):
-    """Matches that string."""
+_NAME = r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?"
+_NAME_BEGINS = r"[a-z0-9][a-z0-9.-]*"
+_NAME_ENDS = r"[a-z0-9.-]*[a-z0-9]"
+_DOMAIN = r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?"
+_DOMAIN_BEGINS = r"[a-z0-9][a-z0-9._-]*"
+_DOMAIN_ENDS = r"[a-z0-9._-]*[a-z0-9]"
+"""Namespaces, service accounts (RFC 1123 subdomains) and trust domains (SPIFFE-ID section 2.1)."""
+_PRINCIPAL_BEGINS = (
+    _DOMAIN_BEGINS,
+    f"{_DOMAIN}/(ns?)?",
+    f"{_DOMAIN}/ns/({_NAME_BEGINS})?",
+    f"{_DOMAIN}/ns/{_NAME}/(sa?)?",
+    f"{_DOMAIN}/ns/{_NAME}/sa/({_NAME_BEGINS})?",
+)
+_PRINCIPAL_ENDS = (
+    _NAME_ENDS,
+    f"(s?a)?/{_NAME}",
+    f"({_NAME_ENDS})?/sa/{_NAME}",
+    f"(n?s)?/{_NAME}/sa/{_NAME}",
+    f"({_DOMAIN_ENDS})?/ns/{_NAME}/sa/{_NAME}",
+)
+_LITERAL = "compared as it is, '*' is no pattern"
 
-    exact: str = Field(alias="Exact", min_length=1)
+
+def _text(about: str, *patterns: str) -> Any:
+    """Text that can match: a policy that never does is a DENY without effect."""
+    return StringConstraints(min_length=1, max_length=2048, pattern=f"^({'|'.join(patterns)})$"), Field(
+        description=f"{about}; {_LITERAL}"
+    )
 
 
-class Prefix(Strict):
-    """Matches what begins so."""
-
-    prefix: str = Field(alias="Prefix", min_length=1)
+KubernetesName = Annotated[str, *_text("a name of a-z, 0-9, '-' and '.'", _NAME)]
 
 
-class Suffix(Strict):
-    """Matches what ends so."""
+class ExactNamespace(Strict):
+    """Matches that namespace."""
 
-    suffix: str = Field(alias="Suffix", min_length=1)
+    exact: KubernetesName = Field(alias="Exact")
+
+
+class PrefixNamespace(Strict):
+    """Matches namespaces that begin so."""
+
+    prefix: Annotated[str, *_text("how a namespace begins", _NAME_BEGINS)] = Field(alias="Prefix")
+
+
+class SuffixNamespace(Strict):
+    """Matches namespaces that end so."""
+
+    suffix: Annotated[str, *_text("how a namespace ends", _NAME_ENDS)] = Field(alias="Suffix")
+
+
+_PRINCIPAL = "TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT without spiffe://"
+
+
+class ExactPrincipal(Strict):
+    """Matches that identity."""
+
+    exact: Annotated[str, *_text(_PRINCIPAL, f"{_DOMAIN}/ns/{_NAME}/sa/{_NAME}")] = Field(alias="Exact")
+
+
+class PrefixPrincipal(Strict):
+    """Matches identities that begin so."""
+
+    prefix: Annotated[str, *_text(f"how {_PRINCIPAL} begins", *_PRINCIPAL_BEGINS)] = Field(alias="Prefix")
+
+
+class SuffixPrincipal(Strict):
+    """Matches identities that end so."""
+
+    suffix: Annotated[str, *_text(f"how {_PRINCIPAL} ends", *_PRINCIPAL_ENDS)] = Field(alias="Suffix")
 
 
 class Presence(Strict):
@@ -77,8 +132,20 @@ class Presence(Strict):
     presence: dict[str, Any] = Field(alias="Presence", max_length=0)
 
 
-StringMatch = Exact | Prefix | Suffix | Presence
-Strings = Annotated[list[StringMatch], Field(min_length=1)]
+class RawServiceAccount(Strict):
+    """Matches that service account of that namespace, of whatever trust domain."""
+
+    namespace: KubernetesName
+    service_account: KubernetesName = Field(alias="serviceAccount")
+
+
+Namespaces = Annotated[
+    list[ExactNamespace | PrefixNamespace | SuffixNamespace | Presence], Field(min_length=1)
+]
+Principals = Annotated[
+    list[ExactPrincipal | PrefixPrincipal | SuffixPrincipal | Presence], Field(min_length=1)
+]
+ServiceAccounts = Annotated[list[RawServiceAccount], Field(min_length=1)]
 Networks = Annotated[list[IPv4Network | IPv6Network], Field(min_length=1)]
 Ports = Annotated[list[Annotated[int, Field(ge=1, le=65535)]], Field(min_length=1)]
 
@@ -86,12 +153,12 @@ Ports = Annotated[list[Annotated[int, Field(ge=1, le=65535)]], Field(min_length=
 class RawMatch(Strict):
     """Fields are ANDed, the values of one field ORed; names and meaning are ztunnel's."""
 
-    namespaces: Strings | None = None
-    not_namespaces: Strings | None = Field(default=None, alias="notNamespaces")
-    service_accounts: Strings | None = Field(default=None, alias="serviceAccounts")
-    not_service_accounts: Strings | None = Field(default=None, alias="notServiceAccounts")
-    principals: Strings | None = None
-    not_principals: Strings | None = Field(default=None, alias="notPrincipals")
+    namespaces: Namespaces | None = None
+    not_namespaces: Namespaces | None = Field(default=None, alias="notNamespaces")
+    service_accounts: ServiceAccounts | None = Field(default=None, alias="serviceAccounts")
+    not_service_accounts: ServiceAccounts | None = Field(default=None, alias="notServiceAccounts")
+    principals: Principals | None = None
+    not_principals: Principals | None = Field(default=None, alias="notPrincipals")
     source_ips: Networks | None = Field(default=None, alias="sourceIps")
     not_source_ips: Networks | None = Field(default=None, alias="notSourceIps")
     destination_ips: Networks | None = Field(default=None, alias="destinationIps")
@@ -114,7 +181,9 @@ class RawPolicy(Strict):
     scope: Literal["Global", "Namespace", "WorkloadSelector"]
     action: Literal["Allow", "Deny"]
     dry_run: bool = Field(default=False, alias="dryRun")
-    rules: Annotated[list[Rule], Field(min_length=1)]
+    rules: Annotated[
+        list[Rule], Field(description="None: it matches nothing, so that an Allow allows nothing.")
+    ]
 
 
 IpFamilies = Annotated[list[IpFamily], Field(min_length=1, max_length=2)]

@@ -54,7 +54,7 @@ ONLY = {
     "duckdb": {"harness.results", "harness.analysis"},
     "gevent": {"harness.load"},
     "grpc": {"harness.controlplane", "proxy.identity"},
-    "h2": {"proxy.hbone", "proxy.listeners", "proxy.relay", "proxy.tunnel"},
+    "h2": {"proxy.hbone", "proxy.listeners", "proxy.pool", "proxy.relay", "proxy.tunnel"},
     "iptc": {"harness.agent.appliers.iptc"},
     "jinja2": {"harness.compose.files", "harness.report"},
     "locust": {"harness.load.driver"},

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from types import ModuleType
+from typing import Any
 
 import pytest
+import typer
 
 from harness import cli
 from harness.engines.images import REPOSITORY
@@ -27,6 +30,7 @@ def _run(*arguments: str, stdout: int = subprocess.PIPE) -> subprocess.Completed
 def verb(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A verb `status` that does what the test says."""
     module = ModuleType("harness.cli.status")
+    module.EXAMPLE = "status"  # type: ignore[attr-defined]  # a verb's second name
     monkeypatch.setitem(sys.modules, "harness.cli.status", module)
     return module
 
@@ -187,3 +191,14 @@ harness.cli.main()
     assert (
         done.stdout.decode(encoding) == {"ascii": "?s ? ? worse\n", "iso-8859-15": "µs ? ? worse\n"}[encoding]
     )
+
+
+@pytest.mark.parametrize("name", cli.verbs())
+def test_help_shows_an_example_that_the_verb_takes(name: str) -> None:
+    group: Any = typer.main.get_command(cli.app)
+    verb = group.get_command(None, name)
+    shown = " ".join(verb.get_help(verb.context_class(verb, info_name=name)).split())
+    example = shown.partition(f"Example: {cli.PROGRAM} {name}")[2]
+
+    assert f"Example: {cli.PROGRAM} {name}" in shown
+    verb.make_context(name, shlex.split(example))  # raises where an option or a value is unknown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from harness.engines import supplies
 from harness.errors import EnvironmentUnfit
+from harness.tests.wheels import UNSUITABLE, write_wheel
 
 BOOKWORM, TRIXIE = (supplies.RELEASES[name] for name in ("bookworm", "trixie"))
 
@@ -24,6 +26,8 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     ran: list[list[str]] = []
 
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        if command[-2:] == ["config", "list"]:
+            return subprocess.CompletedProcess(command, 0, "", "")
         ran.append(command)
         failed = any("broken" in part for part in command)
         return subprocess.CompletedProcess(command, int(failed), "", "E: it is broken")
@@ -101,3 +105,23 @@ def test_another_set_of_packages_is_another_root() -> None:
 
     assert folder != supplies.debian_folder(BOOKWORM, {"a": ("y",)})
     assert folder == supplies.debian_folder(BOOKWORM, {"a": ("x",), "b": ()})
+
+
+def test_pips_own_settings_decide_whence_but_not_where_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """B28, with a real pip and no index: wheels come from a folder."""
+    write_wheel(tmp_path / "wheels", "some-package", "some_package.py")
+    elsewhere = tmp_path / "elsewhere"
+    config = tmp_path / "pip.conf"
+    config.write_text(f"[global]\nno-index = true\nfind-links = {tmp_path / 'wheels'}\n{UNSUITABLE}")
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
+    monkeypatch.setenv("PIP_PREFIX", str(elsewhere))
+    monkeypatch.setenv("PIP_USER", "1")
+
+    folder = supplies.site(BOOKWORM, ("some-package",))
+
+    assert (folder / "some_package.py").is_file()
+    assert not elsewhere.exists()

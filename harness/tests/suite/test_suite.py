@@ -7,11 +7,14 @@ from pathlib import Path as FilePath
 
 import pytest
 
+from harness.controlplane.document import document
 from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode
 from harness.suite import known_suites, load_suite
 from harness.suite.problems import SuiteError
 from harness.suite.raw import json_schema
 from harness.suite.sources import SHIPPED
+from harness.topology.allocator import resolve
+from proxy.state.policies import policy
 
 DATAPLANES = ("none", "pyztunnel", "envoy")
 
@@ -213,3 +216,57 @@ def test_distance_can_be_varied_from_the_default() -> None:
     )
 
     assert "cross-node.pyztunnel.redirect.reuse-on.rtt-8" in {each.key for each in suite.configurations}
+
+
+def with_policy(action: str, rules: str) -> list[str]:
+    return [
+        f"topology.policies.mine={{ namespace='bench', scope='Namespace', action='{action}', rules={rules} }}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("action", "rules"),
+    [
+        ("Deny", "[[[{ serviceAccounts=[{ namespace='guarded', serviceAccount='denied' }] }]]]"),
+        ("Deny", "[[[{ notServiceAccounts=[{ namespace='a.b', serviceAccount='c' }] }]]]"),
+        ("Allow", "[]"),
+        ("Deny", "[[[{ namespaces=[{ Prefix='gua' }, { Suffix='.ded' }, { Presence={} }] }]]]"),
+        ("Deny", "[[[{ principals=[{ Prefix='cluster.local/n' }, { Prefix='cluster.local/ns/a/sa/' }] }]]]"),
+        ("Deny", "[[[{ principals=[{ Suffix='a/denied' }, { Suffix='/ns/guarded/sa/denied' }] }]]]"),
+    ],
+)
+def test_a_policy_that_the_suite_takes_is_one_that_the_proxy_takes(action: str, rules: str) -> None:
+    """B02, B33: the shape of a field is ztunnel's, an Allow without rules allows nothing."""
+    suite = load_suite("smoke", with_policy(action, rules), dataplanes=DATAPLANES)
+    (mine,) = [each for each in document(resolve(suite.topology))["policies"] if each["name"] == "mine"]
+
+    read = policy(mine, "policies[0]")
+
+    assert (read.name, read.action.value) == ("mine", action)
+    assert len(read.rules) == (0 if rules == "[]" else 1)
+
+
+@pytest.mark.parametrize(
+    ("match", "key"),
+    [
+        ("serviceAccounts=[{ Exact='guarded/denied' }]", "serviceAccounts[0].Exact"),
+        ("serviceAccounts=[{ namespace='guarded' }]", "serviceAccounts[0].serviceAccount"),
+        ("serviceAccounts=[{ namespace='*', serviceAccount='a' }]", "serviceAccounts[0].namespace"),
+        ("principals=[{ Exact='*' }]", "principals[0].Exact"),
+        ("principals=[{ Exact='spiffe://cluster.local/ns/a/sa/b' }]", "principals[0].Exact"),
+        ("principals=[{ Exact='cluster.local/ns/*/sa/x' }]", "principals[0].Exact"),
+        ("principals=[{ Exact='a/b' }]", "principals[0].Exact"),
+        ("notPrincipals=[{ Prefix='cluster.local/ns/foo/*' }]", "notPrincipals[0].Prefix"),
+        ("principals=[{ Prefix='cluster.local/sa/' }]", "principals[0].Prefix"),
+        ("principals=[{ Suffix='/sa/Denied' }]", "principals[0].Suffix"),
+        ("namespaces=[{ Exact='*' }]", "namespaces[0].Exact"),
+        ("notNamespaces=[{ Prefix='-a' }]", "notNamespaces[0].Prefix"),
+    ],
+)
+def test_a_policy_that_can_never_match_is_refused_with_its_place(match: str, key: str) -> None:
+    """B02, B13: a glob is no pattern; a DENY with one would let everybody through."""
+    options = with_policy("Deny", f"[[[{{ {match} }}]]]")
+    with pytest.raises(SuiteError) as caught:
+        load_suite("smoke", options, dataplanes=DATAPLANES)
+
+    assert f"topology.policies.mine.rules[0][0][0].{key}: " in str(caught.value)
