@@ -79,10 +79,6 @@ class Lines(logging.Handler):
         self.setFormatter(form)
         self.writer = Writer(stream, self._dropped)
 
-    def createLock(self) -> None:  # noqa: N802  the library's name
-        """None is needed: lines are queued whole."""
-        self.lock = None
-
     def emit(self, record: logging.LogRecord) -> None:
         """Write it in its turn."""
         try:
