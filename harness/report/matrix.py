@@ -119,7 +119,12 @@ def document(findings: Findings) -> dict[str, Any]:
 
 
 def shade(value: float, usual: float) -> int:
-    """0 within 5 % of what is usual, else 1 to 3 for up to 10 %, 25 % and beyond; negative below it."""
+    """0 within 5 % of what is usual, else 1 to 3 for up to 10 %, 25 % and beyond; negative below it.
+
+    What costs nothing that can be measured may come to 0 or less, which is any number of times off.
+    """
+    if value <= 0 or usual <= 0:
+        return 3 * ((value > usual) - (value < usual))
     away = math.log(value / usual)
     steps = sum(abs(away) > math.log(1 + share) for share in (0.05, 0.10, 0.25))
     return steps if away > 0 else -steps
