@@ -6,13 +6,15 @@ import argparse
 import logging
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from harness.agent.agent import Agent
+from harness.agent.sockets import SocketServer
 from harness.agent.workers import Workers
-from harness.agent.zds import ZdsServer
 from harness.control import serve
+from harness.topology.layout import Layout
 
 
 def main() -> int:
@@ -22,13 +24,16 @@ def main() -> int:
     parser.add_argument("--rundir", required=True, type=Path, help="folder of the run")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    control = options.rundir / "agent" / options.node / "agent.sock"
-    zds = options.rundir / "zds" / options.node / "zds.sock"
+    layout = Layout(options.rundir)
+    control = layout.agent(options.node)
     # forked while there is one thread and not yet a socket
     with Workers() as workers:
         signal.signal(signal.SIGTERM, _end)
         signal.signal(signal.SIGINT, _end)
-        with ZdsServer(zds) as server, Agent(options.node, workers=workers, zds=server) as agent:
+        with (
+            Agent(options.node, workers=workers, zds=partial(layout.zds, options.node)) as agent,
+            SocketServer(layout.sockets(options.node), agent.sockets),
+        ):
             try:
                 serve(control, agent.handlers())
             finally:

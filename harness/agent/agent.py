@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import os
 import platform
+import socket
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -14,15 +16,18 @@ from types import TracebackType
 from typing import Any, Self
 
 from harness.agent import netns, stray
-from harness.agent.appliers import ApplyError, Line, own
+from harness.agent.appliers import ApplyError
 from harness.agent.delay.line import Line as DelayLine
 from harness.agent.delay.line import LineError
+from harness.agent.lane import Lane
 from harness.agent.listening import Listening
 from harness.agent.probe import APPLIER_ENV, probed
-from harness.agent.rules import MEMBER, UnfitFiller, captured, twinned
-from harness.agent.rules.counting import NODE, UPLINK
+from harness.agent.rules import UnfitFiller, captured
+from harness.agent.rules.counting import UPLINK
 from harness.agent.rules.levels import UnknownLevel
 from harness.agent.rules.model import RuleSet
+from harness.agent.shared import named, shared
+from harness.agent.sockets import NoSockets, tcp_sockets
 from harness.agent.sysctls import Kind
 from harness.agent.wanted import Carried, Probe, Wanted
 from harness.agent.wiring import MEMBER_LINK, UNDERLAY, Wiring, interface, mac
@@ -41,19 +46,21 @@ EMPTY = RuleSet(tables=())
 
 
 class Agent:
-    """One node's agent. Operations come one after another, from one thread."""
+    """One node's agent. Operations come one after another, from one thread.
 
-    def __init__(self, node: str, *, workers: Workers, zds: ZdsServer) -> None:
+    What is a lane's is asked for with the lane's number; `setup` says how many there are.
+    """
+
+    def __init__(self, node: str, *, workers: Workers, zds: Callable[[int], Path]) -> None:
+        """Take the node's name, what works in namespaces, and where each lane's proxy connects (ZDS)."""
         self._name = node
         self._workers = workers
-        self._zds = zds
+        self._zds_path = zds
+        self._lanes: dict[int, Lane] = {}
         self._probe: Probe | None = None
         self._topology: Topology | None = None
         self._paths: Mapping[str, str] = {}
         self._wiring: Wiring | None = None
-        self._interception = ""
-        self._filler_rules = 0
-        self._withdrawn: set[str] = set()
         self._wanted: dict[str, Wanted] = {}
         self._carried: dict[str, Carried] = {}
         self._watches: dict[tuple[str, str], stray.Watch] = {}
@@ -69,6 +76,8 @@ class Agent:
         self._listening.close()
         for watch in self._watches.values():
             watch.close()
+        for lane in self._lanes.values():
+            lane.zds.close()
 
     def handlers(self) -> dict[str, Handler]:
         """Operation -> what answers it."""
@@ -78,7 +87,8 @@ class Agent:
             "capture": _answering(self.capture),
             "enrol": _answering(self.enrol),
             "withdraw": _answering(self.withdraw),
-            "zds": _answering(self._zds.status),
+            "release": _answering(self.release),
+            "zds": _answering(self.zds),
             "counters": _answering(self.counters),
             "conntrack-flush": _answering(self.conntrack_flush),
             "conntrack-dump": _answering(self.conntrack_dump),
@@ -87,6 +97,7 @@ class Agent:
             "stamp": _answering(self.stamp),
             "stamped": _answering(self.stamped),
             "attempt": _answering(self.attempt),
+            "reach": _answering(self.reach),
             "delay": _answering(self.delay),
             "delayed": _answering(self.delayed),
             "round-trips": _answering(self.round_trips),
@@ -104,7 +115,7 @@ class Agent:
         }
 
     def setup(self, namespaces: Mapping[str, str], topology: str, underlay: bool = False) -> dict[str, Any]:
-        """Wire this node and its pods, and with `underlay` the outside hosts. No rules yet.
+        """Wire this node and its pods of all lanes, and with `underlay` the outside hosts. No rules yet.
 
         Called again, it keeps what is there and makes the rest. When it fails, what it made is removed.
         """
@@ -115,6 +126,9 @@ class Agent:
         missing = sorted({*wiring.kinds, UNDERLAY} - set(self._paths))
         if missing:
             raise Refused(f"setup of node {self._name}: no path for namespaces {', '.join(missing)}")
+        for number in range(1, self._topology.lanes + 1):
+            if number not in self._lanes:
+                self._lanes[number] = Lane(zds=ZdsServer(self._zds_path(number)))
         settings = wiring.settings()
         sysctls = dict(zip((work.namespace for work in settings), self._workers.run(settings), strict=True))
         works = wiring.veths()
@@ -137,13 +151,13 @@ class Agent:
         ]
         return {"links": links, "sysctls": sysctls, "seconds": time.monotonic() - begun}
 
-    def capture(self, interception: str, filler_rules: int = 0) -> dict[str, Any]:
-        """Bring every captured pod of the node to a level, and see that all members count.
+    def capture(self, lane: int, interception: str, filler_rules: int = 0) -> dict[str, Any]:
+        """Bring every captured pod of a lane on the node to a level, and see that all members count.
 
-        Counters of a pod's rules start again from 0; those of nodes and hosts go on.
+        Counters of these pods' rules start again from 0; those of nodes and hosts go on.
         """
         begun = time.monotonic()
-        probe = self._probed()
+        of_lane, probe = self._lane(lane), self._probed()
         captured(interception, filler_rules=filler_rules)
         if probe.levels[interception]:
             raise Refused(
@@ -151,35 +165,33 @@ class Agent:
                 f"{probe.levels[interception]}",
                 kind="unsupported",
             )
-        self._interception, self._filler_rules = interception, filler_rules
-        wanted: dict[str, Wanted] = {}
+        of_lane.interception, of_lane.filler_rules = interception, filler_rules
+        wanted = {pod.netns: of_lane.rules_of(pod) for pod in self._pods() if pod.lane == lane}
         for name, kind in self._wired().kinds.items():
-            if kind is Kind.POD:
-                wanted[name] = self._of_pod(self._pod_in(name))
-            elif name not in self._carried:
-                wanted[name] = _counting(kind, ipv6=self._known().ipv6)
+            if kind is not Kind.POD and name not in self._carried:
+                wanted[name] = shared(kind, self._known())
         self._bring(wanted)
         return {
             "seconds": time.monotonic() - begun,
             "applier": probe.applier,
             "namespaces": {
-                name: {"digest": carried.digest, "rules": carried.rules}
-                for name, carried in self._carried.items()
+                name: {"digest": self._carried[name].digest, "rules": self._carried[name].rules}
+                for name in self._namespaces([lane])
             },
         }
 
-    def enrol(self, pod: str) -> dict[str, Any]:
-        """Hand a pod to the proxy, its rules being there first."""
+    def enrol(self, lane: int, pod: str) -> dict[str, Any]:
+        """Hand a pod to its lane's proxy, its rules being there first."""
         begun = time.monotonic()
-        found = self._pod(pod)
-        if not self._interception:
-            raise Refused(f"enrol {pod}: it has no rules yet; `capture` comes first")
+        of_lane, found = self._lane(lane), self._pod(lane, pod)
+        if not of_lane.interception:
+            raise Refused(f"enrol {pod} of lane {lane}: it has no rules yet; `capture` comes first")
         if not found.captured:
-            raise Refused(f"enrol {pod}: the topology says that it is not captured")
-        if pod in self._withdrawn:
-            self._withdrawn.discard(pod)
-            self._bring({found.netns: self._of_pod(found)})
-        self._zds.enrol(
+            raise Refused(f"enrol {pod} of lane {lane}: the topology says that it is not captured")
+        if pod in of_lane.withdrawn:
+            of_lane.withdrawn.discard(pod)
+            self._bring({found.netns: of_lane.rules_of(found)})
+        of_lane.zds.enrol(
             Enrolled(
                 uid=found.uid,
                 name=found.name,
@@ -190,22 +202,37 @@ class Agent:
         )
         return {"seconds": time.monotonic() - begun}
 
-    def withdraw(self, pod: str) -> dict[str, Any]:
-        """Take a pod from the proxy, its rules being gone first."""
+    def withdraw(self, lane: int, pod: str) -> dict[str, Any]:
+        """Take a pod from its lane's proxy, its rules being gone first."""
         begun = time.monotonic()
-        found = self._pod(pod)
-        self._withdrawn.add(pod)
+        of_lane, found = self._lane(lane), self._pod(lane, pod)
+        of_lane.withdrawn.add(pod)
         if found.netns in self._carried:
-            self._bring({found.netns: self._of_pod(found)})
-        self._zds.withdraw(found.uid)
+            self._bring({found.netns: of_lane.rules_of(found)})
+        of_lane.zds.withdraw(found.uid)
         return {"seconds": time.monotonic() - begun}
 
-    def counters(self) -> dict[str, Any]:
-        """What the kernel counted in every namespace of this agent, read at about the same time."""
+    def release(self, lane: int) -> dict[str, Any]:
+        """Forget which pods a lane's proxy was handed: it has ended, and the next one starts with none."""
+        of_lane = self._lane(lane)
+        of_lane.zds.release()
+        of_lane.withdrawn.clear()
+        return {}
+
+    def zds(self, lane: int) -> dict[str, Any]:
+        """Who is connected to a lane's ZDS socket, what was answered, which pods are enrolled."""
+        return dict(self._lane(lane).zds.status())
+
+    def counters(self, lanes: list[int] | None = None) -> dict[str, Any]:
+        """What the kernel counted in the namespaces of these lanes, or all, read at about the same time.
+
+        Nodes, hosts and the underlay are every lane's. A rule there that counts for one lane says for which;
+        stray frames are told by lane, 0 standing for links that all lanes share.
+        """
         applier = self._probed().applier
         now = time.monotonic_ns()
         wiring = self._wired()
-        wanted = {name: self._wanted.get(name, Wanted(rules=EMPTY)).rules for name in wiring.kinds}
+        wanted = {name: self._wanted.get(name, Wanted(rules=EMPTY)).rules for name in self._namespaces(lanes)}
         read = self._workers.run(
             [
                 wiring.work(
@@ -221,36 +248,36 @@ class Agent:
         for (name, rules), found in zip(wanted.items(), read, strict=True):
             namespaces[name] = {
                 "kind": wiring.kinds[name].value,
-                "rules": _named(rules, found.pop("lines")),
+                "lane": self._lane_of(name),
+                "rules": named(rules, found.pop("lines")),
                 "expected_digest": rules.digest,
                 **found,
-                "stray": sum(watch.count() for key, watch in self._watches.items() if key[0] == name),
+                "stray": self._stray(name),
             }
         return {"monotonic_ns": now, "namespaces": namespaces}
 
-    def conntrack_flush(self) -> dict[str, Any]:
-        """Empty the connection tables of every namespace of this agent."""
-        self._everywhere("harness.agent.conntrack:flush")
+    def conntrack_flush(self, lanes: list[int] | None = None) -> dict[str, Any]:
+        """Empty the connection tables of these lanes' pods, or all, and of nodes, hosts and the underlay."""
+        self._everywhere("harness.agent.conntrack:flush", lanes)
         return {}
 
-    def conntrack_dump(self) -> dict[str, Any]:
-        """The connection tables of every namespace of this agent, with the kernel's own count of each."""
-        return {"namespaces": self._everywhere("harness.agent.conntrack:dump")}
+    def conntrack_dump(self, lanes: list[int] | None = None) -> dict[str, Any]:
+        """The connection tables of the same namespaces, with the kernel's own count of each."""
+        return {"namespaces": self._everywhere("harness.agent.conntrack:dump", lanes)}
 
     def listen(self) -> dict[str, Any]:
         """Keep the payload that arrives on the node's link to the others, until `heard`."""
         self._listening.listen(self._path(self._node().netns), UPLINK)
         return {}
 
-    def heard(self, nonce: str) -> dict[str, Any]:
-        """How many frames with payload came since `listen`, and how many of these hold the nonce in clear."""
-        return dict(self._listening.heard(nonce))
+    def heard(self, nonces: list[str]) -> dict[str, Any]:
+        """Nonce -> how many frames with payload came since `listen`, how many of them hold it in clear."""
+        return self._listening.heard(nonces)
 
-    def stamp(self, pod: str) -> dict[str, Any]:
+    def stamp(self, lane: int, pod: str) -> dict[str, Any]:
         """Note when a pod's TCP frames pass on the link that its connections take, until `stamped`."""
-        found = self._pod(pod)
-        diverted = found.captured and self._interception != "none" and pod not in self._withdrawn
-        link = LOOPBACK if diverted else MEMBER_LINK
+        found = self._pod(lane, pod)
+        link = LOOPBACK if self._lane(lane).diverts(found) else MEMBER_LINK
         self._listening.stamp(self._path(found.netns), link)
         return {"link": link}
 
@@ -258,12 +285,41 @@ class Agent:
         """Those times for connections from these local ports, and both clocks before and after."""
         return self._listening.stamped(ports)
 
-    def attempt(self, pod: str, address: str, port: int, nonce: str) -> dict[str, Any]:
+    def attempt(self, lane: int, pod: str, address: str, port: int, nonce: str) -> dict[str, Any]:
         """Make one request out of a pod that runs no load, and say how it ended."""
         asked = {"address": address, "port": port, "nonce": nonce}
-        work = self._wired().work(self._pod(pod).netns, "harness.agent.attempt:attempt", **asked)
+        work = self._wired().work(self._pod(lane, pod).netns, "harness.agent.attempt:attempt", **asked)
         seen: dict[str, Any] = self._workers.run([work])[0]
         return seen
+
+    def sockets(self, namespace: str, family: socket.AddressFamily, count: int) -> list[socket.socket]:
+        """Unconnected TCP sockets in a namespace of this agent's; called from any thread.
+
+        Raises:
+            NoSockets: It has no such namespace.
+            OSError: The namespace is gone, or no further socket can be made.
+        """
+        kinds = self._wiring.kinds if self._wiring is not None else {}
+        if namespace not in kinds:
+            known = ", ".join(sorted(kinds)) or "none, for it is not wired yet"
+            raise NoSockets(f"node {self._name} has no namespace {namespace!r}; known: {known}")
+        return netns.inside(self._paths[namespace], partial(tcp_sockets, family, count))
+
+    def reach(self, asked: list[dict[str, Any]]) -> dict[str, Any]:
+        """Make round trips out of pods of the node, all at once, again until they succeed.
+
+        Args:
+            asked: `lane`, `pod`, and what `harness.agent.roundtrip:round_trips` takes; a pod at most once.
+
+        Returns:
+            `results`, in the order of `asked`: target -> `ok`, or what happened last.
+        """
+        works = []
+        for each in asked:
+            arguments = dict(each)
+            pod = self._pod(arguments.pop("lane"), arguments.pop("pod"))
+            works.append(self._wired().work(pod.netns, "harness.agent.roundtrip:round_trips", **arguments))
+        return {"results": self._workers.run(works)}
 
     def delay(self, rtt_ns: int) -> dict[str, Any]:
         """Let round trips over the underlay take longer by so much; 0: not at all. For who wired it."""
@@ -304,17 +360,28 @@ class Agent:
             self._line = DelayLine(wiring, self._workers, self._paths[UNDERLAY])
         return self._line
 
-    def _everywhere(self, function: str) -> dict[str, Any]:
-        wiring = self._wired()
-        results = self._workers.run([wiring.work(name, function) for name in wiring.kinds])
-        return dict(zip(wiring.kinds, results, strict=True))
+    def _namespaces(self, lanes: Collection[int] | None) -> list[str]:
+        """The shared namespaces of this agent, and those of these lanes' pods, or all."""
+        others = {pod.netns for pod in self._pods() if lanes is not None and pod.lane not in lanes}
+        return [name for name in self._wired().kinds if name not in others]
 
-    def _of_pod(self, pod: Pod) -> Wanted:
-        """What a pod has to carry now."""
-        ipv6 = pod.address6 is not None
-        if pod.captured and pod.name not in self._withdrawn:
-            return captured(self._interception, filler_rules=self._filler_rules, ipv6=ipv6)
-        return captured("none", ipv6=ipv6)
+    def _everywhere(self, function: str, lanes: Collection[int] | None) -> dict[str, Any]:
+        wiring, names = self._wired(), self._namespaces(lanes)
+        results = self._workers.run([wiring.work(name, function) for name in names])
+        return dict(zip(names, results, strict=True))
+
+    def _stray(self, namespace: str) -> dict[str, int]:
+        """Lane -> frames on the namespace's watched links that have no business there."""
+        lanes = {interface(pod.netns): pod.lane for pod in self._pods()}
+        found: Counter[str] = Counter()
+        for (name, link), watch in self._watches.items():
+            if name == namespace:
+                found[str(self._lane_of(name) or lanes.get(link, 0))] += watch.count()
+        return dict(found)
+
+    def _lane_of(self, namespace: str) -> int:
+        """The lane of the pod whose namespace it is; 0 for a namespace that all lanes share."""
+        return next((pod.lane for pod in self._pods() if pod.netns == namespace), 0)
 
     def _bring(self, wanted: Mapping[str, Wanted]) -> None:
         applier, wiring = self._probed().applier, self._wired()
@@ -329,8 +396,7 @@ class Agent:
     def _watch(self, wiring: Wiring) -> None:
         for name, kind in wiring.kinds.items():
             if kind is Kind.NODE:
-                pods = self._known().pods_on(self._name)
-                links = [UPLINK, *(interface("pod", pod.name) for pod in pods)]
+                links = [UPLINK, *(interface(pod.netns) for pod in self._pods())]
             elif kind is Kind.UNDERLAY:
                 continue
             else:
@@ -366,33 +432,22 @@ class Agent:
         self._wired()
         return self._paths[namespace]
 
-    def _pod(self, name: str) -> Pod:
-        pods = {pod.name: pod for pod in self._known().pods_on(self._name)}
+    def _lane(self, number: int) -> Lane:
+        self._known()
+        if number not in self._lanes:
+            raise Refused(f"no lane {number} on node {self._name}; there are 1 to {len(self._lanes)}")
+        return self._lanes[number]
+
+    def _pods(self) -> tuple[Pod, ...]:
+        return self._known().pods_on(self._name)
+
+    def _pod(self, lane: int, name: str) -> Pod:
+        self._lane(lane)
+        pods = {pod.name: pod for pod in self._pods() if pod.lane == lane}
         if name not in pods:
-            raise Refused(f"no pod {name!r} on node {self._name}; known: {', '.join(sorted(pods))}")
+            known = ", ".join(sorted(pods))
+            raise Refused(f"no pod {name!r} of lane {lane} on node {self._name}; known: {known}")
         return pods[name]
-
-    def _pod_in(self, namespace: str) -> Pod:
-        return next(pod for pod in self._known().pods_on(self._name) if pod.netns == namespace)
-
-
-def _counting(kind: Kind, *, ipv6: bool) -> Wanted:
-    wanted = Wanted(rules={Kind.NODE: NODE, Kind.HOST: MEMBER}.get(kind, EMPTY))
-    return twinned(wanted) if ipv6 else wanted
-
-
-def _named(rules: RuleSet, lines: list[Line]) -> list[dict[str, Any]]:
-    names = {(table, chain, text): name for table, chain, name, text in rules.lines()}
-    return [
-        {
-            "table": line.table,
-            "chain": line.chain,
-            "rule": names.get((line.table, line.chain, line.text), "changed" if own(line) else "foreign"),
-            "packets": line.packets,
-            "bytes": line.bytes,
-        }
-        for line in lines
-    ]
 
 
 def _watches(links: list[str], *, ipv6: bool) -> dict[str, stray.Watch]:

@@ -31,14 +31,14 @@ class Listening:
             self._nonces.close()
         self._nonces = netns.inside(path, partial(open_nonce_tap, link))
 
-    def heard(self, nonce: str) -> dict[str, int]:
-        """What was kept since `listen`; nothing at all where that was never asked for."""
+    def heard(self, nonces: Sequence[str]) -> dict[str, dict[str, int]]:
+        """Nonce -> what was kept since `listen`; nothing at all where that was never asked for."""
         if self._nonces is None:
-            return {"frames": 0, "hits": 0, "unkept": 0}
-        found = self._nonces.heard(nonce.encode())
+            return {nonce: {"frames": 0, "hits": 0, "unkept": 0} for nonce in nonces}
+        heard = self._nonces.heard(nonces)
         self._nonces.close()
         self._nonces = None
-        return found
+        return heard
 
     def stamp(self, path: str, link: str) -> None:
         """Keep the times of a link's frames until `stamped`."""

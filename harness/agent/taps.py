@@ -12,7 +12,7 @@ import errno
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -78,11 +78,21 @@ class NonceTap:
 
     socket: socket.socket
 
-    def heard(self, nonce: bytes) -> dict[str, int]:
-        """Frames with payload that were kept, how many of them hold `nonce`, and those without room."""
+    def heard(self, nonces: Sequence[str]) -> dict[str, dict[str, int]]:
+        """Nonce -> frames with payload that were kept, how many of them hold it, and those without room.
+
+        What was kept can be asked for once.
+        """
         passed, unkept = statistics(self.socket)
-        hits = sum(nonce in frame for frame in self._kept())
-        return {"frames": passed - unkept, "hits": hits, "unkept": unkept}
+        frames = list(self._kept())
+        return {
+            nonce: {
+                "frames": passed - unkept,
+                "hits": sum(nonce.encode() in frame for frame in frames),
+                "unkept": unkept,
+            }
+            for nonce in nonces
+        }
 
     def close(self) -> None:
         """Stop."""

@@ -78,12 +78,11 @@ def mac(address: IPv4Address) -> str:
     return ":".join(f"{octet:02x}" for octet in (0x0A, 0x58, *address.packed))
 
 
-def interface(kind: str, name: str) -> str:
-    """A member's link on the far side: its own name where it fits, else cut and made unique by a hash."""
-    full = f"{kind}-{name}"
-    if len(full) <= _IFNAMSIZ:
-        return full
-    return f"{full[: _IFNAMSIZ - 6]}-{hashlib.sha256(name.encode()).hexdigest()[:5]}"
+def interface(namespace: str) -> str:
+    """A member's link on the far side: its namespace's name where it fits, else cut and made unique."""
+    if len(namespace) <= _IFNAMSIZ:
+        return namespace
+    return f"{namespace[: _IFNAMSIZ - 6]}-{hashlib.sha256(namespace.encode()).hexdigest()[:5]}"
 
 
 class Wiring:
@@ -128,13 +127,13 @@ class Wiring:
             Veth(
                 name=UPLINK,
                 mac=mac(node.address),
-                peer=interface("node", node.name),
+                peer=interface(node.netns),
                 peer_mac="",
                 peer_path=self._paths[UNDERLAY],
             ),
             *(
                 Veth(
-                    name=interface("pod", pod.name),
+                    name=interface(pod.netns),
                     mac=mac(node.gateway),
                     peer=MEMBER_LINK,
                     peer_mac=mac(pod.address),
@@ -145,7 +144,7 @@ class Wiring:
         ]
         on_underlay = [
             Veth(
-                name=interface("host", host.name),
+                name=interface(host.netns),
                 mac="",
                 peer=MEMBER_LINK,
                 peer_mac=mac(host.address),
@@ -161,14 +160,14 @@ class Wiring:
     def ports(self) -> list[Port]:
         """Every port of the underlay's bridge, whichever agent plugs it in."""
         topology = self._topology
-        nodes = [Port(link=interface("node", node.name), mac=mac(node.address)) for node in topology.nodes]
-        hosts = [Port(link=interface("host", host.name), mac=mac(host.address)) for host in topology.hosts]
+        nodes = [Port(link=interface(node.netns), mac=mac(node.address)) for node in topology.nodes]
+        hosts = [Port(link=interface(host.netns), mac=mac(host.address)) for host in topology.hosts]
         return nodes + hosts
 
     def reach(self) -> list[Work]:
         """Give the links their addresses and bring them up, with all that is reached over them."""
-        ports = [Port(link=interface("node", self._node.name), mac=mac(self._node.address))]
-        ports += [Port(link=interface("host", host.name), mac=mac(host.address)) for host in self._hosts]
+        ports = [Port(link=interface(self._node.netns), mac=mac(self._node.address))]
+        ports += [Port(link=interface(host.netns), mac=mac(host.address)) for host in self._hosts]
         return [
             self.work(UNDERLAY, "harness.agent.links:bridge", name=UNDERLAY, ports=ports),
             self._reach_node(),
@@ -178,7 +177,7 @@ class Wiring:
 
     def _reach_node(self) -> Work:
         node, topology = self._node, self._topology
-        links = {pod.name: interface("pod", pod.name) for pod in self._pods}
+        links = {pod: interface(pod.netns) for pod in self._pods}
         others = [other for other in topology.nodes if other.name != node.name]
         over_uplink: list[Node | Host] = [*others, *topology.hosts]
         return self._configure(
@@ -189,16 +188,16 @@ class Wiring:
                     address
                     for pod in self._pods
                     for gateway in (node.gateway, node.gateway6 if pod.address6 else None)
-                    for address in _alone(links[pod.name], gateway)
+                    for address in _alone(links[pod], gateway)
                 ),
             ],
             neighbours=[
-                *(entry for pod in self._pods for entry in _neighbours(links[pod.name], pod)),
+                *(entry for pod in self._pods for entry in _neighbours(links[pod], pod)),
                 *(entry for other in over_uplink for entry in _neighbours(UPLINK, other)),
             ],
             routes=[
                 *(
-                    Route(link=links[pod.name], network=ip_network(address))
+                    Route(link=links[pod], network=ip_network(address))
                     for pod in self._pods
                     for address in (pod.address, pod.address6)
                     if address is not None
@@ -268,7 +267,8 @@ def _neighbours(link: str, member: Node | Pod | Host) -> Iterator[Neighbour]:
 
 
 def _through(link: str, node: Node) -> Iterator[Route]:
-    """A node's pods, by way of that node."""
-    yield Route(link=link, network=node.pod_subnet, gateway=node.address)
-    if node.pod_subnet6 is not None:
-        yield Route(link=link, network=node.pod_subnet6, gateway=node.address6)
+    """A node's pods of all lanes, by way of that node."""
+    for subnet in node.pod_subnets:
+        yield Route(link=link, network=subnet, gateway=node.address)
+    for subnet6 in node.pod_subnets6:
+        yield Route(link=link, network=subnet6, gateway=node.address6)

@@ -37,6 +37,7 @@ PRELOAD = (
     "harness.agent.counters",
     "harness.agent.ctnetlink",
     "harness.agent.links",
+    "harness.agent.roundtrip",
     "harness.agent.sysctls",
 )
 """What a child needs and should not have to load."""

@@ -154,6 +154,12 @@ class ZdsServer:
         except TimeoutError as exc:
             raise NoAnswer(f"{request.what}: no answer at {self._path} within {timeout_s} s") from exc
 
+    def release(self) -> None:
+        """Forget every enrolled pod without a word to the proxy, which has ended."""
+        done: Future[None] = Future()
+        self._call(lambda: self._forget_all(done))
+        done.result(self._answer_timeout_s)
+
     def status(self) -> dict[str, object]:
         """Who is connected, what was answered, which pods are enrolled."""
         result: Future[dict[str, object]] = Future()
@@ -314,6 +320,11 @@ class ZdsServer:
             self._next(peer)
         if current is None:
             request.done.set_result(None)
+
+    def _forget_all(self, done: Future[None]) -> None:
+        self._enrolled.clear()
+        self._unsent.clear()
+        done.set_result(None)
 
     def _forget(self, uid: str) -> None:
         self._enrolled.pop(uid, None)

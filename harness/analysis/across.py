@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from harness.analysis.compare import Comparison, Side, Word, Yardstick, as_family, exponential, judge_ratio
 from harness.analysis.excerpt import Excerpt, Kept
 from harness.analysis.measures import COSTS, FIRST, METRICS
-from harness.analysis.statistics import Estimate, chance_between, dominance, shift_between
+from harness.analysis.statistics import CONFIDENCE, Estimate, chance_between, shift_between
 
 
 class Change(StrEnum):
@@ -27,14 +27,14 @@ class Change(StrEnum):
     BETTER = "better"
     WORSE = "worse"
     SAME = "same"
-    INCONCLUSIVE = "inconclusive"
+    OPEN = "open"
 
 
 CHANGES = {
     Word.COSTS: Change.WORSE,
     Word.SAVES: Change.BETTER,
     Word.NO_DIFFERENCE: Change.SAME,
-    Word.INCONCLUSIVE: Change.INCONCLUSIVE,
+    Word.OPEN: Change.OPEN,
 }
 
 
@@ -63,7 +63,7 @@ class Moved:
             "unit": self.unit,
             "before": self.before,
             "after": self.after,
-            **{key: found[key] for key in ("ratio", "effect", "p", "p_holm", "family", "because")},
+            **{key: found[key] for key in ("ratio", "p", "p_holm", "family", "because")},
             "verdict": self.change.value,
         }
 
@@ -127,14 +127,16 @@ def across(reference: Excerpt, run: Excerpt) -> Across:
     }
     judge = _Judge(
         limited={**reference.limited, **run.limited},
-        yardstick=Yardstick.of_percent(reference.practical_percent, noise),
+        yardstick=Yardstick(resolution=reference.resolution, noise={}),
+        noise=noise,
         drift=_drift(reference, run, both),
     )
     judged = [
         each
         for question in (set(METRICS) - set(COSTS), set(COSTS))
         for each in as_family(
-            [judge(reference.measures[side], run.measures[side]) for side in both if side.metric in question]
+            [judge(reference.measures[side], run.measures[side]) for side in both if side.metric in question],
+            1 - CONFIDENCE,
         )
     ]
     one_sided = {*reference.measures, *run.measures} - set(both)
@@ -168,13 +170,17 @@ class _Judge:
 
     limited: Mapping[Side, str]
     yardstick: Yardstick
+    noise: Mapping[str, float]
     drift: Mapping[str, float]
 
     def __call__(self, before: Kept, after: Kept) -> Comparison:
         side = before.side
         of, against = (np.log(list(each.per_round.values())) for each in (after, before))
-        ratio = None if side in self.limited else exponential(shift_between(of, against))
-        word, because = judge_ratio(ratio, side.metric, self.yardstick)
+        shift = None if side in self.limited else shift_between(of, against)
+        ratio = None if shift is None else exponential(shift)
+        path = side.configuration.split(".", 1)[0]
+        floor = {(path, side.metric): self.noise.get(side.metric, 1.0)}
+        word, because = judge_ratio(ratio, path, side.metric, replace(self.yardstick, noise=floor))
         if word in {Word.COSTS, Word.SAVES} and ratio and not _without_mesh(side):
             word, because = self._beyond_drift(ratio, side.metric, word, because)
         if side in self.limited:
@@ -182,13 +188,12 @@ class _Judge:
         return Comparison(
             factor="run",
             label="after / before",
-            path=side.configuration.split(".", 1)[0],
+            path=path,
             of=side,
             against=side,
             ratio=ratio,
             per_round={},
             difference=None,
-            effect=dominance(of, against) if ratio else None,
             p=chance_between(of, against) if ratio else None,
             word=word,
             because=because,
@@ -200,7 +205,7 @@ class _Judge:
         if min(ends) > math.log(drift):
             return word, because
         moved = f"without the mesh the same metric moved by {(drift - 1) * 100:.1f} %"
-        return Word.INCONCLUSIVE, f"{moved}, and the interval reaches into that"
+        return Word.OPEN, f"{moved}, and the interval reaches into that"
 
 
 def _median(kept: Kept) -> float:

@@ -12,7 +12,7 @@ from harness.analysis.measures import METRICS
 from harness.analysis.rounds import Measure
 from harness.analysis.rtt_model import RttModel, Slope
 from harness.analysis.statistics import Estimate
-from harness.analysis.text import quantity, times
+from harness.analysis.text import quantity, significant, times
 from harness.plan.model import Configuration, Path
 
 ORDER = (Path.SAME_NODE, Path.CROSS_NODE, Path.OUT_OF_MESH, Path.INTO_MESH, Path.SERVICE)
@@ -31,6 +31,10 @@ class Line:
     """Both sides with their units: `2.05 ms against 0.612 ms`."""
     verdict: str
     because: str
+    seen: str
+    """What could have been seen, or what it takes to answer."""
+    bound: bool
+    """Whether the generator bounded it, so that no number of rounds can answer it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,11 @@ class Answer:
     """What the lines came to, the commonest first."""
     sentence: str
     lines: tuple[Line, ...]
+
+    @property
+    def open(self) -> int:
+        """How many of its lines have no verdict that more rounds might bring."""
+        return sum(line.verdict == Word.OPEN and not line.bound for line in self.lines)
 
     def document(self) -> dict[str, Any]:
         """As saved."""
@@ -137,6 +146,8 @@ def round_trips(model: RttModel) -> Answer:
                 verdict=each.verdict,
                 because=f"{each.expected} round trips expected, "
                 + (f"{each.found} found" if each.found is not None else "the interval leaves others"),
+                seen="",
+                bound=False,
             )
             for each in ordered
         ),
@@ -170,8 +181,8 @@ def _through(configuration: Configuration) -> str:
 
 def _trips(found: Estimate) -> str:
     if found.low is None or found.high is None:
-        return f"{found.median:.2f}"
-    return f"{found.median:.2f} ({found.low:.2f} to {found.high:.2f})"
+        return f"{found.centre:.2f}"
+    return f"{found.centre:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 
 def _of(
@@ -200,18 +211,36 @@ def _line(comparison: Comparison, measures: Mapping[Side, Measure]) -> Line:
     return Line(
         path=comparison.path,
         what=METRICS[comparison.of.metric].title,
-        ratio=times(comparison.ratio) if comparison.ratio else "",
+        ratio=bounded(comparison),
         values=f"{of} against {against}",
         verdict=comparison.word.value,
         because=comparison.because,
+        seen=sight(comparison),
+        bound=bool(comparison.bound),
     )
+
+
+def bounded(comparison: Comparison) -> str:
+    """A comparison's ratio with its interval, a bound's word before it; empty without one."""
+    return f"{comparison.bound} {times(comparison.ratio)}".strip() if comparison.ratio else ""
+
+
+def sight(comparison: Comparison) -> str:
+    """How small a difference would have been found, and what an open question takes; empty where unknown."""
+    if comparison.seen is None:
+        return ""
+    found = f"differences above {significant((comparison.seen - 1) * 100, 2)} % would have been found"
+    if comparison.word is not Word.OPEN or comparison.bound:
+        return found
+    takes = f"about {comparison.needs:,} rounds" if comparison.needs else "more rounds than can be told"
+    return f"{found}; to settle it takes {takes}"
 
 
 def _value(measure: Measure | None) -> str:
     if measure is None or measure.estimate is None:
         return "not measured"
     metric = METRICS[measure.metric]
-    text = quantity(measure.estimate.median, metric.unit)
+    text = quantity(measure.estimate.centre, metric.unit)
     bound = "at least " if metric.unit != "s" else "at most "
     return f"{bound}{text}" if measure.at_least else text
 
@@ -232,13 +261,13 @@ def _clause(each: Comparison) -> str:
     """One comparison as part of a sentence: its figures always, the claim only where there is one."""
     metric = METRICS[each.of.metric]
     if each.ratio is None:
-        return f"{metric.title} could not be compared"
-    ratio = times(each.ratio)
+        return f"{metric.title}: {each.because}"
+    ratio = bounded(each)
     if not each.ratio.has_interval:
         rounds = f"{each.ratio.rounds} round{'s' if each.ratio.rounds > 1 else ''}"
         return f"{metric.title} {ratio} from {rounds}, too few for an interval"
-    if each.word is Word.INCONCLUSIVE:
-        return f"{metric.title} {ratio}, which leaves it open"
+    if each.word is Word.OPEN:
+        return f"{metric.title} {ratio}, which leaves it open ({sight(each)})"
     if each.word is Word.NO_DIFFERENCE:
-        return f"{metric.title} {ratio}, no difference that matters"
+        return f"{metric.title} {ratio}, no difference that matters ({sight(each)})"
     return f"{metric.title} {ratio}" + (" the time" if metric.lower_is_better else "")

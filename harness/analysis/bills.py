@@ -55,8 +55,18 @@ class StageBill:
         return [usage for component, usage in self.components.items() if component.proxy]
 
     @property
-    def elsewhere_s(self) -> float:
-        """CPU time outside the path: the kernel's own threads, the harness, whatever else runs here."""
+    def whole(self) -> bool:
+        """Whether all that the path took is here; what lanes of a bout share is on the bill of none."""
+        return Component.GENERATOR in self.components
+
+    @property
+    def elsewhere_s(self) -> float | None:
+        """CPU time outside the path: the kernel's own threads, the harness, whatever else runs here.
+
+        None where other lanes had their turns meanwhile.
+        """
+        if not self.whole:
+            return None
         return max(0.0, self.busy_s - sum(usage.cpu_ns for usage in self.components.values()) / 1e9)
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -81,7 +91,7 @@ class StageBill:
             "unit": UNITS.get(self.stage, "row"),
             "work": self.work,
             "components": list(self.rows()),
-            "elsewhere_s": self.elsewhere_s / self.work,
+            "elsewhere_s": None if self.elsewhere_s is None else self.elsewhere_s / self.work,
         }
 
 
@@ -202,7 +212,8 @@ def _under_load(bills: Mapping[str, StageBill]) -> Iterator[Measured]:
         bill = bills.get(stage)
         if bill is None:
             continue
-        yield _measured(f"cpu.path.{word}", _cpu_s(bill.components.values()) / bill.work, bill.work)
+        if bill.whole:
+            yield _measured(f"cpu.path.{word}", _cpu_s(bill.components.values()) / bill.work, bill.work)
         if bill.proxies:
             yield _measured(f"cpu.{word}", _cpu_s(bill.proxies) / bill.work, bill.work)
             if stage == "requests":
@@ -225,9 +236,9 @@ def _first(cpu: Cpu, later: int, later_s: float, later_switches: float) -> Itera
             continue
         cpu_s = (found.cpu_ns / found.probes - control.cpu_ns / control.probes) / 1e9 - later * later_s
         switches = found.switches / found.probes - control.switches / control.probes - later * later_switches
-        for name, value in ((f"cpu.first.{state.value}", cpu_s), (f"switches.first.{state.value}", switches)):
-            if value > 0:  # a difference of small numbers on a busy machine may come out as none at all
-                yield _measured(name, value, found.probes)
+        # a difference of small numbers, which may come out below zero: to drop those would bias the rest
+        yield _measured(f"cpu.first.{state.value}", cpu_s, found.probes)
+        yield _measured(f"switches.first.{state.value}", switches, found.probes)
 
 
 def _cpu_s(found: Iterable[Usage]) -> float:

@@ -16,9 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis import contrasts
-from harness.analysis.compare import Comparison, Side, Word, Yardstick, as_family, compare
+from harness.analysis.compare import (
+    Comparison,
+    Occasion,
+    Side,
+    Values,
+    Word,
+    Yardstick,
+    as_family,
+    compare,
+)
 from harness.analysis.excerpt import Excerpt
 from harness.analysis.measures import METRICS
+from harness.analysis.statistics import CONFIDENCE
 
 FLAGGED = (0.035, 0.065)
 """Share of simulated equal pairs whose interval may leave out 1: 5 % of 2,000 and three standard errors."""
@@ -35,10 +45,10 @@ CURVE = (6, 10, 20, 40)
 """Rounds for which power is told, beside the nightly's own."""
 
 _OF, _AGAINST = "of", "against"
-_NO_FLOOR = Yardstick(practical=1.0, noise={})
+_NO_FLOOR = Yardstick(resolution=dict.fromkeys(METRICS, 1.0), noise={})
 
 Weather = Sequence[NDArray[np.float64]]
-"""One array per recorded round: each configuration's residual, in logarithms."""
+"""One array per recorded bout of a round: each configuration's residual, in logarithms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,21 +79,21 @@ class Outcome:
 
 
 def weather(excerpts: Sequence[Excerpt], metric: str) -> Weather:
-    """Every recorded round's residuals of a metric: value against its configuration's own mean.
+    """Every recorded bout's residuals of a metric: value against its configuration's own mean.
 
     The mean is taken over rounds, which takes a share of 1 / rounds out of the spread; it is given back.
     """
     found: list[NDArray[np.float64]] = []
     for each in excerpts:
-        by_round: dict[int, list[float]] = {}
-        for side, values in each.rounds.items():
-            if side.metric != metric or side in each.limited or len(values) < 3:
+        by_bout: dict[Occasion, list[float]] = {}
+        for side, values in each.values.items():
+            if side.metric != metric or side in each.limited or len(values) < 3 or min(values.values()) <= 0:
                 continue
             centre = float(np.mean(np.log(list(values.values()))))
             restored = math.sqrt(len(values) / (len(values) - 1))
-            for number, value in values.items():
-                by_round.setdefault(number, []).append((math.log(value) - centre) * restored)
-        found += [np.array(values) for values in by_round.values() if len(values) > 1]
+            for occasion, value in values.items():
+                by_bout.setdefault(occasion, []).append((math.log(value) - centre) * restored)
+        found += [np.array(values) for values in by_bout.values() if len(values) > 1]
     return found
 
 
@@ -95,8 +105,8 @@ def simulated(
     for number in range(rounds):
         residuals = found[int(random.integers(len(found)))]
         one, other = random.choice(len(residuals), size=2, replace=False)
-        of[number] = effect * math.exp(residuals[one])
-        against[number] = math.exp(residuals[other])
+        of[number, 0] = effect * math.exp(residuals[one])
+        against[number, 0] = math.exp(residuals[other])
     return _compared({_OF: of, _AGAINST: against}, metric)
 
 
@@ -115,7 +125,7 @@ def equal_pairs(
         simulated(weathers[metric], metric=metric, rounds=rounds, effect=1.0, random=random)
         for metric in (metrics[number % len(metrics)] for number in range(count))
     ]
-    families = [as_family(pairs[start : start + FAMILY]) for start in range(0, count, FAMILY)]
+    families = [as_family(pairs[start : start + FAMILY], 1 - CONFIDENCE) for start in range(0, count, FAMILY)]
     false = sum(any(each.word in {Word.COSTS, Word.SAVES} for each in family) for family in families)
     real = real_pairs(excerpts)
     flagged = [each for each in real if leaves_out_one(each)]
@@ -134,7 +144,7 @@ def equal_pairs(
             of=len(families),
             least=0.0,
             most=FLAGGED[1],
-            detail=f"families of {FAMILY} with a claim in them, no practical threshold",
+            detail=f"families of {FAMILY} with a claim in them, no resolution",
         ),
         Outcome(
             name="real A/A, before Holm",
@@ -173,13 +183,13 @@ def real_pairs(excerpts: Sequence[Excerpt]) -> list[Comparison]:
             path=pair.path.value,
             of=pair.of,
             against=pair.against,
-            rounds=each.rounds,
+            values=each.values,
             limited=each.limited,
             yardstick=_NO_FLOOR,
         )
         for each in excerpts
         for pair in (*contrasts.equal_pairs(each.configurations), *contrasts.cold_pairs(each.configurations))
-        if len(set(each.rounds.get(pair.of, {})) & set(each.rounds.get(pair.against, {}))) > 5
+        if len(set(each.values.get(pair.of, {})) & set(each.values.get(pair.against, {}))) > 5
         and not {pair.of, pair.against} & set(each.limited)
     ]
 
@@ -195,7 +205,7 @@ def leaves_out_one(comparison: Comparison) -> bool:
     )
 
 
-def _compared(rounds: Mapping[str, Mapping[int, float]], metric: str) -> Comparison:
+def _compared(values: Mapping[str, Values], metric: str) -> Comparison:
     of, against = (Side(configuration=name, metric=metric) for name in (_OF, _AGAINST))
     return compare(
         factor="calibration",
@@ -203,7 +213,7 @@ def _compared(rounds: Mapping[str, Mapping[int, float]], metric: str) -> Compari
         path="",
         of=of,
         against=against,
-        rounds={of: rounds[_OF], against: rounds[_AGAINST]},
+        values={of: values[_OF], against: values[_AGAINST]},
         limited={},
         yardstick=_NO_FLOOR,
     )

@@ -1,22 +1,42 @@
-"""Paired ratios of two configurations, and what they allow to be said."""
+"""Ratios of two sides that were measured in turns, and what they allow to be said."""
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student
 
 from harness.analysis.measures import METRICS
-from harness.analysis.statistics import CONFIDENCE, Estimate, chance, rank_biserial, shift
+from harness.analysis.statistics import CONFIDENCE, Estimate, chance, mean, standard_error
 from harness.suite.model import ROUNDS_FOR_AN_INTERVAL
 
+Occasion = tuple[int, int]
+"""A round, and the bout in it."""
+Values = Mapping[Occasion, float]
+"""Value of one metric in one configuration on each occasion whose cell may be used."""
 Rounds = Mapping[int, float]
-"""Round -> value of one metric in one configuration; only rounds whose cell may be used."""
+"""The same by round."""
+
+POWER = 0.8
+"""With which probability a difference of the size that `seen` names is found."""
+MOST_ROUNDS = 1_000
+"""Beyond so many, it is no use to say how many rounds would settle a question."""
+
+
+class Bound(StrEnum):
+    """What a ratio says of the true one, where the load generator bounded a side."""
+
+    NONE = ""
+    AT_LEAST = "at least"
+    AT_MOST = "at most"
 
 
 class Word(StrEnum):
@@ -25,7 +45,7 @@ class Word(StrEnum):
     COSTS = "costs"
     SAVES = "saves"
     NO_DIFFERENCE = "no difference"
-    INCONCLUSIVE = "inconclusive"
+    OPEN = "open"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +68,15 @@ class Comparison:
     of: Side
     against: Side
     ratio: Estimate | None
-    """Centre of the rounds' ratios; None where no round has both sides."""
-    per_round: Mapping[int, float]
+    """Geometric mean of the rounds' ratios; None where no round has both sides."""
+    bound: Bound = Bound.NONE
+    per_round: Rounds
     difference: Estimate | None
-    """Centre of the rounds' differences, in the metric's unit."""
-    effect: float | None
-    """Rank-biserial correlation: 1 when every round says more, -1 when every round says less."""
+    """Mean of the rounds' differences, in the metric's unit."""
+    seen: float | None = None
+    """Ratio above 1: a difference of that size would have been found in `POWER` of such runs."""
+    needs: int | None = None
+    """Rounds that would settle an open question, as far as these tell; None: too many, or none is open."""
     p: float | None
     """Of this comparison alone; None with fewer than two rounds."""
     p_family: float | None = None
@@ -76,9 +99,11 @@ class Comparison:
             "of": {"configuration": self.of.configuration, "metric": self.of.metric},
             "against": {"configuration": self.against.configuration, "metric": self.against.metric},
             "ratio": self.ratio.document() if self.ratio else None,
+            "bound": self.bound.value,
             "difference": self.difference.document() if self.difference else None,
             "per_round": {str(number): value for number, value in self.per_round.items()},
-            "effect": self.effect,
+            "seen": self.seen,
+            "needs": self.needs,
             "p": self.p,
             "p_holm": self.p_family,
             "family": self.family,
@@ -91,56 +116,83 @@ class Comparison:
 class Yardstick:
     """What a ratio is held against."""
 
-    practical: float
-    """Smallest ratio above 1 that matters, 1.05 for 5 %; its inverse below 1."""
-    noise: Mapping[str, float]
-    """Metric -> ratio (at or above 1) by which two equal configurations differed in this run."""
-
-    @classmethod
-    def of_percent(cls, percent: float, noise: Mapping[str, float]) -> Yardstick:
-        """From the suite's threshold."""
-        return cls(practical=1 + percent / 100, noise=noise)
+    resolution: Mapping[str, float]
+    """Metric -> smallest ratio above 1 that matters, 1.05 for 5 %; its inverse below 1."""
+    noise: Mapping[tuple[str, str], float]
+    """Path and metric -> ratio (at or above 1) by which equal configurations differed in this run."""
+    chance: float = 1 - CONFIDENCE
+    """With which the intervals may miss: less than 5 % where the run is looked at more than once."""
 
 
-def paired(of: Rounds, against: Rounds) -> tuple[dict[int, float], dict[int, float]]:
-    """Ratio and difference of each round that has both sides."""
-    both = sorted(set(of) & set(against))
-    return {r: of[r] / against[r] for r in both}, {r: of[r] - against[r] for r in both}
+def paired(of: Values, against: Values) -> dict[int, list[tuple[float, float]]]:
+    """Round -> the values of both sides that are held against each other.
+
+    Where both stand in one bout, that bout alone is compared, as the two were measured in turns there; there
+    may be several such bouts. Sides that never share a bout are held against each other round by round.
+    """
+    rounds: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    for number, bout in sorted(set(of) & set(against)):
+        rounds[number].append((of[number, bout], against[number, bout]))
+    if rounds:
+        return rounds
+    mine, theirs = by_round(of), by_round(against)
+    return {number: [(mine[number], theirs[number])] for number in sorted(set(mine) & set(theirs))}
 
 
-def judge_ratio(ratio: Estimate | None, metric: str, yardstick: Yardstick) -> tuple[Word, str]:
+def by_round(values: Values) -> dict[int, float]:
+    """One value per round: the mean over the bouts in which the configuration stands."""
+    rounds: dict[int, list[float]] = defaultdict(list)
+    for (number, _), value in sorted(values.items()):
+        rounds[number].append(value)
+    return {number: sum(found) / len(found) for number, found in rounds.items()}
+
+
+def judge_ratio(ratio: Estimate | None, path: str, metric: str, yardstick: Yardstick) -> tuple[Word, str]:
     """The verdict on a ratio and its reason.
 
-    No difference needs proof like any other claim: the whole interval within the practical
-    threshold. A difference needs an interval that leaves out 1, and an effect larger than that
-    threshold and than what two equal configurations showed in the same run. The rest stays open.
+    No difference needs proof like any other claim: the whole interval within the resolution. A difference
+    needs an interval that leaves out 1, and an effect beyond what two equal configurations showed on the same
+    path. The rest stays open.
     """
     if ratio is None:
-        return Word.INCONCLUSIVE, "no round in which both sides are valid"
+        return Word.OPEN, "no round in which both sides are valid"
     if ratio.low is None or ratio.high is None:
-        because = f"{ratio.rounds} of the {ROUNDS_FOR_AN_INTERVAL} rounds that a 95 % interval needs"
-        return Word.INCONCLUSIVE, because
-    practical, percent = yardstick.practical, f"{(yardstick.practical - 1) * 100:.3g} %"
-    if ratio.low >= 1 / practical and ratio.high <= practical:
-        return Word.NO_DIFFERENCE, f"the whole interval lies within the practical threshold of {percent}"
-    doubt = _doubt(ratio, yardstick.noise.get(metric, 1.0), practical, percent)
-    if doubt:
-        return Word.INCONCLUSIVE, doubt
-    worse = (ratio.median > 1) == METRICS[metric].lower_is_better
-    because = "the interval leaves out 1, and the effect exceeds the practical threshold and the noise floor"
-    return (Word.COSTS if worse else Word.SAVES), because
+        return Word.OPEN, _too_few(ratio)
+    resolution = yardstick.resolution[metric]
+    percent = f"{(resolution - 1) * 100:.3g} %"
+    if ratio.low >= 1 / resolution and ratio.high <= resolution:
+        return Word.NO_DIFFERENCE, f"the whole interval lies within the resolution of {percent}"
+    if ratio.low <= 1 <= ratio.high:
+        return Word.OPEN, f"the interval holds 1 and reaches beyond the resolution of {percent}"
+    noise = yardstick.noise.get((path, metric), 1.0)
+    if abs(math.log(ratio.centre)) <= math.log(noise):
+        because = (
+            f"two equal configurations differed by {(noise - 1) * 100:.1f} % on this path, as much as these"
+        )
+        return Word.OPEN, because
+    because = "the interval leaves out 1, and the effect exceeds what equal configurations showed"
+    return _direction(ratio.centre > 1, metric), because
 
 
-def _doubt(ratio: Estimate, noise: float, practical: float, percent: str) -> str:
-    """Why a ratio that reaches beyond the practical threshold is no proof of a difference, if it is none."""
-    if ratio.low is not None and ratio.high is not None and ratio.low <= 1 <= ratio.high:
-        return f"the interval holds 1 and reaches beyond the practical threshold of {percent}"
-    effect = math.exp(abs(math.log(ratio.median)))
-    if effect <= practical:
-        return f"the interval leaves out 1, but its median is within the practical threshold of {percent}"
-    if effect <= noise:
-        return f"two equal configurations differed by {(noise - 1) * 100:.1f} % in this run, as much as these"
-    return ""
+def judge_difference(difference: Estimate, metric: str, why: str) -> tuple[Word, str]:
+    """The verdict where there is no ratio, by the difference in the metric's own unit.
+
+    Args:
+        why: Why there is none, to begin the reason with.
+    """
+    if difference.low is None or difference.high is None:
+        return Word.OPEN, f"{why}; {_too_few(difference)}"
+    if difference.low <= 0 <= difference.high:
+        return Word.OPEN, f"{why}; the interval of the difference holds 0"
+    return _direction(difference.centre > 0, metric), f"{why}; the interval of the difference leaves out 0"
+
+
+def _too_few(found: Estimate) -> str:
+    return f"{found.rounds} of the {ROUNDS_FOR_AN_INTERVAL} rounds that an interval needs"
+
+
+def _direction(more: bool, metric: str) -> Word:
+    return Word.COSTS if more == METRICS[metric].lower_is_better else Word.SAVES
 
 
 def compare(
@@ -150,24 +202,31 @@ def compare(
     path: str,
     of: Side,
     against: Side,
-    rounds: Mapping[Side, Rounds],
+    values: Mapping[Side, Values],
     limited: Mapping[Side, str],
     yardstick: Yardstick,
 ) -> Comparison:
-    """Hold one side against another.
+    """Hold one side against another, by ratios; where a value is no positive number, by differences.
 
     Args:
-        rounds: Values of every side that was measured.
-        limited: Sides whose throughput is the generator's, with the reason: they enter no ratio.
+        values: Of every side that was measured.
+        limited: Sides whose figures are the generator's, with the reason: their ratios are bounds.
         yardstick: What counts as a difference.
     """
-    blocked = next(
-        (f"{limited[side]}: at least that much, no ratio" for side in (of, against) if side in limited), ""
-    )
-    ratios, differences = ({}, {}) if blocked else paired(rounds.get(of, {}), rounds.get(against, {}))
+    pairs = paired(values.get(of, {}), values.get(against, {}))
+    no_ratio = _no_ratio(of.metric, pairs)
+    ratios = {} if no_ratio else {number: _mean_ratio(found) for number, found in pairs.items()}
     logarithms = np.log(list(ratios.values()))
-    ratio = geometric(logarithms)
-    word, because = judge_ratio(ratio, of.metric, yardstick)
+    ratio = exponential(mean(logarithms, chance=yardstick.chance)) if ratios else None
+    differences = [sum(one - other for one, other in found) / len(found) for found in pairs.values()]
+    difference = mean(differences, chance=yardstick.chance) if pairs else None
+    if no_ratio and difference:
+        word, because = judge_difference(difference, of.metric, no_ratio)
+    else:
+        word, because = judge_ratio(ratio, path, of.metric, yardstick)
+    bound = _bound(of, against, limited)
+    if reason := next((limited[side] for side in (against, of) if side in limited), ""):
+        word, because = _within(bound, ratio, word, f"{reason}: a bound", because)
     return Comparison(
         factor=factor,
         label=label,
@@ -175,27 +234,80 @@ def compare(
         of=of,
         against=against,
         ratio=ratio,
+        bound=bound,
         per_round=ratios,
-        difference=shift(list(differences.values())) if differences else None,
-        effect=rank_biserial(logarithms) if ratios else None,
-        p=chance(logarithms),
+        difference=difference,
+        seen=_seen(logarithms, yardstick.chance),
+        needs=_needs(logarithms, yardstick, of.metric) if word is Word.OPEN and not bound else None,
+        p=chance(differences if no_ratio else logarithms),
         word=word,
-        because=blocked or because,
+        because=because,
     )
 
 
-def geometric(logarithms: NDArray[np.float64]) -> Estimate | None:
-    """Centre and interval of ratios, taken of their logarithms so that a/b and b/a say the same."""
-    return exponential(shift(logarithms)) if len(logarithms) else None
+def _bound(of: Side, against: Side, limited: Mapping[Side, str]) -> Bound:
+    """What a ratio says where one side is bounded: a throughput that was limited is at least that high."""
+    if (of in limited) == (against in limited):
+        return Bound.NONE
+    limited_is_less = (of in limited) == METRICS[of.metric].lower_is_better
+    return Bound.AT_MOST if limited_is_less else Bound.AT_LEAST
 
 
-def exponential(found: Estimate | None) -> Estimate | None:
-    """A difference of logarithms as a ratio."""
-    if found is None:
+def _within(bound: Bound, ratio: Estimate | None, word: Word, why: str, because: str) -> tuple[Word, str]:
+    """A verdict that still stands whatever the true figure behind a bound is, or none."""
+    beyond = (
+        ratio is not None
+        and ratio.low is not None
+        and ratio.high is not None
+        and (ratio.high < 1 if bound is Bound.AT_MOST else ratio.low > 1)
+    )
+    if bound and beyond and word in {Word.COSTS, Word.SAVES}:
+        return word, f"{because}; {why}, and the true ratio is farther from 1"
+    return Word.OPEN, why
+
+
+def _no_ratio(metric: str, pairs: Mapping[int, Sequence[tuple[float, float]]]) -> str:
+    """Why there are no ratios, empty where there are; to leave such a round out would be to choose."""
+    rounds = [number for number, found in pairs.items() if min(min(both) for both in found) <= 0]
+    named = ", ".join(map(str, rounds))
+    return f"{METRICS[metric].title} was not above 0 in round {named}, so no ratio is taken" if rounds else ""
+
+
+def _mean_ratio(found: Sequence[tuple[float, float]]) -> float:
+    return math.exp(sum(math.log(one / other) for one, other in found) / len(found))
+
+
+def _seen(logarithms: NDArray[np.float64], chance: float) -> float | None:
+    if len(logarithms) < ROUNDS_FOR_AN_INTERVAL:
         return None
+    freedom = len(logarithms) - 1
+    reach = float(student.isf(chance / 2, freedom) + student.isf(1 - POWER, freedom))
+    return math.exp(reach * standard_error(logarithms))
+
+
+def _needs(logarithms: NDArray[np.float64], yardstick: Yardstick, metric: str) -> int | None:
+    """Rounds after which an interval around the same centre, from rounds as noisy, would say something."""
+    if len(logarithms) < ROUNDS_FOR_AN_INTERVAL:
+        return None
+    centre, spread = abs(float(logarithms.mean())), float(logarithms.std(ddof=1))
+    room = max(centre, math.log(yardstick.resolution[metric]) - centre)
+    enough = np.flatnonzero(_reaches(yardstick.chance)[len(logarithms) - 1 :] * spread < room)
+    return len(logarithms) + 1 + int(enough[0]) if len(enough) else None
+
+
+@cache
+def _reaches(chance: float) -> NDArray[np.float64]:
+    """Half-widths of intervals of 2, 3, ... rounds with a spread of 1."""
+    rounds = np.arange(2, MOST_ROUNDS + 1)
+    reaches: NDArray[np.float64] = student.isf(chance / 2, rounds - 1) / np.sqrt(rounds)
+    return reaches
+
+
+def exponential(found: Estimate) -> Estimate:
+    """A difference of logarithms as a ratio."""
     return replace(
         found,
-        median=math.exp(found.median),
+        centre=math.exp(found.centre),
         low=None if found.low is None else math.exp(found.low),
         high=None if found.high is None else math.exp(found.high),
     )
@@ -213,21 +325,27 @@ def holm(found: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def as_family(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    """Judge comparisons together: a difference that the number of looks may explain is no claim."""
+def as_family(comparisons: Sequence[Comparison], level: float) -> tuple[Comparison, ...]:
+    """Judge comparisons together: a difference that the number of looks may explain is no claim.
+
+    Args:
+        comparisons: That answer one question.
+        level: Greatest p, adjusted, of a claim.
+    """
     tested = [each.p for each in comparisons if each.p is not None]
     adjusted = iter(holm(tested))
     return tuple(
-        each if each.p is None else _in_family(each, next(adjusted), len(tested)) for each in comparisons
+        each if each.p is None else _in_family(each, next(adjusted), len(tested), level)
+        for each in comparisons
     )
 
 
-def _in_family(comparison: Comparison, p: float, family: int) -> Comparison:
+def _in_family(comparison: Comparison, p: float, family: int, level: float) -> Comparison:
     found = replace(comparison, p_family=p, family=family)
-    if comparison.word not in {Word.COSTS, Word.SAVES} or p <= 1 - CONFIDENCE:
+    if comparison.word not in {Word.COSTS, Word.SAVES} or p <= level:
         return found
     because = (
         f"the interval leaves out 1, but among {family} comparisons of this kind chance may do that: "
         f"p = {p:.2g} by Holm"
     )
-    return replace(found, word=Word.INCONCLUSIVE, because=because)
+    return replace(found, word=Word.OPEN, because=because)

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from harness.analysis.compare import Rounds, Side
-from harness.analysis.findings import Findings
+from harness.analysis.compare import Rounds, Side, Values, by_round
+from harness.analysis.findings import Findings, resolution
 from harness.plan.document import configuration_from_document, configuration_to_document
 from harness.plan.model import Configuration, Interception, Path
 from harness.results import machine
 
-EXCERPT_SCHEMA = 1
+EXCERPT_SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +49,18 @@ class Kept:
 
     side: Side
     unit: str
-    per_round: Rounds
+    values: Values
+    """By round and bout."""
     percentiles: Mapping[str, Mapping[str, float | None] | None]
     """Name -> value, low, high; None where the samples were too few."""
     samples: int
     at_least: str
     """Why it is a bound and no value: the load generator was the limit. Mostly empty."""
+
+    @property
+    def per_round(self) -> Rounds:
+        """One value per round."""
+        return by_round(self.values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +74,8 @@ class Excerpt:
     commit: str
     complete: bool
     fingerprint: Fingerprint
-    practical_percent: float
+    resolution: Mapping[str, float]
+    """Metric -> smallest ratio above 1 that mattered to its suite."""
     default: str
     configurations: tuple[Configuration, ...]
     noise: Mapping[str, float]
@@ -81,9 +88,9 @@ class Excerpt:
         return f"{self.fingerprint.environment}/{self.suite}-{self.fingerprint.suite[:8]}"
 
     @property
-    def rounds(self) -> dict[Side, Rounds]:
-        """Values of every side, as comparisons take them."""
-        return {side: kept.per_round for side, kept in self.measures.items()}
+    def values(self) -> dict[Side, Values]:
+        """Of every side, as comparisons take them."""
+        return {side: kept.values for side, kept in self.measures.items()}
 
     @property
     def limited(self) -> dict[Side, str]:
@@ -100,7 +107,7 @@ class Excerpt:
             "commit": self.commit,
             "complete": self.complete,
             "fingerprint": asdict(self.fingerprint),
-            "practical_percent": self.practical_percent,
+            "resolution": dict(self.resolution),
             "default": self.default,
             "configurations": [asdict(each) for each in self.configurations],
             "noise": dict(self.noise),
@@ -115,7 +122,9 @@ class Excerpt:
                         name: {end: _short(value) for end, value in found.items()} if found else None
                         for name, found in each.percentiles.items()
                     },
-                    "per_round": {str(number): _short(value) for number, value in each.per_round.items()},
+                    "values": [
+                        [number, bout, _short(value)] for (number, bout), value in each.values.items()
+                    ],
                 }
                 for each in self.measures.values()
             ],
@@ -139,7 +148,7 @@ class Excerpt:
             commit=str(document["commit"]),
             complete=bool(document["complete"]),
             fingerprint=Fingerprint(**document["fingerprint"]),
-            practical_percent=float(document["practical_percent"]),
+            resolution=document["resolution"],
             default=str(document["default"]),
             configurations=tuple(map(_configuration, document["configurations"])),
             noise=document["noise"],
@@ -168,25 +177,25 @@ def excerpt(findings: Findings) -> Excerpt:
             applier=", ".join(sorted({str(agent.get("applier", "unknown")) for agent in agents}))
             or "unknown",
         ),
-        practical_percent=float(suite["thresholds"]["practical_percent"]),
+        resolution=resolution(suite["thresholds"]),
         default=findings.default.key,
-        configurations=findings.configurations,
-        noise=findings.control.noise,
+        configurations=findings.measured,
+        noise=findings.control.noise_by_metric,
         measures={kept.side: kept for kept in _measures(findings)},
     )
 
 
 def _measures(findings: Findings) -> Iterator[Kept]:
-    for document in (measure.document() for measure in findings.measures.values()):
-        if document["per_round"]:
-            yield _kept(document)
+    for measure in findings.measures.values():
+        if measure.values:
+            yield _kept(measure.document())
 
 
 def _kept(document: Mapping[str, Any]) -> Kept:
     return Kept(
         side=Side(configuration=document["configuration"], metric=document["metric"]),
         unit=str(document["unit"]),
-        per_round={int(number): float(value) for number, value in document["per_round"].items()},
+        values={(int(number), int(bout)): float(value) for number, bout, value in document["values"]},
         percentiles=document["percentiles"],
         samples=int(document["samples"]),
         at_least=str(document["at_least"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from harness.analysis import bills, breakeven, contrasts, kernel, ledger, proofs, timing
@@ -14,7 +14,9 @@ from harness.analysis.compare import Comparison, Side, Yardstick, as_family, com
 from harness.analysis.control import Control, cold_agreement, control
 from harness.analysis.gates import Outcome, Ruling, rule
 from harness.analysis.judge import Evaluate, JudgedCell, by_configuration, judge
-from harness.analysis.measures import COSTS, OPTIONAL
+from harness.analysis.lane_effects import LaneEffect, lane_effects
+from harness.analysis.looks import chance_at
+from harness.analysis.measures import COSTS, METRICS, OPTIONAL
 from harness.analysis.rounds import Measure, over_rounds
 from harness.analysis.rtt_model import RttModel, in_cells, rtt_model
 from harness.analysis.waterfall import Waterfall, reconciliation, waterfalls
@@ -34,6 +36,7 @@ class Findings:
 
     run: StoredRun
     configurations: tuple[Configuration, ...]
+    """As the suite says; twins are no part of it."""
     default: Configuration
     cells: tuple[JudgedCell, ...]
     measures: Mapping[Side, Measure]
@@ -46,6 +49,10 @@ class Findings:
     kernels: Mapping[str, kernel.Kernel]
     """Configuration's key -> what its packets met in the kernel."""
     control: Control
+    lane_effects: tuple[LaneEffect, ...]
+    """What each lane does by itself."""
+    yardstick: Yardstick
+    """What comparisons are held against, but for the noise floor, which is the control's."""
     checks: tuple[Check, ...]
     """Of the run as a whole."""
     proofs: tuple[proofs.Proofs, ...]
@@ -63,21 +70,25 @@ class Findings:
     """The suite's thresholds, each with its outcome."""
     timing: Mapping[str, Any]
 
+    @property
+    def measured(self) -> tuple[Configuration, ...]:
+        """The configurations of the plan, twins included."""
+        return tuple(dict.fromkeys(cell.configuration for cell in self.run.plan.cells))
+
     def measure(self, configuration: Configuration, metric: str) -> Measure | None:
         """A metric of a configuration, None where it does not exist or was not measured."""
         return self.measures.get(Side(configuration=configuration.key, metric=metric))
 
     def counts(self) -> dict[str, int]:
-        """How many cells there are of each kind; repeated measurements are counted apart."""
-        last = [cell for cell in self.cells if cell.last]
-        statuses = Counter(cell.verdict.status for cell in last)
+        """How many cells there are of each kind."""
+        statuses = Counter(cell.verdict.status for cell in self.cells)
         return {
             "planned": len(self.run.plan.cells),
-            "measured": len(last),
+            "measured": len(self.cells),
             **{status.value: statuses[status] for status in CellStatus},
-            "noisy": sum(cell.verdict.noisy for cell in last),
-            "limited": sum(cell.verdict.limited for cell in last),
-            "repeated": len(self.cells) - len(last),
+            "noisy": sum(cell.verdict.noisy for cell in self.cells),
+            "disturbed": sum(cell.verdict.disturbed for cell in self.cells),
+            "limited": sum(cell.verdict.limited for cell in self.cells),
         }
 
     def gates_that(self, outcome: Outcome) -> list[Ruling]:
@@ -86,8 +97,10 @@ class Findings:
 
     @property
     def invalid(self) -> bool:
-        """Whether any cell is invalid."""
-        return any(cell.last and cell.verdict.status is CellStatus.INVALID for cell in self.cells)
+        """Whether any cell is invalid, or none can be used."""
+        return not any(cell.usable for cell in self.cells) or any(
+            cell.verdict.status is CellStatus.INVALID for cell in self.cells
+        )
 
     def document(self) -> dict[str, Any]:
         """What is saved and what `report --json` prints."""
@@ -124,6 +137,7 @@ class Findings:
             "checks": [check.document() for check in self.checks],
             "proofs": [each.document() for each in self.proofs],
             "control": self.control.document(),
+            "lanes": [each.document() for each in self.lane_effects],
             "default": self.default.key,
             "configurations": [configuration_to_document(each) for each in self.configurations],
             "measures": [measure.document() for measure in self.measures.values()],
@@ -146,6 +160,23 @@ class Findings:
         return {name: [each.document() for each in found if each.factor == name] for name in names}
 
 
+def yardstick(run: StoredRun) -> Yardstick:
+    """What the run's comparisons are held against: its suite's resolution, and what its looks are charged."""
+    thresholds = run.manifest.suite["thresholds"]
+    measured = max((cell.record.cell.round for cell in run.cells), default=0)
+    return Yardstick(
+        resolution=resolution(thresholds),
+        noise={},
+        chance=chance_at(measured, run.manifest.looks),
+    )
+
+
+def resolution(thresholds: Mapping[str, Any]) -> dict[str, float]:
+    """Metric -> smallest ratio above 1 that matters, of a suite's thresholds."""
+    later = 1 + float(thresholds["later_percent"]) / 100
+    return dict.fromkeys(METRICS, 1 + float(thresholds["resolution_percent"]) / 100) | {"steady": later}
+
+
 def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
     """Analyse a run from its raw files alone.
 
@@ -158,7 +189,7 @@ def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
     """
     cells = judge(run, evaluate)
     suite = run.manifest.suite
-    planned = {cell.configuration: None for cell in run.plan.cells}
+    planned = dict.fromkeys(cell.configuration for cell in run.plan.cells)
     configurations = tuple(
         each
         for each in (configuration_from_document(document) for document in suite["configurations"])
@@ -166,15 +197,17 @@ def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
     )
     default = configuration_from_document(suite["default"])
     measures = {measure.side: measure for measure in over_rounds(cells)}
+    values = {side: measure.values for side, measure in measures.items()}
     rounds = {side: measure.per_round for side, measure in measures.items()}
     limited = {side: measure.at_least for side, measure in measures.items() if measure.at_least}
-    percent = float(suite["thresholds"]["practical_percent"])
+    bare = yardstick(run)
 
-    def compared(pairs: Iterable[contrasts.Contrast], noise: Mapping[str, float]) -> tuple[Comparison, ...]:
-        yardstick = Yardstick.of_percent(percent, noise)
+    def compared(
+        pairs: Iterable[contrasts.Contrast], noise: Mapping[tuple[str, str], float]
+    ) -> tuple[Comparison, ...]:
         families: dict[str, list[Comparison]] = {}
         for pair in pairs:
-            if pair.of.metric in {*OPTIONAL, *COSTS} and not {pair.of, pair.against} <= set(rounds):
+            if pair.of.metric in {*OPTIONAL, *COSTS} and not {pair.of, pair.against} <= set(values):
                 continue
             found = compare(
                 factor=pair.factor,
@@ -182,28 +215,26 @@ def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
                 path=pair.path.value,
                 of=pair.of,
                 against=pair.against,
-                rounds=rounds,
+                values=values,
                 limited=limited,
-                yardstick=yardstick,
+                yardstick=replace(bare, noise=noise),
             )
             families.setdefault(pair.factor, []).append(found)
-        return tuple(each for family in families.values() for each in as_family(family))
+        return tuple(each for family in families.values() for each in as_family(family, bare.chance))
 
-    twins = control(
-        compared(contrasts.equal_pairs(configurations), {}), float(suite["thresholds"]["noise_percent"])
-    )
+    twins = control(compared(contrasts.equal_pairs(list(planned)), {}))
     cold = compared(contrasts.cold_pairs(configurations), twins.noise)
     first_packet = compared(contrasts.first_against_later(configurations), twins.noise)
     factors = compared(contrasts.one_factor_apart(configurations), twins.noise)
     costs = compared(contrasts.costs(configurations), twins.noise)
     ledgers = ledger.ledgers(cells)
-    crossing = breakeven.break_even(list(configurations), rounds)
+    crossing = breakeven.break_even(configurations, values)
     proved = proofs.proofs(cells)
     cut = waterfalls(cells)
     checks = (
         twins.check,
         reconciliation(cut),
-        *cold_agreement(cold, Yardstick.of_percent(percent, twins.noise)),
+        *cold_agreement(cold),
         proofs.nonces_by_round(proved),
     )
     distance = rtt_model([*run.delay, *in_cells(cells)], configurations, rounds)
@@ -223,6 +254,8 @@ def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
         },
         kernels=kernel.kernels(cells),
         control=twins,
+        lane_effects=lane_effects(cells),
+        yardstick=bare,
         checks=checks,
         proofs=proved,
         break_even=crossing,
@@ -233,6 +266,7 @@ def analyse(run: StoredRun, evaluate: Evaluate = evaluate) -> Findings:
             Grounds(
                 configurations=configurations,
                 ledgers=ledgers,
+                without=lambda check: ledger.ledgers(cells, but=check),
                 measures=measures,
                 first_packet=first_packet,
                 factors=factors,

@@ -21,7 +21,7 @@ class Outcome(StrEnum):
 
     MET = "met"
     MISSED = "missed"
-    INCONCLUSIVE = "inconclusive"
+    OPEN = "open"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,12 +100,12 @@ def _held(
     gate: Gate, configuration: str, value: float, low: float | None, high: float | None, *, shown: Any
 ) -> Ruling:
     """Met or missed when the whole interval lies on one side of the limit."""
-    outcome = Outcome.INCONCLUSIVE
+    outcome = Outcome.OPEN
     if low is not None and high is not None:
         if high < gate.limit or low > gate.limit:
             outcome = Outcome.MET if (high < gate.limit) == gate.below else Outcome.MISSED
         because = f"{shown(value)} ({shown(low)} to {shown(high)})"
-        because += ", which holds the limit" if outcome is Outcome.INCONCLUSIVE else ""
+        because += ", which holds the limit" if outcome is Outcome.OPEN else ""
     else:
         because = f"{shown(value)}, from too few rounds for an interval"
     return Ruling(
@@ -123,7 +123,7 @@ def _open(gate: Gate, configuration: str, because: str) -> Ruling:
     return Ruling(
         text=gate.text,
         configuration=configuration,
-        outcome=Outcome.INCONCLUSIVE,
+        outcome=Outcome.OPEN,
         value=None,
         low=None,
         high=None,
@@ -136,4 +136,4 @@ def _interval(found: Percentile | None) -> tuple[float, float | None, float | No
 
 
 def _median(found: Estimate | None) -> tuple[float, float | None, float | None] | None:
-    return None if found is None else (found.median, found.low, found.high)
+    return None if found is None else (found.centre, found.low, found.high)

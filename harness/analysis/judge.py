@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from harness.analysis import bills
+from harness.analysis.compare import Occasion
 from harness.analysis.measures import Measured, measure, probe_costs
 from harness.evidence.case import Case
-from harness.evidence.model import (
-    FIRST_PACKET_TIMES,
-    CellStatus,
-    CellVerdict,
-    Check,
-    CheckStatus,
-    FirstPacket,
-    SampleCounts,
-)
+from harness.evidence.model import CellStatus, CellVerdict, Check, CheckStatus
+from harness.evidence.samples import Columns, counts, first_packets
 from harness.evidence.verdict import evaluate
 from harness.plan.model import Configuration, Load, Path, State
 from harness.results.read import Damaged, StoredCell, StoredRun, Unreadable
@@ -38,14 +32,12 @@ INTEGRITY = "integrity"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedCell:
-    """One measurement of a cell, its verdict, and its metrics."""
+    """A cell, its verdict, and its metrics."""
 
     stored: StoredCell
     case: Case
     """Its evidence, opened when first looked at."""
     verdict: CellVerdict
-    last: bool
-    """Whether it is the cell's last measurement; earlier ones had been disturbed and are only listed."""
     measured: Mapping[str, Measured]
     """Metric -> value; empty where the samples cannot be believed."""
     bills: Mapping[str, bills.StageBill]
@@ -54,14 +46,26 @@ class JudgedCell:
     """First state -> seconds that a probe took beyond what was asked for."""
 
     @property
+    def occasion(self) -> Occasion:
+        """Its round and bout."""
+        return self.stored.record.cell.round, self.stored.record.cell.bout
+
+    @property
     def configuration(self) -> Configuration:
         """Its factors."""
         return self.stored.record.cell.configuration
 
+    def holds(self, but: str = "") -> bool:
+        """Whether nothing disturbed it and every check holds, but perhaps the one of that name."""
+        failed = {CheckStatus.INVALID, CheckStatus.UNKNOWN}
+        return not self.verdict.disturbed and not any(
+            check.status in failed and check.name != but for check in self.verdict.checks
+        )
+
     @property
     def usable(self) -> bool:
         """Whether it may enter figures and comparisons."""
-        return self.last and self.verdict.status is CellStatus.VALID and not self.verdict.noisy
+        return self.verdict.status is CellStatus.VALID and not self.verdict.disturbed
 
     @property
     def reasons(self) -> list[str]:
@@ -72,7 +76,7 @@ class JudgedCell:
 
 
 def judge(run: StoredRun, evaluate: Evaluate = evaluate) -> list[JudgedCell]:
-    """Judge every measurement of a run.
+    """Judge every cell of a run.
 
     Raises:
         Unreadable: The run's topology cannot be read.
@@ -83,8 +87,7 @@ def judge(run: StoredRun, evaluate: Evaluate = evaluate) -> list[JudgedCell]:
         raise Unreadable(f"{run.folder}: {exc}") from exc
     ends = {Path(path): (pair["from"], pair["to"]) for path, pair in run.manifest.suite["paths"].items()}
     judge_cell = _Judge(run.plan.load, topology, ends, evaluate)
-    last = {id(cell) for cell in run.latest().values()}
-    return [judge_cell(cell, last=id(cell) in last) for cell in run.cells]
+    return [judge_cell(cell) for cell in run.cells]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ class _Judge:
     ends: Ends
     evaluate: Evaluate
 
-    def __call__(self, cell: StoredCell, *, last: bool) -> JudgedCell:
+    def __call__(self, cell: StoredCell) -> JudgedCell:
         damage, frames = list(cell.damage), {}
         for stage in cell.rows:
             try:
@@ -110,7 +113,6 @@ class _Judge:
             stored=cell,
             case=case,
             verdict=_with_integrity(self.evaluate(case), damage),
-            last=last,
             measured={}
             if damage
             else {each.metric: each for each in (*measure(frames, cell.evidence), *costs)},
@@ -121,14 +123,16 @@ class _Judge:
     def _case(self, cell: StoredCell, frames: Mapping[str, pd.DataFrame]) -> Case:
         configuration = cell.record.cell.configuration
         client, target = self.ends[configuration.path]
+        topology = self.topology.lane(cell.record.cell.lane)
+        columns = {stage: _columns(frame) for stage, frame in frames.items()}
         return Case(
             configuration=configuration,
-            topology=self.topology,
-            client=self.topology.member(client),
-            target=self.topology.target(target),
+            topology=topology,
+            client=topology.member(client),
+            target=topology.target(target),
             documents=cell.evidence,
-            samples=_counts(frames),
-            first_packets=_first_packets(frames),
+            samples=counts(columns),
+            first_packets=first_packets(columns["probe"]) if "probe" in columns else (),
         )
 
 
@@ -143,34 +147,16 @@ def _with_integrity(verdict: CellVerdict, damage: list[str]) -> CellVerdict:
     return replace(verdict, status=status, checks=(check, *verdict.checks))
 
 
-def _counts(frames: Mapping[str, pd.DataFrame]) -> SampleCounts:
-    first: dict[str, int] = {}
-    if "probe" in frames:
-        opening = frames["probe"]
-        states = opening.loc[opening["sequence"] == 0, "state"]
-        first = {str(state): int(count) for state, count in states.value_counts().items()}
-    return SampleCounts(
-        first=first,
-        rows={stage: len(frame) for stage, frame in frames.items()},
-        failed={stage: len(frame) - int(frame["ok"].sum()) for stage, frame in frames.items()},
-    )
+def _columns(frame: pd.DataFrame) -> Columns:
+    return {name: frame[name].to_numpy() for name in frame.columns}
 
 
-def _first_packets(frames: Mapping[str, pd.DataFrame]) -> tuple[FirstPacket, ...]:
-    if "probe" not in frames:
-        return ()
-    first = frames["probe"].loc[lambda frame: (frame["sequence"] == 0) & frame["ok"]]
-    columns = {name: first[name].tolist() for name in ("state", "local_port", *FIRST_PACKET_TIMES)}
-    return tuple(
-        FirstPacket(state=state, port=port, **dict(zip(FIRST_PACKET_TIMES, times, strict=True)))
-        for state, port, *times in zip(*columns.values(), strict=True)
-    )
-
-
-def by_configuration(cells: list[JudgedCell]) -> Iterator[tuple[Configuration, list[JudgedCell]]]:
-    """The cells' last measurements, grouped, in the order of the plan's configurations."""
+def by_configuration(
+    cells: Iterable[JudgedCell], *, twins: bool = False
+) -> Iterator[tuple[Configuration, list[JudgedCell]]]:
+    """The cells by configuration, in the order of the plan's; `twins`: theirs beside them, apart."""
     groups: dict[Configuration, list[JudgedCell]] = {}
     for cell in cells:
-        if cell.last:
+        if twins or not cell.configuration.twin:
             groups.setdefault(cell.configuration, []).append(cell)
     yield from groups.items()

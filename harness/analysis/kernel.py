@@ -61,11 +61,6 @@ class Kernel:
         """Filler rules that a packet walked past, on average."""
         return self.walks * self.configuration.filler_rules / self.packets if self.packets else 0.0
 
-    @property
-    def as_predicted(self) -> bool:
-        """Whether each leg in each namespace has the entries predicted."""
-        return all(each.found == each.predicted for each in self.entries)
-
     def document(self) -> dict[str, Any]:
         """As saved."""
         return {
@@ -82,7 +77,7 @@ class Kernel:
 def kernels(cells: Iterable[JudgedCell]) -> dict[str, Kernel]:
     """Configuration's key -> what its packets met, for those with a proxy and a valid cell."""
     found = {}
-    for configuration, group in by_configuration(list(cells)):
+    for configuration, group in by_configuration(cells):
         cases = [cell.case for cell in group if cell.usable]
         if configuration.dataplane != "none" and cases:
             try:

@@ -15,6 +15,7 @@ from harness.evidence.case import Case
 from harness.evidence.sources.document import Unreadable
 from harness.evidence.sources.rules import SENT
 from harness.plan.model import Configuration, Interception
+from harness.plan.scenarios import Rows, samples
 from harness.topology.model import Pod
 
 OUTBOUND_RULE = {
@@ -23,6 +24,12 @@ OUTBOUND_RULE = {
     Interception.TPROXY_NOTRACK: "mark-outbound",
 }
 """Interception level -> the rule in the client's namespace that sends its packets to the proxy."""
+
+
+REQUESTS = frozenset(
+    ("probe", *(stage for stage, rows in samples().items() if rows in {Rows.REQUEST, Rows.ENDPOINT}))
+)
+"""Stages whose rows are one request each; others' are intervals, messages or searches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,11 +126,15 @@ class Ledger:
         return {"cells": self.cells, "totals": dict(self.totals), "figures": dict(self.figures)}
 
 
-def ledgers(cells: Iterable[JudgedCell]) -> dict[str, Ledger]:
-    """Configuration's key -> its figures, for configurations with a valid cell."""
+def ledgers(cells: Iterable[JudgedCell], *, but: str = "") -> dict[str, Ledger]:
+    """Configuration's key -> its figures, for configurations with a valid cell.
+
+    Args:
+        but: A check that cells may fail, by its name: what it says is not presumed then.
+    """
     found = {}
-    for configuration, group in by_configuration(list(cells)):
-        usable = [cell for cell in group if cell.usable]
+    for configuration, group in by_configuration(cells):
+        usable = [cell for cell in group if cell.holds(but)]
         if usable:
             found[configuration.key] = _ledger(configuration, [_totals(cell.case) for cell in usable])
     return found
@@ -152,9 +163,7 @@ def _ledger(configuration: Configuration, totals: list[dict[str, float]]) -> Led
 def _totals(case: Case) -> dict[str, float]:
     """One cell's counters; what a source does not hold is left out."""
     totals: dict[str, float] = {
-        "requests": sum(
-            rows for stage, rows in case.samples.rows.items() if not stage.startswith(("transfer", "rtt"))
-        )
+        "requests": sum(rows for stage, rows in case.samples.rows.items() if stage in REQUESTS)
     }
     for read in (_answers, _rules, _conntrack, _proxies, _wire):
         try:

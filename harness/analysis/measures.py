@@ -20,7 +20,7 @@ from harness.plan.scenarios import Metric
 from harness.plan.scenarios.knee import Step, highest
 from harness.plan.scenarios.model import How
 
-Values = NDArray[np.float64]
+Samples = NDArray[np.float64]
 
 LEAST_SAMPLES = 5
 """Fewest good samples of a cell from which a round's median is taken."""
@@ -56,7 +56,7 @@ class Measured:
     metric: str
     value: float
     """Latencies: the median, seconds. Throughput: the stage's mean, per second."""
-    samples: Values
+    samples: Samples
     """Latencies in seconds, for pooling; empty for throughput."""
     n: int
 
@@ -101,7 +101,7 @@ def _good(samples: pd.DataFrame) -> pd.DataFrame:
     return samples[samples["ok"].astype(bool)]
 
 
-def _seconds(samples: pd.DataFrame, start: str) -> Values:
+def _seconds(samples: pd.DataFrame, start: str) -> Samples:
     return ((samples["first_byte_ns"] - samples[start]) / 1e9).to_numpy(dtype=float)
 
 
@@ -113,7 +113,7 @@ def _probes(samples: pd.DataFrame) -> Iterator[Measured]:
     yield from _latency("steady", _seconds(good[good["sequence"] > 0], "start_ns"))
 
 
-def _latency(metric: str, seconds: Values) -> Iterator[Measured]:
+def _latency(metric: str, seconds: Samples) -> Iterator[Measured]:
     if len(seconds) >= LEAST_SAMPLES:
         yield Measured(metric=metric, value=float(np.median(seconds)), samples=seconds, n=len(seconds))
 
@@ -131,23 +131,45 @@ def _whole(metric: str, samples: pd.DataFrame, _: Mapping[str, Any]) -> Iterator
     yield from _latency(metric, ((good["end_ns"] - good["start_ns"]) / 1e9).to_numpy(dtype=float))
 
 
-def _throughput(metric: str, samples: pd.DataFrame, _: Mapping[str, Any]) -> Iterator[Measured]:
-    """Answers per second between the first request's start and the last answer's end, ends included once."""
+def _throughput(metric: str, samples: pd.DataFrame, evidence: Mapping[str, Any]) -> Iterator[Measured]:
+    """Answers per second over whole turns, from where each has settled."""
     good = _good(samples)
-    if len(good) < LEAST_SAMPLES:
+    turns = _settled(metric, evidence)
+    if len(good) < LEAST_SAMPLES or not len(turns):
         return
-    window_s = (good["end_ns"].max() - good["start_ns"].min()) / 1e9
-    yield Measured(metric=metric, value=len(good) / window_s, samples=np.empty(0), n=len(good))
+    ends = good["end_ns"].to_numpy()
+    turn = np.searchsorted(turns[:, 0], ends, side="right") - 1
+    count = int(((turn >= 0) & (ends <= turns[turn, 1])).sum())
+    yield Measured(metric=metric, value=count / _lasted_s(turns), samples=np.empty(0), n=len(good))
 
 
-def _bulk(metric: str, samples: pd.DataFrame, _: Mapping[str, Any]) -> Iterator[Measured]:
-    """Payload bits per second over all streams together."""
+def _bulk(metric: str, samples: pd.DataFrame, evidence: Mapping[str, Any]) -> Iterator[Measured]:
+    """Payload bits per second over all streams together and all turns."""
     good = _good(samples)
-    if good.empty:
+    turns = _turns(metric, evidence)
+    if good.empty or not len(turns):
         return
-    window_s = (good["end_ns"].max() - good["start_ns"].min()) / 1e9
     bits = float(good["bytes"].sum()) * 8
-    yield Measured(metric=metric, value=bits / window_s, samples=np.empty(0), n=len(good))
+    yield Measured(metric=metric, value=bits / _lasted_s(turns), samples=np.empty(0), n=len(good))
+
+
+def _turns(metric: str, evidence: Mapping[str, Any]) -> NDArray[np.int64]:
+    """The turns of a metric's stage, ascending: columns start_ns, end_ns."""
+    stage = evidence.get("answers", {}).get("stages", {}).get(METRICS[metric].stage, {})
+    turns = [turn[:2] for turn in stage.get("turns", ())]
+    return np.array(turns, dtype=np.int64).reshape(-1, 2)
+
+
+def _settled(metric: str, evidence: Mapping[str, Any]) -> NDArray[np.int64]:
+    """The same without their first moments; a turn that is over by then is left out."""
+    stage = evidence.get("answers", {}).get("stages", {}).get(METRICS[metric].stage, {})
+    turns = _turns(metric, evidence) + np.array([int(stage.get("settle_ns", 0)), 0])
+    lasting: NDArray[np.int64] = turns[turns[:, 0] < turns[:, 1]]
+    return lasting
+
+
+def _lasted_s(turns: NDArray[np.int64]) -> float:
+    return float((turns[:, 1] - turns[:, 0]).sum()) / 1e9
 
 
 def _knee(metric: str, samples: pd.DataFrame, _: Mapping[str, Any]) -> Iterator[Measured]:

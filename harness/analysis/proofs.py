@@ -71,10 +71,14 @@ class Proofs:
     """0: all rounds."""
     rounds: int
     """How many are in it."""
-    refused: int | None
-    """Connections that policy had to refuse and did, one a round; None where none was made."""
-    answered: int | None
-    """Canaries that were answered, one a round; None where none was sent."""
+    refused: int
+    """Connections that policy had to refuse and did."""
+    refusals: int
+    """As many as were made: one on each lane."""
+    answered: int
+    """Canaries that were answered."""
+    canaries: int
+    """As many as were sent: one on each lane."""
     nonces: NonceFigures
     clock: ClockFigures | None
 
@@ -143,9 +147,8 @@ def nonces_by_round(found: Sequence[Proofs]) -> Check:
 def _rounds(cells: Iterable[JudgedCell]) -> list[_Round]:
     groups: dict[tuple[str, int], list[Case]] = {}
     for cell in cells:
-        if cell.last:
-            key = (cell.configuration.dataplane, cell.stored.record.cell.round)
-            groups.setdefault(key, []).append(cell.case)
+        key = (cell.configuration.dataplane, cell.stored.record.cell.round)
+        groups.setdefault(key, []).append(cell.case)
     return [
         _Round(
             dataplane=dataplane,
@@ -178,10 +181,10 @@ def _together(number: int, rounds: Sequence[_Round]) -> Proofs:
         dataplane=rounds[0].dataplane,
         round=number,
         rounds=len(rounds),
-        refused=sum(not each.answer_bytes and each.growth["connects_denied"] == 1 for each in made)
-        if made
-        else None,
-        answered=sum(each.right for each in asked) if asked else None,
+        refused=sum(not each.answer_bytes and each.growth["connects_denied"] == 1 for each in made),
+        refusals=len(made),
+        answered=sum(each.right for each in asked),
+        canaries=len(asked),
         nonces=_nonces(rounds),
         clock=_clock(clocks) if clocks else None,
     )

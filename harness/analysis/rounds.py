@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis.compare import Rounds, Side
+from harness.analysis.compare import Side, Values, by_round
 from harness.analysis.judge import JudgedCell, by_configuration
-from harness.analysis.measures import COSTS, METRICS, OPTIONAL, Values, metrics_of
+from harness.analysis.measures import COSTS, METRICS, OPTIONAL, Samples, metrics_of
 from harness.analysis.statistics import (
     Estimate,
     Percentile,
@@ -31,15 +31,21 @@ class Measure:
     metric: str
     estimate: Estimate | None
     """Median of the rounds' values; None where no valid cell has any."""
-    per_round: Rounds
+    values: Values
+    """By round and bout."""
     n: int
     """Samples behind it, all rounds together."""
-    pooled: Values
+    pooled: Samples
     """Latencies of all valid cells, seconds, sorted; empty for throughput."""
     percentiles: Mapping[str, Percentile | None]
     """Of the pooled latencies; None where the samples are too few for one. Empty for throughput."""
     at_least: str
     """Why throughput is at least (latency at most) this: the load generator was the limit. Mostly empty."""
+
+    @property
+    def per_round(self) -> dict[int, float]:
+        """One value per round."""
+        return by_round(self.values)
 
     @property
     def side(self) -> Side:
@@ -62,14 +68,14 @@ class Measure:
             "value": self.shown.document() if self.shown else None,
             "samples": self.n,
             "percentiles": {name: asdict(each) if each else None for name, each in self.percentiles.items()},
-            "per_round": {str(number): value for number, value in self.per_round.items()},
+            "values": [[number, bout, value] for (number, bout), value in self.values.items()],
             "at_least": self.at_least,
         }
 
 
 def over_rounds(cells: Sequence[JudgedCell]) -> Iterable[Measure]:
     """Every metric that exists for every configuration, measured or not."""
-    for configuration, group in by_configuration(list(cells)):
+    for configuration, group in by_configuration(cells, twins=True):
         usable = [cell for cell in group if cell.usable]
         for metric in metrics_of(configuration):
             measured = [cell for cell in usable if metric in cell.measured]
@@ -78,31 +84,25 @@ def over_rounds(cells: Sequence[JudgedCell]) -> Iterable[Measure]:
 
 
 def _measure(configuration: Configuration, metric: str, cells: list[JudgedCell]) -> Measure:
-    """A metric over its cells: those that the generator did not limit, unless it limited most of them."""
+    """A metric over its cells; a bound as soon as the generator limited one of them."""
     stage = METRICS[metric].stage
     limiting = {stage, ""} if stage else set()
-    free = [cell for cell in cells if not cell.verdict.limited_stages & limiting]
-    at_least = ""
-    if 2 * len(free) < len(cells):
-        at_least = next(
-            remark.reason for cell in cells for remark in cell.verdict.remarks if remark.stage in limiting
-        )
-        free = cells
-    found = {cell.stored.record.cell.round: cell.measured[metric] for cell in free}
-    per_round = {number: each.value for number, each in sorted(found.items())}
-    by_round = [each.samples for each in found.values() if len(each.samples)]
-    pooled = np.sort(np.concatenate(by_round)) if by_round else np.empty(0)
+    remarks = [remark for cell in cells for remark in cell.verdict.limits if remark.stage in limiting]
+    found = {cell.occasion: cell.measured[metric] for cell in cells}
+    values = {occasion: each.value for occasion, each in sorted(found.items())}
+    samples = [each.samples for each in found.values() if len(each.samples)]
+    pooled = np.sort(np.concatenate(samples)) if samples else np.empty(0)
     return Measure(
         configuration=configuration,
         metric=metric,
-        estimate=estimate(list(per_round.values())) if per_round else None,
-        per_round=per_round,
+        estimate=estimate(list(by_round(values).values())) if values else None,
+        values=values,
         n=sum(each.n for each in found.values()),
         pooled=pooled,
         percentiles={
-            name: pooled_percentile(pooled, by_round, quantile)
+            name: pooled_percentile(pooled, samples, quantile)
             for name, quantile in QUANTILES.items()
-            if by_round
+            if samples
         },
-        at_least=at_least,
+        at_least=remarks[0].reason if remarks else "",
     )

@@ -88,14 +88,14 @@ class Slope:
         """The number of round trips, once the interval leaves no other; else None."""
         if self.trips is None or self.trips.low is None or self.trips.high is None:
             return None
-        nearest = round(self.trips.median)
+        nearest = round(self.trips.centre)
         return nearest if nearest - 1 < self.trips.low and self.trips.high < nearest + 1 else None
 
     @property
     def verdict(self) -> str:
         """In the words of other verdicts."""
         if self.found is None:
-            return "inconclusive"
+            return "open"
         return "holds" if self.found == self.expected else "does not hold"
 
     def document(self) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""Values over rounds with exact intervals, chance, and percentiles where there are samples enough.
+"""Values over rounds with intervals, chance, and percentiles where there are samples enough.
 
-Two intervals, both exact, neither asking what the noise looks like. `estimate` inverts the sign test: it
-holds the median of any distribution, as a metric's own values need, which are skewed. `shift` inverts the
-signed-rank test: it asks for symmetry, which differences of two equal things have by construction, and is
-narrower. At 10 rounds the sign interval would flag 2.1 % of equal pairs and the signed-rank one 4.9 %.
+`estimate` inverts the sign test: its interval holds the median of any distribution, as a metric's own values
+need, which are skewed. `mean` gives paired differences Student's interval, at any level: those of two sides
+measured in turns are nearly normal, an exact rank interval has no level but its own, and a run that looks at
+its answers while it goes on needs others. `selftest --aa` holds it against noise that was measured.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from scipy.stats import binom, norm
 from scipy.stats import t as student
 
+from harness.suite.model import ROUNDS_FOR_AN_INTERVAL
+
 CONFIDENCE = 0.95
 """Least coverage of an interval. With few rounds the exact one is higher, and the report says how high."""
 EXACT = 2500
@@ -27,14 +29,13 @@ EXACT = 2500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A median over rounds, with an interval where there are rounds enough for one."""
+    """A median or mean over rounds, with an interval where there are rounds enough for one."""
 
-    median: float
-    """Of a shift: the Hodges-Lehmann estimate, the median of the means of all pairs of rounds."""
+    centre: float
     low: float | None
     high: float | None
     coverage: float | None
-    """Exact probability that such an interval holds the true median; None without an interval."""
+    """Probability that such an interval holds the true value; None without an interval."""
     rounds: int
 
     @property
@@ -45,7 +46,7 @@ class Estimate:
     def document(self) -> dict[str, Any]:
         """As saved."""
         return {
-            "median": self.median,
+            "centre": self.centre,
             "low": self.low,
             "high": self.high,
             "coverage": self.coverage,
@@ -86,7 +87,7 @@ def estimate(values: Sequence[float] | NDArray[np.float64]) -> Estimate:
         raise ValueError("no rounds, no estimate")
     found = interval_rank(len(ordered))
     return Estimate(
-        median=float(np.median(ordered)),
+        centre=float(np.median(ordered)),
         low=float(ordered[found[0] - 1]) if found else None,
         high=float(ordered[-found[0]]) if found else None,
         coverage=round(found[1], 4) if found else None,
@@ -94,56 +95,38 @@ def estimate(values: Sequence[float] | NDArray[np.float64]) -> Estimate:
     )
 
 
-@cache
-def shift_rank(n: int) -> tuple[int, float] | None:
-    """Which of the ordered Walsh averages of n values bound their centre.
+def mean(values: Sequence[float] | NDArray[np.float64], *, chance: float = 1 - CONFIDENCE) -> Estimate:
+    """The mean of paired differences, one per round, with Student's interval.
+
+    Args:
+        values: At least one.
+        chance: With which the interval may miss the truth.
 
     Returns:
-        k (1 is the least average) and the coverage, for the narrowest interval of at least 95 %; None
-        below 6 values.
-
-    Source: Hollander, Wolfe, Chicken, Nonparametric Statistical Methods, section 3.3.
-    """
-    below = np.cumsum(_signed_rank(n))
-    rank = int(np.searchsorted(2 * below, 1 - CONFIDENCE, side="right"))
-    return (rank, 1 - 2 * float(below[rank - 1])) if rank else None
-
-
-def _signed_rank(n: int) -> NDArray[np.float64]:
-    """Probability of each value, 0 to n (n + 1) / 2, of the signed-rank statistic without an effect."""
-    found = np.ones(1)
-    for rank in range(1, n + 1):
-        longer = np.zeros(len(found) + rank)
-        longer[: len(found)] = found / 2
-        longer[rank:] += found / 2
-        found = longer
-    return found
-
-
-def walsh_averages(values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of every pair of values, each with itself included, sorted."""
-    array = np.asarray(values, dtype=float)
-    first, second = np.triu_indices(len(array))
-    return np.sort((array[first] + array[second]) / 2)
-
-
-def shift(values: Sequence[float] | NDArray[np.float64]) -> Estimate:
-    """The centre of paired differences, one per round, with the exact signed-rank interval.
+        Without an interval below `ROUNDS_FOR_AN_INTERVAL` values.
 
     Raises:
         ValueError: There are no values.
     """
-    averages = walsh_averages(values)
-    if not len(averages):
+    array = np.asarray(values, dtype=float)
+    if not len(array):
         raise ValueError("no rounds, no estimate")
-    found = shift_rank(len(values))
+    centre = float(array.mean())
+    if len(array) < ROUNDS_FOR_AN_INTERVAL:
+        return Estimate(centre=centre, low=None, high=None, coverage=None, rounds=len(array))
+    reach = float(student.isf(chance / 2, len(array) - 1)) * standard_error(array)
     return Estimate(
-        median=float(np.median(averages)),
-        low=float(averages[found[0] - 1]) if found else None,
-        high=float(averages[-found[0]]) if found else None,
-        coverage=round(found[1], 4) if found else None,
-        rounds=len(values),
+        centre=centre,
+        low=centre - reach,
+        high=centre + reach,
+        coverage=round(1 - chance, 4),
+        rounds=len(array),
     )
+
+
+def standard_error(values: NDArray[np.float64]) -> float:
+    """Of the mean of at least two values."""
+    return float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
 @cache
@@ -189,7 +172,7 @@ def shift_between(of: NDArray[np.float64], against: NDArray[np.float64]) -> Esti
     differences = np.sort(np.subtract.outer(of, against).ravel())
     found = between_rank(len(of), len(against))
     return Estimate(
-        median=float(np.median(differences)),
+        centre=float(np.median(differences)),
         low=float(differences[found[0] - 1]) if found else None,
         high=float(differences[-found[0]]) if found else None,
         coverage=round(found[1], 4) if found else None,
@@ -209,20 +192,8 @@ def chance_between(of: NDArray[np.float64], against: NDArray[np.float64]) -> flo
     return float(2 * student.sf(apart / math.sqrt(errors.sum()), freedom))
 
 
-def dominance(of: NDArray[np.float64], against: NDArray[np.float64]) -> float:
-    """Effect size of two independent samples: 1 when every value of one exceeds every one of the other.
-
-    Source: Cliff, Dominance statistics, Psychological Bulletin 1993.
-    """
-    return float(np.mean(np.sign(np.subtract.outer(of, against))))
-
-
 def chance(values: Sequence[float] | NDArray[np.float64]) -> float | None:
     """How often equal things would differ as much as these paired differences: Student's two-sided p.
-
-    Only this p goes through Holm's procedure. The exact test has no small ones: with 6 rounds its least
-    is 1/32, so no effect however large would stand in a family of two. The calibration holds Student's
-    against noise that was measured.
 
     Returns:
         None below two values.
@@ -230,18 +201,10 @@ def chance(values: Sequence[float] | NDArray[np.float64]) -> float | None:
     array = np.asarray(values, dtype=float)
     if len(array) < 2:
         return None
-    error = float(array.std(ddof=1)) / math.sqrt(len(array))
+    error = standard_error(array)
     if error == 0:
         return 1.0 if array[0] == 0 else 0.0
     return float(2 * student.sf(abs(float(array.mean())) / error, len(array) - 1))
-
-
-def rank_biserial(values: Sequence[float] | NDArray[np.float64]) -> float:
-    """Effect size of paired differences: 1 when every round says more, -1 when every round says less.
-
-    Source: Kerby, The simple difference formula, 2014.
-    """
-    return float(np.mean(np.sign(walsh_averages(values))))
 
 
 def samples_needed(quantile: float) -> int:

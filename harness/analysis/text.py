@@ -54,8 +54,8 @@ def quantity(value: float, unit: str) -> str:
 
 def interval(found: Estimate, unit: str) -> str:
     """A median with its unit and interval: `0.612 ms (0.598 to 0.640)`."""
-    size, name = scale(found.median, unit)
-    text = f"{significant(found.median / size)} {name}"
+    size, name = scale(found.centre, unit)
+    text = f"{significant(found.centre / size)} {name}"
     if found.low is None or found.high is None:
         return text
     return f"{text} ({significant(found.low / size)} to {significant(found.high / size)})"
@@ -63,7 +63,7 @@ def interval(found: Estimate, unit: str) -> str:
 
 def times(ratio: Estimate) -> str:
     """A ratio with its interval: `3.42 × (3.31 to 3.60)`; near 1 with one digit more."""
-    text = f"{_ratio(ratio.median)} ×"
+    text = f"{_ratio(ratio.centre)} ×"
     if ratio.low is None or ratio.high is None:
         return text
     return f"{text} ({_ratio(ratio.low)} to {_ratio(ratio.high)})"

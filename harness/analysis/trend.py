@@ -46,7 +46,7 @@ class Step:
     after: float
     better: bool
     matters: bool
-    """Whether it exceeds the suite's practical threshold."""
+    """Whether it exceeds the suite's resolution."""
     machine: str
     """Why it may be the machine's and not the code's; empty where nothing says so."""
 
@@ -142,7 +142,7 @@ def _trend(shelf: str, excerpts: list[Excerpt]) -> Trend:
                 side=side,
                 unit=latest.measures[side].unit,
                 points=points,
-                steps=tuple(_steps(side, points, found, latest.practical_percent)),
+                steps=tuple(_steps(side, points, found, latest.resolution[side.metric])),
             )
             for side, points in found.items()
         ),
@@ -163,9 +163,9 @@ def _points(excerpts: Sequence[Excerpt], side: Side) -> tuple[Point, ...]:
 
 
 def _steps(
-    side: Side, points: Sequence[Point], found: Mapping[Side, Sequence[Point]], percent: float
+    side: Side, points: Sequence[Point], found: Mapping[Side, Sequence[Point]], resolution: float
 ) -> Iterator[Step]:
-    at = steps([point.value.median for point in points])
+    at = steps([point.value.centre for point in points])
     edges = [0, *at, len(points)]
     for start, index, end in zip(edges, at, edges[2:], strict=False):
         before, after = _level(points[start:index]), _level(points[index:end])
@@ -177,7 +177,7 @@ def _steps(
             before=before,
             after=after,
             better=(after < before) == METRICS[side.metric].lower_is_better,
-            matters=abs(math.log(after / before)) > math.log(1 + percent / 100),
+            matters=abs(math.log(after / before)) > math.log(resolution),
             machine=_machine(side, points[start:index], points[index:end], after / before, found),
         )
 
@@ -207,4 +207,4 @@ FIRST_NEW = "first.new"
 
 
 def _level(points: Sequence[Point]) -> float:
-    return float(np.median([point.value.median for point in points]))
+    return float(np.median([point.value.centre for point in points]))

@@ -232,7 +232,7 @@ class Waterfall:
 def waterfalls(cells: Iterable[JudgedCell]) -> tuple[Waterfall, ...]:
     """One for each configuration and first state, shown or not."""
     found = []
-    for configuration, group in by_configuration(list(cells)):
+    for configuration, group in by_configuration(cells):
         usable = [cell for cell in group if cell.usable]
         rounds = [(cell.case, _joined(cell.case)) for cell in usable]
         for state in (each for each in configuration.states if each is not State.STEADY):

@@ -19,7 +19,13 @@ READ_BYTES = 64 * 1024
 """One read. Measured over loopback: 64 KiB reads reach 23 to 30 Gb/s, 256 KiB and more 11 to 17."""
 BACKLOG = 4096
 COUNT_LINE_MAX = 20
-"""Longest request of the source: 19 digits and a newline."""
+"""Longest line that asks the source for bytes: 19 digits and a newline."""
+MARK_BYTES = 256 * 1024
+"""How often the sink says how much has arrived."""
+WRITE_BYTES = 1024 * 1024
+"""One write of the source."""
+BLOCKS = BLOCK + BLOCK[:WRITE_BYTES]
+"""A period and what a write that crosses its end needs."""
 
 Conversation = Callable[[socket.socket], Awaitable[None]]
 
@@ -59,57 +65,42 @@ async def echo(connection: socket.socket) -> None:
 
 
 async def sink(connection: socket.socket) -> None:
-    """Read until end of stream, then answer `<bytes> <sha256 in hex>\\n`."""
+    """Read until end of stream, then answer `<bytes> <sha256 in hex>\\n`.
+
+    On the way `<bytes>\\n` for every `MARK_BYTES` that arrived: a sender that pauses learns when all it sent
+    is here.
+    """
     loop = asyncio.get_running_loop()
     view = memoryview(bytearray(READ_BYTES))
     digest = hashlib.sha256()
-    total = 0
+    total = marked = 0
     while size := await loop.sock_recv_into(connection, view):
         digest.update(view[:size])
         total += size
+        if total - marked >= MARK_BYTES:
+            marked = total - total % MARK_BYTES
+            await loop.sock_sendall(connection, f"{marked}\n".encode())
     await loop.sock_sendall(connection, f"{total} {digest.hexdigest()}\n".encode())
     connection.shutdown(socket.SHUT_WR)
 
 
 async def source(connection: socket.socket) -> None:
-    """Read `<bytes>\\n` and send that many bytes of the pattern; 0: until the peer ends its direction."""
+    """Read lines `<bytes>\\n`; send that many bytes of the pattern for each, one after another."""
     loop = asyncio.get_running_loop()
-    count = await _count(connection)
-    if count is None:
-        return
-    block = memoryview(BLOCK)
-    if count:
-        while count > 0:
-            await loop.sock_sendall(connection, block[:count])
-            count -= PERIOD_BYTES
-    else:
-        while not _ended(connection):
-            await loop.sock_sendall(connection, block)
+    block = memoryview(BLOCKS)
+    inbox, offset = b"", 0
+    while more := await loop.sock_recv(connection, READ_BYTES):
+        *lines, inbox = (inbox + more).split(b"\n")
+        counts = [int(line) for line in lines if line.isdigit()]
+        if len(counts) < len(lines) or len(inbox) >= COUNT_LINE_MAX:
+            log.warning("source refused a request line=%r expected=<bytes>\\n", [*lines, inbox])
+            return
+        asked = sum(counts)
+        while asked:
+            at = offset % PERIOD_BYTES
+            size = min(asked, WRITE_BYTES)
+            await loop.sock_sendall(connection, block[at : at + size])
+            offset += size
+            asked -= size
             await asyncio.sleep(0)  # a reader that keeps up must not starve the other streams
     connection.shutdown(socket.SHUT_WR)
-    while await loop.sock_recv(connection, READ_BYTES):
-        pass
-
-
-async def _count(connection: socket.socket) -> int | None:
-    loop = asyncio.get_running_loop()
-    line = b""
-    while not line.endswith(b"\n"):
-        more = await loop.sock_recv(connection, 1)
-        if not more and not line:
-            return None  # a peer that only looked whether somebody listens
-        if not more or len(line) >= COUNT_LINE_MAX:
-            break
-        line += more
-    if not (line.endswith(b"\n") and line[:-1].isdigit()):
-        log.warning("source refused a request line=%r expected=<bytes>\\n", line)
-        return None
-    return int(line)
-
-
-def _ended(connection: socket.socket) -> bool:
-    """Whether the peer has ended its direction, without waiting."""
-    try:
-        return not connection.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return False

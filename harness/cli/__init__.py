@@ -84,7 +84,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 ok, 1 the run failed, 2 usage or suite error, 3 environment unfit, "
     "4 a threshold of the suite was missed, 5 a regression under a gate, "
-    "6 a cell is invalid (or a gate's answer is inconclusive), 130 interrupted.",
+    "6 a cell is invalid (or a gate's answer is open), 130 interrupted.",
 )
 
 

@@ -37,6 +37,6 @@ def exit_code(findings: Findings) -> ExitCode:
     """A missed threshold before an invalid cell: it was missed with the valid ones."""
     if findings.gates_that(Outcome.MISSED):
         return ExitCode.THRESHOLD
-    if findings.invalid or findings.gates_that(Outcome.INCONCLUSIVE):
+    if findings.invalid or findings.gates_that(Outcome.OPEN):
         return ExitCode.INVALID
     return ExitCode.OK

@@ -50,6 +50,7 @@ def slowdown(rounds: int, *, json: bool) -> int:
         0 when the verdict is that it costs, else 1.
     """
     from harness.analysis.compare import Side, Word, Yardstick, compare  # noqa: PLC0415
+    from harness.analysis.measures import METRICS  # noqa: PLC0415
     from harness.analysis.text import times  # noqa: PLC0415
     from harness.selftest.slowdown import EFFECT, carry_out  # noqa: PLC0415
     from harness.testbed.checks import preflight  # noqa: PLC0415
@@ -65,9 +66,9 @@ def slowdown(rounds: int, *, json: bool) -> int:
         path="cross-node",
         of=of,
         against=against,
-        rounds={of: found.slow, against: found.honest},
+        values={of: found.slow, against: found.honest},
         limited={},
-        yardstick=Yardstick(practical=1.0, noise={}),
+        yardstick=Yardstick(resolution=dict.fromkeys(METRICS, 1.0), noise={}),
     )
     seen = comparison.word is Word.COSTS
     if json:

@@ -40,7 +40,7 @@ def command(
     ] = False,
     gate: Annotated[
         bool,
-        typer.Option("--gate", help="Exit 5 when anything is worse, else 6 when anything is inconclusive."),
+        typer.Option("--gate", help="Exit 5 when anything is worse, else 6 when anything is open."),
     ] = False,
     junit: Junit = None,
     annotate: Annotate = False,
@@ -83,6 +83,6 @@ def command(
             note(line)
     if gate and any(each.of(Change.WORSE) for each in found):
         return ExitCode.REGRESSION
-    if gate and any(each.of(Change.INCONCLUSIVE) for each in found):
+    if gate and any(each.of(Change.OPEN) for each in found):
         return ExitCode.INVALID
     return ExitCode.OK

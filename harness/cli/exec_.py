@@ -14,8 +14,8 @@ from harness.errors import UsageError
 from harness.testbed import leftovers
 from harness.testbed.leftovers import Standing
 
-PREFIXES = ("", "pod-", "probe-", "host-", "node-")
-"""A pod, host or node is named as in the suite; members have a prefix."""
+PREFIXES = ("", "pod-{lane}-", "host-", "node-")
+"""A pod, host or node is named as in the suite; members have a prefix, a pod's with its lane."""
 
 EXAMPLE = "exec client -- ip address"
 
@@ -25,11 +25,12 @@ def command(
         str, typer.Argument(metavar="POD", help="A pod, host or node, or a member such as agent-a.")
     ],
     arguments: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="What to run.")],
+    lane: Annotated[int, typer.Option(min=1, help="The lane whose pod is meant.")] = 1,
     run: Annotated[str, typer.Option(help="A run's id; by default what `up` made.")] = "",
 ) -> int:
     """Run a command beside a pod: its network namespace, its rights. Exits with the command's code."""
     engine = _engine(run)
-    completed = engine.execute(_member(engine, member), arguments, interactive=True)
+    completed = engine.execute(_member(engine, member, lane), arguments, interactive=True)
     sys.stdout.flush()
     return completed.returncode
 
@@ -45,11 +46,12 @@ def _engine(run: str) -> Engine:
     return choice.named(directory.journal.engine).engine(directory.run)
 
 
-def _member(engine: Engine, name: str) -> str:
+def _member(engine: Engine, name: str, lane: int) -> str:
     members = {*engine.pids()}
     for prefix in PREFIXES:
-        if prefix + name in members:
-            return prefix + name
+        full = prefix.format(lane=lane) + name
+        if full in members:
+            return full
     nearest = difflib.get_close_matches(name, members, n=1)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""
     raise UsageError(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli._output import Json, emit, note, say, table
+
+if TYPE_CHECKING:
+    from harness.plan.model import Plan
+    from harness.suite import Suite
 
 EXAMPLE = "plan quick -s rounds=20"
 
@@ -43,8 +47,11 @@ def command(
         return
     say(
         table(
-            ("cell", "round", "configuration"),
-            ((str(cell.index), str(cell.round), cell.configuration.key) for cell in laid_out.cells),
+            ("cell", "round", "bout", "lane", "configuration"),
+            (
+                (str(cell.index), str(cell.round), str(cell.bout), str(cell.lane), cell.configuration.key)
+                for cell in laid_out.cells
+            ),
         )
     )
     minutes, seconds = divmod(round(laid_out.predicted_s), 60)
@@ -54,6 +61,16 @@ def command(
     say()
     say(
         f"{len(laid_out.cells)} cells, {len(loaded.configurations)} configurations in "
-        f"{laid_out.rounds} rounds, "
+        f"{len(laid_out.bouts)} bouts of at most {laid_out.lanes} lanes, {_rounds(loaded, laid_out)}, "
         f"seed {laid_out.seed}: {minutes} min {seconds} s ({source})"
     )
+
+
+def _rounds(suite: Suite, laid_out: Plan) -> str:
+    """How many rounds there are, and after which a run may be over."""
+    from harness.plan.order import looks  # noqa: PLC0415  # not for --help
+
+    earlier = looks(suite.rounds, laid_out.rounds)[:-1]
+    if not earlier:
+        return f"{laid_out.rounds} rounds"
+    return f"at most {laid_out.rounds} rounds (it may be enough after {', '.join(map(str, earlier))})"

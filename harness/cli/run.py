@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
     from harness.run.story import Request
 
 SUITE = "quick"
-ROUNDS_AT_ONCE = 2
-"""Rounds that `--until-width` adds before it looks again: a testbed goes up and down for each look."""
+MOST_ROUNDS = 60
+"""To which `--until-width` adds rounds where the suite names no number."""
 
 EXAMPLE = "run quick -s rounds=10 --engine netns"
 
@@ -45,10 +44,10 @@ def command(
     until_width: Annotated[
         str,
         typer.Option(
-            metavar="5%", help="Add rounds until the first packet's intervals are no wider to either side."
+            metavar="5%",
+            help="Add rounds until the first packet's intervals are no wider to a side, whatever is open.",
         ),
     ] = "",
-    until_minutes: Annotated[float, typer.Option(min=0, help="Add no rounds after so many minutes.")] = 30.0,
     results: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("results"),
     junit: Junit = None,
     annotate: Annotate = False,
@@ -56,8 +55,8 @@ def command(
 ) -> int:
     """Measure a suite and write its report; the testbed is made for the run and removed after it."""
     # pydantic, duckdb, pandas and plotly take seconds that `--help` and the other verbs need not pay.
+    from harness.analysis.enough import answered, narrow  # noqa: PLC0415
     from harness.analysis.findings import analyse  # noqa: PLC0415
-    from harness.analysis.width import headline_width  # noqa: PLC0415
     from harness.cli._findings import tell  # noqa: PLC0415
     from harness.interrupts import Interrupted, interrupts  # noqa: PLC0415
     from harness.results.read import read  # noqa: PLC0415
@@ -67,6 +66,8 @@ def command(
     from harness.testbed.lock import MeasuringLock  # noqa: PLC0415
 
     width = _share(until_width) if until_width else None
+    if until_width:
+        override = [f"most_rounds={MOST_ROUNDS}", *(override or [])]
     if append and not resume:
         raise UsageError("run --append: which run? name it with --resume RUN")
     if resume and (suite or override or seed is not None):
@@ -78,22 +79,17 @@ def command(
         request = _resumed(resume, results, engine, append)
     else:
         request = _new(suite or SUITE, override or [], seed, engine, results)
-    folder, code, deadline = request.results / request.run, 0, time.monotonic() + until_minutes * 60
+    folder, code = request.results / request.run, 0
+
+    def enough(folder: Path) -> str:
+        found = analyse(read(folder))
+        return answered(found) if width is None else narrow(found, width)
+
     with MeasuringLock(), interrupts() as asked:
         note(shlex.join(request.command))
         try:
-            while True:
-                with display() as shown:
-                    carry_out(request, shown, asked)
-                if width is None:
-                    break
-                reached = headline_width(analyse(read(folder)))
-                said = "no interval yet" if reached is None else f"{reached:.1%} to a side"
-                if (reached is not None and reached <= width) or time.monotonic() >= deadline:
-                    note(f"--until-width {until_width}: {said} after {request.plan.rounds} rounds")
-                    break
-                note(f"{said}, more than {width:.1%}: {ROUNDS_AT_ONCE} rounds more")
-                request = _longer(folder, request)
+            with display() as shown:
+                carry_out(replace(request, answered=enough), shown, asked)
         except Interrupted as exc:
             note(f"{exc}: what was measured is in {folder}; `{PROGRAM} run --resume {request.run}` goes on")
             code = exc.exit_code
@@ -110,8 +106,8 @@ def _new(suite: str, overrides: list[str], seed: int | None, engine: str, result
     from harness.topology.allocator import resolve  # noqa: PLC0415
 
     loaded = load_suite(suite, overrides)
-    topology = resolve(loaded.topology)
     laid_out = plan(loaded, seed=seed)
+    topology = resolve(loaded.topology, laid_out.lanes)
     for line in loaded.notes:
         note(f"note: {line}")
     chosen = preflight(engine)
@@ -148,25 +144,12 @@ def _resumed(run: str, results: Path, engine: str, append: int) -> Request:
         run=stored.folder.name,
         suite=suite,
         plan=laid_out,
-        topology=resolve(suite.topology),
+        topology=resolve(suite.topology, laid_out.lanes),
         choice=preflight(manifest.engine),
         command=(PROGRAM, "run", "--resume", manifest.run, *(("--append", str(append)) if append else ())),
         results=stored.folder.parent,
         before=manifest,
-        measured=frozenset(stored.latest()),
-    )
-
-
-def _longer(folder: Path, request: Request) -> Request:
-    from harness.results.read import read  # noqa: PLC0415
-    from harness.run.resume import continued  # noqa: PLC0415
-
-    stored = read(folder)
-    return replace(
-        request,
-        plan=continued(stored, request.suite, append=ROUNDS_AT_ONCE),
-        before=stored.manifest,
-        measured=frozenset(stored.latest()),
+        measured=stored.measured,
     )
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli._output import Json, emit, note, say, table
 from harness.cli._trial import slowdown, trial
 from harness.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from harness.analysis.calibration import Weather
+    from harness.analysis.excerpt import Excerpt
 
 NIGHTLY = "nightly"
 SIMULATIONS = 1000
@@ -33,6 +38,9 @@ def command(
     slower: Annotated[
         bool, typer.Option("--slower", help="Slow the proxy down by 10 % for real: is it found?")
     ] = False,
+    procedure: Annotated[
+        bool, typer.Option("--procedure", help="Hold published ways of measuring against recorded noise.")
+    ] = False,
     rounds: Annotated[
         int, typer.Option(min=0, help="Rounds of each; those of the nightly suite by default.")
     ] = 0,
@@ -51,7 +59,7 @@ def command(
         from harness.suite import load_suite  # noqa: PLC0415  # pydantic is not for --help
 
         return slowdown(rounds or load_suite(NIGHTLY).rounds, json=json)
-    if not aa and not power:
+    if not aa and not power and not procedure:
         return trial(only or [], json=json)
     from harness.analysis import calibration  # noqa: PLC0415  # scipy is not for --help
     from harness.analysis.measures import METRICS  # noqa: PLC0415
@@ -66,6 +74,8 @@ def command(
         )
     nightly = rounds or load_suite(NIGHTLY).rounds
     weathers = {metric: calibration.weather(excerpts, metric) for metric in METRICS}
+    if procedure:
+        return _procedures(excerpts, weathers, seed, json=json)
     outcomes = []
     if aa:
         note(f"simulating {aa} comparisons of equal things, {nightly} rounds each")
@@ -111,3 +121,39 @@ def command(
         if curve:
             say("power by rounds: " + ", ".join(f"{number}: {share:.0%}" for number, share in curve))
     return ExitCode.OK if good else ExitCode.RUN_FAILED
+
+
+def _procedures(
+    excerpts: Sequence[Excerpt], weathers: Mapping[str, Weather], seed: int, *, json: bool
+) -> int:
+    from harness.analysis.measures import METRICS  # noqa: PLC0415  # scipy is not for --help
+    from harness.analysis.procedures import EFFECT, perform  # noqa: PLC0415
+
+    told = ("first.cold", "first.warm", "steady", "requests", "transfer")
+    found = perform({metric: weathers[metric] for metric in told}, seed=seed)
+    if json:
+        emit({"runs": [each.run for each in excerpts], "procedures": [each.document() for each in found]})
+        return ExitCode.OK
+    say("two equal configurations, compared over and over")
+    say(
+        table(
+            (
+                "metric",
+                "procedure",
+                f"called {EFFECT:.0%} apart, or different",
+                "95 % of answers within",
+                "needs",
+            ),
+            (
+                (
+                    METRICS[each.metric].title,
+                    each.procedure,
+                    f"{each.false:.1%}",
+                    f"±{each.width:.1%}",
+                    f"{each.needs:,} measurements a side",
+                )
+                for each in found
+            ),
+        )
+    )
+    return ExitCode.OK

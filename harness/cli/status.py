@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.cli._output import Json, emit, say, table
@@ -9,6 +11,7 @@ from harness.engines import choice
 from harness.engines.api import EngineError
 from harness.testbed import leftovers, rundir
 from harness.testbed.leftovers import Found, Standing
+from harness.testbed.placement import Placement
 
 EXAMPLE = "status --json"
 
@@ -30,14 +33,13 @@ def command(json: Json = False) -> None:
             document["standing"],
             document["engine"],
             document["suite"],
-            document["dataplane"],
-            document["interception"],
+            _lanes(document["lanes"]),
             str(len(document["members"])),
             ", ".join(f"{name} ({code})" for name, code in document["ended"].items()) or "-",
         )
         for document in documents
     ]
-    header = ("run", "standing", "engine", "suite", "data plane", "interception", "running", "ended")
+    header = ("run", "standing", "engine", "suite", "lanes", "running", "ended")
     if rows:
         say(table(header, rows))
     if any(each.standing is Standing.LEFT for each in found) or orphans:
@@ -53,8 +55,7 @@ def _document(found: Found) -> dict[str, Any]:
         "engine": journal.engine if journal else ", ".join(found.things),
         "created": journal.created if journal else "",
         "suite": journal.suite if journal else "",
-        "dataplane": journal.dataplane if journal else "",
-        "interception": journal.interception if journal else "",
+        "lanes": journal.lanes if journal else [],
         "directory": str(found.directory.path) if found.directory else "",
         "things": {engine: list(things) for engine, things in found.things.items()},
         "members": {},
@@ -67,3 +68,9 @@ def _document(found: Found) -> dict[str, Any]:
         except EngineError as exc:
             document["problem"] = str(exc)
     return document
+
+
+def _lanes(lanes: Sequence[Mapping[str, Any]]) -> str:
+    """What the lanes carry, those with the same together: `2 x pyztunnel redirect, envoy redirect`."""
+    words = Counter(Placement.from_document(lane).words for lane in lanes)
+    return ", ".join(f"{count} x {each}" if count > 1 else each for each, count in words.items())

@@ -14,6 +14,7 @@ from harness.testbed import leftovers
 from harness.testbed.checks import preflight
 from harness.testbed.leftovers import Standing
 from harness.testbed.lock import MeasuringLock
+from harness.testbed.placement import Placement
 from harness.testbed.testbed import Testbed
 from harness.topology.model import Host, Pod
 
@@ -26,9 +27,13 @@ def command(
     ] = "smoke",
     *,
     engine: EngineName = "",
-    dataplane: Annotated[str, typer.Option(help="By default the suite's.")] = "",
+    lanes: Annotated[
+        int,
+        typer.Option(min=1, help="Lanes on the same nodes, each with pods, rules and proxies of its own."),
+    ] = 1,
+    dataplane: Annotated[str, typer.Option(help="Of every lane; by default the suite's.")] = "",
     interception: Annotated[
-        Interception | None, typer.Option(help="By default the suite's.", show_default=False)
+        Interception | None, typer.Option(help="Of every lane; by default the suite's.", show_default=False)
     ] = None,
     override: Annotated[
         list[str] | None, typer.Option("-s", metavar="KEY=VALUE", help="Override one key of the suite.")
@@ -40,9 +45,10 @@ def command(
     from harness.topology.allocator import resolve  # noqa: PLC0415  # likewise
 
     loaded = load_suite(suite, override or [])
-    topology = resolve(loaded.topology)
+    topology = resolve(loaded.topology, lanes)
     dataplane = dataplane or loaded.default.dataplane
     level = _level(dataplane, interception, loaded.default.interception)
+    placement = Placement(dataplane=dataplane, interception=level)
     chosen = preflight(engine)
     standing = [found for found in leftovers.runs() if found.standing is Standing.UP]
     if standing:
@@ -55,8 +61,7 @@ def command(
         bed = Testbed(
             choice=chosen,
             topology=topology,
-            dataplane=dataplane,
-            interception=level,
+            placements=(placement,) * lanes,
             suite=suite,
             told=note,
             standing=True,
@@ -68,26 +73,38 @@ def command(
         "engine": chosen.name,
         "reason": chosen.reason,
         "directory": str(bed.layout.directory),
-        "dataplane": bed.dataplane,
-        "interception": bed.interception.value,
+        "lanes": {str(number): placement.document() for number in range(1, lanes + 1)},
         "seconds": round(bed.up_s, 3),
         "stages": {name: round(seconds, 3) for name, seconds in bed.stages_s.items()},
         "nodes": {node.name: str(node.address) for node in topology.nodes},
-        "pods": {
-            pod.name: {"node": pod.node, "address": str(pod.address), **_ipv6(pod)} for pod in topology.pods
-        },
+        "pods": [
+            {
+                "name": pod.name,
+                "lane": pod.lane,
+                "node": pod.node,
+                "address": str(pod.address),
+                **_ipv6(pod),
+            }
+            for pod in topology.pods
+        ],
         "hosts": {host.name: str(host.address) for host in topology.hosts},
     }
     if json:
         emit(document)
         return
-    say(f"testbed {bed.run_id} is up on {chosen.name} after {bed.up_s:.1f} s")
+    carrying = f", {lanes} lanes of {placement.words}" if lanes > 1 else ""
+    say(f"testbed {bed.run_id} is up on {chosen.name} after {bed.up_s:.1f} s{carrying}")
     rows = [
-        (pod.name, pod.node, _addresses(pod), "captured" if pod.captured else "-") for pod in topology.pods
+        (pod.name, str(pod.lane), pod.node, _addresses(pod), "captured" if pod.captured else "-")
+        for pod in topology.pods
     ]
-    rows += [(host.name, "-", _addresses(host), "-") for host in topology.hosts]
-    say(table(("name", "node", "address", ""), rows))
-    say("\nambientbench exec POD -- COMMAND runs something beside a pod; ambientbench down removes it all")
+    rows += [(host.name, "-", "-", _addresses(host), "-") for host in topology.hosts]
+    say(table(("name", "lane", "node", "address", ""), rows))
+    lane = "[--lane N] " if lanes > 1 else ""
+    say(
+        f"\nambientbench exec {lane}POD -- COMMAND runs something beside a pod; "
+        "ambientbench down removes it all"
+    )
 
 
 def _ipv6(pod: Pod) -> dict[str, str]:

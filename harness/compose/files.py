@@ -9,18 +9,21 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from harness.compose.wire import NAMESPACE_ENV
+from harness.compose.wire import LANE, NAMESPACE_ENV
 from harness.controlplane.document import document as mesh_document
-from harness.dataplanes import pyztunnel
 from harness.engines.api import Member, Mount
+from harness.plan.model import Interception
 from harness.suite import load_suite
 from harness.testbed import members, ready
+from harness.testbed.placement import Placement
 from harness.topology.allocator import resolve
 from harness.topology.document import to_json
 from harness.topology.layout import Layout
 from harness.topology.model import Topology
 
 SUITE = "smoke"
+PLACEMENT = Placement(dataplane="pyztunnel", interception=Interception.REDIRECT)
+"""Of its one lane; `wire` writes the rules."""
 RUNDIR = Path("/run/ambientbench")
 """Where the run's files are in every container; each folder is a volume of its own."""
 
@@ -48,7 +51,7 @@ def files() -> dict[str, str]:
     """Name of each file in `compose/` -> its content."""
     topology = resolve(load_suite(SUITE, []).topology)
     layout = Layout(RUNDIR)
-    composed = members.compose(topology, pyztunnel, layout)
+    composed = members.compose(topology, (PLACEMENT,), layout)
     services = [*_services(composed, layout), _wire(composed, topology, layout)]
     client = next(pod for pod in topology.pods if pod.client)
     return {
@@ -108,7 +111,7 @@ def _security(*, host_pids: bool) -> tuple[str, ...]:
 
 def _volume(mount: Mount, layout: Layout) -> str:
     """Files that are written here are mounted from beside the compose file; all other folders are volumes."""
-    written = {layout.topology: "./topology.json", layout.mesh.parent: "./mesh"}
+    written = {layout.topology: "./topology.json", layout.mesh(LANE).parent: "./mesh"}
     source = written.get(mount.path) or _name(mount.path)
     return f"{source}:{mount.path}" + ("" if mount.writable else ":ro")
 

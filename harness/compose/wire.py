@@ -21,6 +21,8 @@ from harness.topology.model import Topology
 
 NAMESPACE_ENV = "AMBIENTBENCH_NAMESPACE"
 """Set in the containers that own a network namespace."""
+LANE = 1
+"""The one lane of a compose file."""
 DEADLINE_S = 30.0
 PAUSE_S = 0.05
 PROC = Path("/proc")
@@ -56,10 +58,10 @@ def wire(layout: Layout, interception: str, *, told: Callable[[str], None]) -> N
     for first, node in enumerate(topology.nodes):
         with Channel(layout.agent(node.name), connect_timeout_s=DEADLINE_S) as agent:
             agent.call("setup", namespaces=paths, topology=str(layout.topology), underlay=first == 0)
-            applied = agent.call("capture", interception=interception, filler_rules=0).document
+            applied = agent.call("capture", lane=LANE, interception=interception, filler_rules=0).document
             pods = [pod.name for pod in captured if pod.node == node.name]
             for pod in pods:
-                agent.call("enrol", pod=pod)
+                agent.call("enrol", lane=LANE, pod=pod)
         told(f"node {node.name}: {interception} by {applied['applier']}, enrolled {', '.join(pods)}")
 
 

@@ -1,6 +1,7 @@
-"""Serve the certificate authority of one run: `python3 -m harness.controlplane --rundir RUNDIR`.
+"""Serve the certificate authorities of one run: `python3 -m harness.controlplane --rundir RUNDIR`.
 
-Sockets: RUNDIR/ca/NODE/ca.sock (gRPC, one per node), RUNDIR/controlplane/control.sock (op `status`).
+Each lane is a mesh of its own and has its own root. Sockets: RUNDIR/ca/NODE/LANE/ca.sock (gRPC),
+RUNDIR/controlplane/control.sock (op `status`).
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from harness.control import Reply, serve
 from harness.controlplane.ca import Authority
 from harness.controlplane.service import NodeService, bind_unix, server
 from harness.topology.document import from_json
+from harness.topology.layout import Layout
 from harness.topology.model import Topology
 
 log = logging.getLogger("harness.controlplane")
 
 
 def main() -> None:
-    """Start one server per node, then answer control requests until SIGTERM or SIGINT."""
+    """Start one server per node and lane, then answer control requests until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="harness.controlplane", description=__doc__)
     parser.add_argument("--rundir", type=Path, required=True)
     rundir: Path = parser.parse_args().rundir
@@ -31,33 +33,42 @@ def main() -> None:
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
-    topology = from_json((rundir / "topology.json").read_text())
-    authority = Authority()
-    servers = start(authority, topology, rundir)
-    control = rundir / "controlplane" / "control.sock"
-    control.parent.mkdir(parents=True, exist_ok=True)
+    layout = Layout(rundir)
+    topology = from_json(layout.topology.read_text())
+    lanes = range(1, topology.lanes + 1)
+    authorities = {lane: Authority() for lane in lanes}
+    servers = [built for lane in lanes for built in start(authorities[lane], topology, layout, lane)]
+    layout.controlplane.parent.mkdir(parents=True, exist_ok=True)
 
     def status(_: dict[str, Any]) -> Reply:
-        return Reply(document={"issued": authority.issued, "refused": authority.refused})
+        return Reply(
+            document={
+                str(lane): {"issued": authority.issued, "refused": authority.refused}
+                for lane, authority in authorities.items()
+            }
+        )
 
     try:
-        serve(control, {"status": status})
+        serve(layout.controlplane, {"status": status})
     finally:
         for built in servers:
             built.stop(grace=None)
 
 
-def start(authority: Authority, topology: Topology, rundir: Path) -> list[Any]:
-    """Start every node's server; each signs only for the pods on its node."""
+def start(authority: Authority, topology: Topology, layout: Layout, lane: int) -> list[Any]:
+    """Start a lane's servers, one per node; each signs only for the lane's pods on its node."""
     servers = []
     for node in topology.nodes:
-        identities = frozenset(pod.spiffe_id for pod in topology.pods_on(node.name))
-        path = rundir / "ca" / node.name / "ca.sock"
+        pods = topology.lane(lane).pods_on(node.name)
+        identities = frozenset(pod.spiffe_id for pod in pods)
+        path = layout.ca(node.name, lane)
         built = server(NodeService(authority, node.name, identities))
         bind_unix(built, path)
         built.start()
         path.chmod(0o600)
-        log.info("ca listening node=%s identities=%d socket=%s", node.name, len(identities), path)
+        log.info(
+            "ca listening node=%s lane=%d identities=%d socket=%s", node.name, lane, len(identities), path
+        )
         servers.append(built)
     return servers
 

@@ -1,7 +1,7 @@
-"""Istio's certificate service over gRPC, for the proxies of one node each.
+"""Istio's certificate service over gRPC, for one proxy each.
 
-Who may ask for what is decided by where the question comes in: each node has its own unix socket,
-which only that node's proxy can reach, and which signs only for that node's pods.
+Who may ask for what is decided by where the question comes in: each node has a unix socket for each lane,
+which only that lane's proxy there can reach, and which signs only for the lane's pods on the node.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What carries the bytes in a run: a slot, one file per data plane, found by name.
 
-A data plane's file holds `members(topology, layout)`: the processes that it adds to the testbed, and
+A data plane's file holds `members(...)`: the processes that it adds to a lane of the testbed, and
 what it is to the bench: `CARRIES`, `ONLY`, `LACKS`, `REMARKS`, `enrols(node)`. `none` adds nothing;
 `pyztunnel` is our own proxy; `envoy` is an independent one to hold it against.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol, cast
 
 from harness.engines.api import Member
@@ -33,8 +33,17 @@ class DataPlane(Protocol):
     def enrols(self, node: str) -> bool:
         """Whether the node's agent hands it pods over ZDS; False where it is in their namespaces already."""
 
-    def members(self, topology: Topology, layout: Layout) -> tuple[Member, ...]:
-        """The processes that this data plane needs, namespaces included."""
+    def members(
+        self, topology: Topology, layout: Layout, *, lane: int, nodes: Collection[str]
+    ) -> tuple[Member, ...]:
+        """The processes that this data plane needs to carry a lane on some nodes, namespaces included.
+
+        Args:
+            topology: The lane's view.
+            layout: Where the run's files are.
+            lane: The lane's number.
+            nodes: Names of those on which it carries the lane.
+        """
 
 
 def known() -> list[str]:

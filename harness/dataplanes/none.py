@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from harness.engines.api import Member
 from harness.topology.layout import Layout
@@ -19,6 +19,12 @@ def enrols(node: str) -> bool:  # noqa: ARG001  # the slot's signature
     return False
 
 
-def members(topology: Topology, layout: Layout) -> tuple[Member, ...]:  # noqa: ARG001  # the slot's signature
+def members(
+    topology: Topology,  # noqa: ARG001  # the slot's signature, here and below
+    layout: Layout,  # noqa: ARG001
+    *,
+    lane: int,  # noqa: ARG001
+    nodes: Collection[str],  # noqa: ARG001
+) -> tuple[Member, ...]:
     """Nothing to start."""
     return ()

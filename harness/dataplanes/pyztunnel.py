@@ -1,8 +1,8 @@
-"""Our own proxy, one process per node in a network namespace of its own, as ztunnel runs."""
+"""Our own proxy, one process per node and lane in a network namespace of its own, as ztunnel runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from harness.engines.api import Member, Mount, Role
 from harness.topology.layout import Layout
@@ -25,34 +25,35 @@ def enrols(node: str) -> bool:  # noqa: ARG001  # the slot's signature
     return True
 
 
-def members(topology: Topology, layout: Layout) -> tuple[Member, ...]:
+def members(topology: Topology, layout: Layout, *, lane: int, nodes: Collection[str]) -> tuple[Member, ...]:
     """One proxy per node."""
     return tuple(
         Member(
-            name=f"ztunnel-{node.name}",
+            name=f"ztunnel-{lane}-{node}",
             role=Role.ZTUNNEL,
-            node=node.name,
+            node=node,
+            lane=lane,
             image="ztunnel",
-            namespace=f"ztunnel-{node.name}",
+            namespace=f"ztunnel-{lane}-{node}",
             command=("python3", "-m", "proxy"),
             env={
-                "NODE_NAME": node.name,
+                "NODE_NAME": node,
                 "TRUST_DOMAIN": TRUST_DOMAIN,
-                "LOCAL_XDS_PATH": str(layout.mesh),
-                "INPOD_UDS": str(layout.zds(node.name)),
-                "CA_ADDRESS": f"unix://{layout.ca(node.name)}",
+                "LOCAL_XDS_PATH": str(layout.mesh(lane)),
+                "INPOD_UDS": str(layout.zds(node, lane)),
+                "CA_ADDRESS": f"unix://{layout.ca(node, lane)}",
                 "IPV6_ENABLED": "true" if topology.ipv6 else "false",
-                "PYZTUNNEL_CONTROL_SOCKET": str(layout.proxy(node.name)),
-                "PYZTUNNEL_BENCH_SOCKET": str(layout.bench(node.name)),
+                "PYZTUNNEL_CONTROL_SOCKET": str(layout.proxy(node, lane)),
+                "PYZTUNNEL_BENCH_SOCKET": str(layout.bench(node, lane)),
             },
             mounts=(
-                Mount(path=layout.mesh.parent, writable=False),
-                Mount(path=layout.zds(node.name).parent),
-                Mount(path=layout.ca(node.name).parent),
-                Mount(path=layout.proxy(node.name).parent),
-                Mount(path=layout.bench(node.name).parent),
+                Mount(path=layout.mesh(lane).parent, writable=False),
+                Mount(path=layout.zds(node, lane).parent),
+                Mount(path=layout.ca(node, lane).parent),
+                Mount(path=layout.proxy(node, lane).parent),
+                Mount(path=layout.bench(node, lane).parent),
             ),
             capabilities=CAPABILITIES,
         )
-        for node in topology.nodes
+        for node in nodes
     )

@@ -27,8 +27,13 @@ class Role(StrEnum):
     NODE = "node"
     AGENT = "agent"
     ZTUNNEL = "ztunnel"
+    """Part of the data plane: what a run's bills call the proxy."""
+    HELPER = "helper"
+    """Of the bench, beside a data plane that does not speak its language; no part of the data plane."""
     CONTROLPLANE = "controlplane"
     APP = "app"
+    POD = "pod"
+    """Holds the namespace of a pod in which nothing of ours runs: nobody asks it, or load comes out of it."""
     LOAD = "load"
 
 
@@ -52,6 +57,8 @@ class Member:
     role: Role
     node: str
     """The node's name; empty for what belongs to no node."""
+    lane: int = 0
+    """The lane that it is part of; 0 for what all lanes share."""
     image: str
     """Folder name in `images/`; ignored where processes run from the host's files."""
     namespace: str
@@ -125,6 +132,15 @@ class Engine(Protocol):
 
     def files_of(self, member: Member) -> str:
         """Where a member's files come from: an image's tag, or the host's Python. For the record."""
+
+    def stop(self, members: Collection[str]) -> None:
+        """End members at once, by SIGKILL, and forget them: their names can be started again.
+
+        Returns when they are gone. Their logs are kept, and a later member of the same name adds to them.
+
+        Raises:
+            EngineError: One of them owns a namespace that another member is in, or there is no such member.
+        """
 
     def namespace_path(self, namespace: str) -> str:
         """The namespace as agents can open it: /proc/PID/ns/net or /run/netns/NAME."""

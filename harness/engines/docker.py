@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,7 +26,7 @@ import docker.errors
 import requests
 from docker.utils.socket import frames_iter
 
-from harness.engines import images
+from harness.engines import images, stops
 from harness.engines.api import RUN_VARIABLE, Completed, EngineError, Member, Remains, Run
 from harness.engines.docker_answers import refusal
 from harness.engines.docker_endpoint import CERTIFICATES, NoEndpoint, endpoint
@@ -157,6 +159,32 @@ class DockerEngine:
             for wave in (first, rest):
                 list(pool.map(lambda member: self._start(member, owners[member.namespace]), wave))
 
+    def stop(self, members: Collection[str]) -> None:
+        """Remove containers with their processes, those that own a namespace last; logs are kept in files."""
+        with self._mapped(f"stop {', '.join(members)}"), ThreadPoolExecutor(THREADS) as pool:
+            owners = self._namespaces()
+            namespaces = owners | {
+                container["Labels"][LABEL_MEMBER]: container["Labels"][LABEL_NAMESPACE]
+                for container in self._list()
+            }
+            stops.check(self.run.id, members, namespaces)
+            for wave in (set(members) - set(owners), set(members) & set(owners)):
+                list(pool.map(self._stop, wave))
+
+    def _stop(self, member: str) -> None:
+        # killed first, so that its last words are in what is kept
+        self.kill(member, signal.SIGKILL)
+        self._client.wait(self._container(member))
+        kept = self._kept(member)
+        kept.parent.mkdir(mode=0o700, exist_ok=True)
+        with kept.open("ab") as file:
+            file.write(self._client.logs(self._container(member)))
+        self._client.remove_container(self._container(member), force=True, v=True)
+
+    def _kept(self, member: str) -> Path:
+        """What containers of that name that are gone have written."""
+        return self.run.directory / "logs" / f"{member}.log"
+
     def files_of(self, member: Member) -> str:
         """The image's tag, a hash of everything in it."""
         return self._tags[member.image]
@@ -213,9 +241,11 @@ class DockerEngine:
                 )
 
     def logs(self, member: str) -> str:
-        """What the container wrote."""
+        """What the container wrote, after what earlier ones of its name did."""
+        before = self._kept(member).read_bytes() if self._kept(member).exists() else b""
         with self._mapped(f"read the log of {member}"):
-            return bytes(self._client.logs(self._container(member))).decode(errors="replace")
+            written = bytes(self._client.logs(self._container(member)))
+        return (before + written).decode(errors="replace")
 
     def detach(self) -> None:
         """Containers need nothing to outlive this process."""

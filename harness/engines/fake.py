@@ -6,11 +6,13 @@ It passes the contract tests of the real ones, apart from isolation; nobody can 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+from harness.engines import stops
 from harness.engines.api import Completed, EngineError, Member, Run
 from harness.engines.starts import Starts
 
@@ -44,6 +46,8 @@ class FakeEngine:
     def _start(self, members: Sequence[Member]) -> None:
         (self.run.directory / "logs").mkdir(exist_ok=True)
         for member in members:
+            if member.name in self._members:
+                raise EngineError(f"start {member.name}: it exists already")
             with self._log(member.name).open("ab") as log:
                 try:
                     self._processes[member.name] = subprocess.Popen(
@@ -59,6 +63,16 @@ class FakeEngine:
             if member.cpus:
                 os.sched_setaffinity(self._processes[member.name].pid, member.cpus)
             self._members[member.name] = member
+
+    def stop(self, members: Collection[str]) -> None:
+        """Kill processes with all that they started, and forget them."""
+        stops.check(self.run.id, members, {name: each.namespace for name, each in self._members.items()})
+        for name in members:
+            if self._processes[name].poll() is None:
+                os.killpg(self._processes[name].pid, signal.SIGKILL)
+        for name in members:
+            self._processes.pop(name).wait()
+            del self._members[name]
 
     def files_of(self, member: Member) -> str:  # noqa: ARG002  # the same for all
         """The host's Python, with the code as it lies here."""

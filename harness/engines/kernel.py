@@ -14,6 +14,8 @@ CLONE_NEWNET = 0x40000000
 """linux/sched.h"""
 MS_BIND, MS_REC, MS_NOSUID, MS_NODEV = 0x1000, 0x4000, 0x2, 0x4
 """linux/mount.h"""
+MNT_DETACH = 2
+"""linux/fs.h"""
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 24, 38, 47, 4
 """linux/prctl.h"""
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
@@ -64,6 +66,11 @@ def mount(source: str, target: str, *, kind: str = "", flags: int = 0, data: str
         _libc.mount(source.encode(), target.encode(), kind.encode() or None, flags, data.encode() or None),
         f"mount {source} on {target}",
     )
+
+
+def unmount(target: str) -> None:
+    """umount2(2), at once for whoever looks from now on, in the end when nobody uses it any more."""
+    _check(_libc.umount2(target.encode(), MNT_DETACH), f"unmount {target}")
 
 
 def drop_capabilities(keep: Iterable[str]) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.control import Channel, ControlError
-from harness.engines import kernel
+from harness.engines import kernel, stops
 from harness.engines.api import Completed, EngineError, Member, Remains, Run
 from harness.engines.netns_init import NAMESPACES, environment
 from harness.engines.owner import Owner
@@ -162,6 +162,12 @@ class NetnsEngine:
             for member in members
         ]
         self._ask("start", members=specs)
+
+    def stop(self, members: Collection[str]) -> None:
+        """Have the supervisor kill members and forget them, with namespaces that nobody is left in."""
+        started = {name: member["spec"]["namespace"] for name, member in self._members().items()}
+        stops.check(self.run.id, members, started)
+        self._ask("stop", members=list(members))
 
     def files_of(self, member: Member) -> str:  # noqa: ARG002  # the same for all
         """The host's Python, with the code as it lies here."""

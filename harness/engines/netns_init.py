@@ -59,6 +59,20 @@ class Supervisor:
             self.members[spec["name"]] = Supervised(spec=spec, pid=pid)
         return self.processes({})
 
+    def stop(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Kill members with all that they started, forget them, and unpin namespaces left empty."""
+        leaving = {name: self.members.pop(name) for name in request["members"]}
+        for member in leaving.values():
+            if member.returncode is None:
+                os.killpg(member.pid, signal.SIGKILL)
+        for member in leaving.values():
+            if member.returncode is None:
+                os.waitpid(member.pid, 0)
+        kept = {member.spec["namespace"] for member in self.members.values()}
+        for namespace in {member.spec["namespace"] for member in leaving.values()} - kept:
+            _unpin_namespace(NAMESPACES / namespace)
+        return {}
+
     def processes(self, _request: dict[str, Any]) -> dict[str, Any]:
         """Every member's pid (as seen in here), specification and, when it has ended, exit code."""
         return {
@@ -101,6 +115,7 @@ class Supervisor:
         operations = {
             "start": self.start,
             "processes": self.processes,
+            "stop": self.stop,
             "kill": self.kill,
             "detach": self.detach,
             "shutdown": self.shutdown,
@@ -132,6 +147,12 @@ def _make_namespace(path: Path, sysctls: dict[str, str]) -> None:
         raise
     finally:
         os.close(home)
+
+
+def _unpin_namespace(path: Path) -> None:
+    """Let a namespace go with the last process in it; one of its name can be made again."""
+    kernel.unmount(str(path))
+    path.unlink()
 
 
 def _spawn(spec: dict[str, Any], log: Path, root: str, run_id: str) -> int:

@@ -21,7 +21,9 @@ from harness.evidence.sources import (
     refusal,
     rules,
     sockets,
+    starts,
     tunnels,
+    turns,
     wire,
 )
 from harness.evidence.sources.document import Unreadable
@@ -119,6 +121,16 @@ class Case:
     def wire(self) -> wire.Wire:
         """Packets on the measured links."""
         return wire.read(self.documents)
+
+    @cached_property
+    def starts(self) -> starts.Starts:
+        """When the lane's proxies began."""
+        return starts.read(self.documents)
+
+    @cached_property
+    def turns(self) -> dict[str, turns.Turns]:
+        """Stage -> this lane's turns among those of all lanes."""
+        return turns.read(self.documents)
 
     @property
     def targets(self) -> tuple[Pod | Host, ...]:

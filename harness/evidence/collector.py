@@ -1,23 +1,27 @@
-"""Reads the evidence of one cell from a running testbed, around the load.
+"""Reads the evidence of one bout from a running testbed, around the load: documents for each of its lanes.
 
     collector.start()                                  the tables are flushed, the first readings taken
     collector.listen()                                 right before the first packets are probed
     with collector.metering("probe"):                  around each stage of load
         ...
-    collector.stage("probe", asked, reply.document)    after each stage of load; the probe stage first
+    collector.stage(1, "probe", asked, document)       after each stage, for each lane; the probe stage first
+    collector.staged("probe")                          when all lanes have been told of
     documents = collector.finish()                     waits until the proxies are done, reads the rest
 
-Agents and proxies are asked all at once, and answer in parallel.
+Agents and proxies are asked all at once, and answer in parallel. What all lanes share (nodes, hosts, the
+machine) is read once, and each lane is given its part.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from harness.control import Channel, ControlError
+from harness.evidence.lanes import of_lane
 from harness.evidence.sources import (
     answers,
     conntrack,
@@ -29,8 +33,13 @@ from harness.evidence.sources import (
     rules,
     sockets,
     tunnels,
+    turns,
     wire,
 )
+
+K = TypeVar("K", bound=Hashable)
+Documents = dict[str, dict[str, Any]]
+"""Source -> document."""
 
 SETTLE_S = 1.0
 """How long a proxy may take to finish its books after the load's last connection was closed."""
@@ -40,33 +49,46 @@ _FINISHED = tuple(f"completed_outbound_{kind}" for kind in ("hbone", "passthroug
 _ANSWERED = tuple(f"connects_{kind}" for kind in ("accepted", "denied", "failed"))
 
 
+@dataclass(slots=True, kw_only=True)
+class _Lane:
+    """What is read of one lane alone."""
+
+    proxies: Mapping[str, Channel]
+    """By node."""
+    meter: cpu.Meter
+    proved: Mapping[str, Mapping[str, Any]]
+    """Source -> document; `nonces` is the listener's control, a part of the cell's own document."""
+    metered: dict[str, tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=dict)
+    """Stage -> readings before and after it."""
+    stages: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = field(default_factory=dict)
+    """Stage -> what was asked and what was replied."""
+    heard: dict[str, Any] = field(default_factory=dict)
+    before: dict[str, Any] = field(default_factory=dict)
+    """The proxies' counters, by node."""
+    probed: dict[str, Any] | None = None
+    keeping: dict[str, Channel] = field(default_factory=dict)
+    """Proxies that keep a journal."""
+    taken: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+
 class Collector:
-    """The evidence of one cell in the making. One object per cell; the channels outlive it."""
+    """The evidence of one bout in the making. One object per bout; the channels outlive it."""
 
     def __init__(
         self,
         agents: Mapping[str, Channel],
-        proxies: Mapping[str, Channel],
-        meter: cpu.Meter,
-        proved: Mapping[str, Mapping[str, Any]],
+        proxies: Mapping[int, Mapping[str, Channel]],
+        meters: Mapping[int, cpu.Meter],
+        proved: Mapping[int, Mapping[str, Mapping[str, Any]]],
     ) -> None:
-        """Take the control channels of all agents and all proxies, by node, what reads processes, and proofs.
-
-        Of `proved`, documents by source, `nonces` is the listener's control: part of the cell's document.
-        """
+        """Take the agents' channels by node, and by lane the proxies', what reads processes, and proofs."""
         self._agents = agents
-        self._proxies = proxies
-        self._meter = meter
-        self._metered: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
-        self._proved = proved
-        self._heard: dict[str, Any] = {}
+        self._lanes = {
+            lane: _Lane(proxies=channels, meter=meters[lane], proved=proved[lane])
+            for lane, channels in proxies.items()
+        }
         self._counters: dict[str, Any] = {}
-        self._stats: dict[str, Any] = {}
-        self._probed: dict[str, Any] | None = None
-        self._keeping: dict[str, Channel] = {}
-        self._taken: dict[str, list[dict[str, Any]]] = {}
         self._host: dict[str, Any] = {}
-        self._stages: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
 
     def start(self) -> None:
         """Flush the connection tracking tables and take the first readings.
@@ -77,16 +99,16 @@ class Collector:
         Raises:
             ControlError: An agent or a proxy refused or does not answer.
         """
-        settled(self._proxies)
-        _ask(self._agents, "conntrack-flush")
-        self._counters = _namespaces(_ask(self._agents, "counters"))
-        self._stats = _ask(self._proxies, "stats")
-        self._keeping = {
-            node: channel
-            for node, channel in self._proxies.items()
-            if journal.NAME not in self._stats[node].get("unproven", ())
-        }
-        _ask(self._keeping, "journal", room=journal.ROOM)
+        settled(self._proxies())
+        numbers = list(self._lanes)
+        _ask(self._agents, "conntrack-flush", lanes=numbers)
+        self._counters = _namespaces(_ask(self._agents, "counters", lanes=numbers))
+        for (number, node), stats in _ask(self._proxies(), "stats").items():
+            lane = self._lanes[number]
+            lane.before[node] = stats
+            if journal.NAME not in stats.get("unproven", ()):
+                lane.keeping[node] = lane.proxies[node]
+        _ask(self._keeping(), "journal", room=journal.ROOM)
         self._host = host.sample()
 
     def listen(self) -> None:
@@ -100,91 +122,136 @@ class Collector:
     @contextmanager
     def metering(self, name: str) -> Iterator[None]:
         """Read what the processes have used right before and right after the block."""
-        before = self._meter.sample()
+        before = {number: lane.meter.sample() for number, lane in self._lanes.items()}
         yield
-        self._metered[name] = (before, self._meter.sample())
+        for number, lane in self._lanes.items():
+            lane.metered[name] = (before[number], lane.meter.sample())
 
-    def stage(self, name: str, asked: Mapping[str, Any], reply: Mapping[str, Any]) -> None:
-        """Note what a load process was asked and what it replied, right after it did."""
-        self._stages[name] = (asked, reply)
-        if name == answers.PROBE:
-            self._heard = _ask(self._agents, "heard", nonce=reply["nonces"])
-            self._probed = settled(self._proxies)
-            self._take_journals()
+    def stage(self, lane: int, name: str, asked: Mapping[str, Any], reply: Mapping[str, Any]) -> None:
+        """Note what the load process was asked of a lane and what it replied, right after it did."""
+        self._lanes[lane].stages[name] = (asked, reply)
 
-    def finish(self) -> dict[str, dict[str, Any]]:
+    def staged(self, name: str) -> None:
+        """All lanes have been told of; after the probe stage, take what it left behind.
+
+        Raises:
+            ControlError: An agent or a proxy refused or does not answer.
+        """
+        if name != answers.PROBE:
+            return
+        prefixes = {number: lane.stages[name][1]["nonces"] for number, lane in self._lanes.items()}
+        heard = _ask(self._agents, "heard", nonces=list(prefixes.values()))
+        for number, lane in self._lanes.items():
+            lane.heard = {node: told[prefixes[number]] for node, told in heard.items()}
+        for (number, node), stats in settled(self._proxies()).items():
+            lane = self._lanes[number]
+            lane.probed = {**(lane.probed or {}), node: stats}
+        self._take_journals()
+
+    def finish(self) -> dict[int, Documents]:
         """Take the last readings.
 
         Returns:
-            Source -> document, as they are saved with the cell.
+            Lane -> source -> document, as they are saved with the lane's cell.
 
         Raises:
             ControlError: An agent or a proxy refused or does not answer.
         """
         host_after = host.sample()
-        stats = settled(self._proxies)
-        counters = _namespaces(_ask(self._agents, "counters"))
-        dump = _namespaces(_ask(self._agents, "conntrack-dump"))
-        if answers.PROBE not in self._stages:
+        after: dict[int, dict[str, Any]] = {number: {} for number in self._lanes}
+        for (number, node), stats in settled(self._proxies()).items():
+            after[number][node] = stats
+        numbers = list(self._lanes)
+        counters = _namespaces(_ask(self._agents, "counters", lanes=numbers))
+        dump = _namespaces(_ask(self._agents, "conntrack-dump", lanes=numbers))
+        if any(answers.PROBE not in lane.stages for lane in self._lanes.values()):
             self._take_journals()
-        probed = self._stages.get(answers.PROBE, ({}, {}))[1]
-        replies = {name: reply for name, (_, reply) in self._stages.items() if name != answers.PROBE}
         return {
-            **{name: dict(document) for name, document in self._proved.items()},
-            answers.NAME: answers.collect(self._stages),
-            conntrack.NAME: conntrack.collect(self._counters, dump),
-            cpu.NAME: cpu.collect(self._metered, self._first_usage()),
-            generator.NAME: generator.collect(replies),
-            host.NAME: host.collect(self._host, host_after),
-            journal.NAME: journal.collect(
-                self._taken, sorted(set(self._proxies) - set(self._keeping)), probed.get("seen_ports", ())
-            ),
-            nonces.NAME: nonces.collect(self._heard, self._proved[nonces.NAME]),
-            rules.NAME: rules.collect(self._counters, counters),
-            sockets.NAME: sockets.collect(self._counters, counters),
-            tunnels.NAME: tunnels.collect(self._stats, self._probed or self._stats, stats),
-            wire.NAME: wire.collect(self._counters, counters),
+            number: self._documents(
+                number, lane, after=after[number], counters=counters, dump=dump, host_after=host_after
+            )
+            for number, lane in self._lanes.items()
         }
 
-    def _first_usage(self) -> Mapping[str, Any]:
-        """What the proxies told the probe of their own use, by state; nothing where they do not say."""
-        if answers.PROBE not in self._stages:
-            return {}
-        usage: Mapping[str, Any] = self._stages[answers.PROBE][1].get("usage", {})
-        return usage
+    def _documents(
+        self,
+        number: int,
+        lane: _Lane,
+        *,
+        after: Mapping[str, Any],
+        counters: Mapping[str, Any],
+        dump: Mapping[str, Any],
+        host_after: dict[str, Any],
+    ) -> Documents:
+        first, last = of_lane(self._counters, number), of_lane(counters, number)
+        _, probed = lane.stages.get(answers.PROBE, ({}, {}))
+        own = {name: entries for name, entries in dump.items() if name in last}
+        return {
+            **{name: dict(document) for name, document in lane.proved.items()},
+            answers.NAME: answers.collect(lane.stages),
+            conntrack.NAME: conntrack.collect(first, own),
+            cpu.NAME: cpu.collect(lane.metered, probed.get("usage", {})),
+            generator.NAME: generator.collect({name: reply for name, (_, reply) in lane.stages.items()}),
+            host.NAME: host.collect(self._host, host_after),
+            journal.NAME: journal.collect(
+                lane.taken, sorted(set(lane.proxies) - set(lane.keeping)), probed.get("seen_ports", ())
+            ),
+            nonces.NAME: nonces.collect(lane.heard, lane.proved[nonces.NAME]),
+            rules.NAME: rules.collect(first, last),
+            sockets.NAME: sockets.collect(first, last),
+            turns.NAME: turns.collect({name: reply for name, (_, reply) in lane.stages.items()}),
+            tunnels.NAME: tunnels.collect(lane.before, lane.probed or lane.before, after),
+            wire.NAME: wire.collect(first, last),
+        }
+
+    def _proxies(self) -> dict[tuple[int, str], Channel]:
+        return {
+            (number, node): channel
+            for number, lane in self._lanes.items()
+            for node, channel in lane.proxies.items()
+        }
+
+    def _keeping(self) -> dict[tuple[int, str], Channel]:
+        return {
+            (number, node): channel
+            for number, lane in self._lanes.items()
+            for node, channel in lane.keeping.items()
+        }
 
     def _take_journals(self) -> None:
         """Take them once every connection of theirs has ended, or after `SETTLE_S`, and switch them off."""
         deadline = time.monotonic() + SETTLE_S
-        self._taken = {node: [] for node in self._keeping}
+        keeping = self._keeping()
+        for number, node in keeping:
+            self._lanes[number].taken[node] = []
         while True:
-            replies = _ask(self._keeping, "take-journal")
-            for node, reply in replies.items():
-                self._taken[node].append(reply)
+            replies = _ask(keeping, "take-journal")
+            for (number, node), reply in replies.items():
+                self._lanes[number].taken[node].append(reply)
             if not any(reply["open"] for reply in replies.values()) or time.monotonic() > deadline:
                 break
             time.sleep(POLL_S)
-        _ask(self._keeping, "journal", room=0)
+        _ask(keeping, "journal", room=0)
 
 
-def settled(proxies: Mapping[str, Channel]) -> dict[str, Any]:
+def settled(proxies: Mapping[K, Channel]) -> dict[K, Any]:
     """The proxies' counters once every connection is accounted for, or as they are after `SETTLE_S`."""
     deadline = time.monotonic() + SETTLE_S
     while True:
         stats = _ask(proxies, "stats")
-        if all(_at_rest(each) for each in stats.values()) or time.monotonic() > deadline:
+        if all(map(_at_rest, stats.values())) or time.monotonic() > deadline:
             return stats
         time.sleep(POLL_S)
 
 
-def _ask(channels: Mapping[str, Channel], op: str, **arguments: object) -> dict[str, Any]:
+def _ask(channels: Mapping[K, Channel], op: str, **arguments: object) -> dict[K, Any]:
     for channel in channels.values():
         channel.send(op, **arguments)
-    documents: dict[str, Any] = {}
+    documents: dict[K, Any] = {}
     errors: list[ControlError] = []
-    for node, channel in channels.items():  # all of them, or the next question would get this one's answer
+    for name, channel in channels.items():  # all of them, or the next question would get this one's answer
         try:
-            documents[node] = channel.receive().document
+            documents[name] = channel.receive().document
         except ControlError as exc:
             errors.append(exc)
     if errors:

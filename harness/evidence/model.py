@@ -1,9 +1,10 @@
 """The words in which a cell's evidence is judged.
 
 A check ends as valid, invalid, unknown or not applicable; a cell as valid, invalid or unknown.
-Beside that a cell may carry remarks: it was noisy (something disturbed it), or limited (the load
-generator was its bottleneck). The words are never mixed: noise does not make a cell invalid, and an
-invalid cell is not excused by noise.
+Beside that a cell may carry remarks: it was noisy (the machine was busy with something else, while all lanes
+of its bout had their turns), disturbed (something met it alone, so it enters no comparison), limited (the
+load generator was its bottleneck), or paused (something on the path stood still; a result, and kept).
+The words are never mixed: noise does not make a cell invalid, and an invalid cell is not excused by noise.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ class RemarkKind(StrEnum):
     """What may be said of a cell beside its status."""
 
     NOISY = "noisy"
+    DISTURBED = "disturbed"
     LIMITED = "limited"
+    PAUSED = "paused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,13 +113,23 @@ class CellVerdict:
 
     @property
     def noisy(self) -> bool:
-        """Whether something disturbed the cell."""
+        """Whether the machine was busy with something else."""
         return any(remark.kind is RemarkKind.NOISY for remark in self.remarks)
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether something met this cell alone, so that it cannot be held against others."""
+        return any(remark.kind is RemarkKind.DISTURBED for remark in self.remarks)
+
+    @property
+    def limits(self) -> tuple[Remark, ...]:
+        """What the generator limited."""
+        return tuple(remark for remark in self.remarks if remark.kind is RemarkKind.LIMITED)
 
     @property
     def limited_stages(self) -> frozenset[str]:
         """Stages whose throughput is the generator's, to be shown as "at least" and used in no ratio."""
-        return frozenset(remark.stage for remark in self.remarks if remark.kind is RemarkKind.LIMITED)
+        return frozenset(remark.stage for remark in self.limits)
 
     @property
     def limited(self) -> bool:
@@ -163,6 +176,8 @@ class SampleCounts:
     """Stage -> rows (`probe`, `rate`, `requests`, `transfer`)."""
     failed: Mapping[str, int]
     """Stage -> rows that are not ok."""
+    longest_ns: Mapping[str, int]
+    """Stage -> the longest time to an answer's first byte, of stages that ask for answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
 from harness.evidence import checks, sources
 from harness.evidence.case import Case
 from harness.evidence.checks import CheckFunction
 from harness.evidence.limits import limits
 from harness.evidence.model import CellVerdict, Check, CheckStatus, Remark, conclude
-from harness.evidence.noise import disturbances, lateness, stalls
-from harness.evidence.sources import cpu, delay, generator, host, tunnels
+from harness.evidence.noise import disturbances, lateness, pauses, starved
+from harness.evidence.sources import cpu, delay, generator, host
 from harness.evidence.sources.document import Unreadable
-
-MACHINE_DEPENDENT: Final = frozenset({"clock", "generator"})
-"""Checks of the generator and its clock, not of the path: a starved machine fails them with nothing wrong."""
 
 
 def evaluate(case: Case) -> CellVerdict:
@@ -28,16 +25,7 @@ def evaluate(case: Case) -> CellVerdict:
     """
     ended = [_presence(case.documents)]
     ended += [_run(name, check, case) for name, check in checks.known().items()]
-    return conclude(tuple(ended), _remarks(case.documents))
-
-
-def disturbed(verdict: CellVerdict) -> bool:
-    """Whether the machine may be to blame, so that the cell is worth another measurement.
-
-    It is when the cell was noisy, or when all that makes it invalid depends on the machine.
-    """
-    invalid = {check.name for check in verdict.checks if check.status is CheckStatus.INVALID}
-    return verdict.noisy or (bool(invalid) and invalid <= MACHINE_DEPENDENT)
+    return conclude(tuple(ended), _remarks(case))
 
 
 def _presence(evidence: Mapping[str, Any]) -> Check:
@@ -68,15 +56,15 @@ def _run(name: str, check: CheckFunction, case: Case) -> Check:
     return Check(name=name, status=outcome.status, reason=outcome.reason, numbers=outcome.numbers)
 
 
-def _remarks(evidence: Mapping[str, Any]) -> tuple[Remark, ...]:
+def _remarks(case: Case) -> tuple[Remark, ...]:
     """What can be said beside the status; the check `evidence` tells of sources that say nothing."""
-    remarks: tuple[Remark, ...] = ()
+    evidence = case.documents
+    remarks = pauses(case.samples, case.configuration.rtt_ms * 1_000_000)
     with suppress(Unreadable):
         remarks += disturbances(host.read(evidence))
     with suppress(Unreadable):
         remarks += lateness(delay.read(evidence))
     with suppress(Unreadable):
-        remarks += stalls(tunnels.read(evidence))
-    with suppress(Unreadable):
         remarks += limits(generator.read(evidence))
+        remarks += starved(generator.read(evidence))
     return remarks

@@ -9,12 +9,11 @@ from typing import Any
 from gevent import GreenletExit
 
 from harness.load import wire
-from harness.load.live import LiveSocket
-from harness.load.request_stage import RequestStage
+from harness.load.request_stage import RequestLoad, RequestStage
 from harness.load.stage import Recorder
 
 
-class ChattyStage(RequestStage):
+class ChattyStage(RequestStage[RequestLoad]):
     """Op `chatty`; one row per message, from its first write to the last byte that came back."""
 
     def __init__(self, request: dict[str, Any], recorder: Recorder) -> None:
@@ -27,18 +26,16 @@ class ChattyConnection:
 
     def __init__(self, stage: ChattyStage) -> None:
         self._stage = stage
-        self._user = stage.number()
-        self._socket = LiveSocket(wire.family(stage.target.address))
+        self._lane, self._user = stage.join()
+        self._socket = self._lane.socket()
         self._message = os.urandom(stage.writes * stage.write_bytes)
         self._buffer = bytearray(len(self._message) + 1)
         self._broken = True
 
     def open(self) -> None:
-        """Connect, send one message that leaves no row, and wait for the window."""
-        stage = self._stage
+        """Connect and send one message that leaves no row."""
         try:
-            stage.opened += 1
-            self._socket.connect(stage.target.address, stage.target.port)
+            self._socket.connect(self._lane.target.address, self._lane.target.port)
             self._socket.watch()
             self._broken = False
             self._once()
@@ -46,31 +43,36 @@ class ChattyConnection:
             self._fail(wire.error_kind(exc))
         finally:
             self._socket.unwatch()
-        stage.ready()
-        stage.window.wait()
+            self._stage.ready()
 
     def chat(self) -> None:
-        """One message after another until the end."""
-        self._socket.watch()
-        stage = self._stage
-        while not self._broken and (start_ns := monotonic_ns()) < stage.ended_ns:
-            first_ns = size = 0
-            try:
-                first_ns, size = self._once()
-            except OSError as exc:
-                self._fail(wire.error_kind(exc))
-            except GreenletExit:  # the window is long over and nothing came
-                self._fail("unanswered")
-                raise
-            finally:
-                end_ns, port = monotonic_ns(), self._socket.port
-                ok = not self._broken
-                stage.record(self._user, start_ns, start_ns, first_ns, end_ns, size, port, ok)
+        """One message after another in the lane's blocks."""
+        lane = self._lane
+        for _ in lane.blocks(self._user):
+            self._socket.watch()
+            while not self._broken and (start_ns := monotonic_ns()) < lane.ended_ns:
+                self._message_at(start_ns)
+            self._socket.unwatch()
+
+    def _message_at(self, start_ns: int) -> None:
+        first_ns = size = 0
+        try:
+            first_ns, size = self._once()
+        except OSError as exc:
+            self._fail(wire.error_kind(exc))
+        except GreenletExit:  # the block is long over and nothing came
+            self._fail("unanswered")
+            raise
+        finally:
+            end_ns, port, ok = monotonic_ns(), self._socket.port, not self._broken
+            self._stage.record(self._lane, self._user, start_ns, start_ns, first_ns, end_ns, size, port, ok)
 
     def close(self) -> None:
         """In order where the connection is sound; else by RST."""
-        self._socket.leave(self._stage.verification, broken=self._broken)
-        self._stage.leave()
+        try:
+            self._socket.leave(self._lane.verification, broken=self._broken)
+        finally:
+            self._lane.leave(self._user)
 
     def _once(self) -> tuple[int, int]:
         """Time of the first byte back, and how many came."""
@@ -85,7 +87,7 @@ class ChattyConnection:
                 self._fail("closed")
                 return first_ns, size
             size += more
-        said = self._stage.verification
+        said = self._lane.verification
         said.checked += 1
         if self._buffer[:size] != message:
             said.wrong_bytes += 1
@@ -93,5 +95,5 @@ class ChattyConnection:
         return first_ns, size
 
     def _fail(self, kind: str) -> None:
-        self._stage.verification.errors[kind] += 1
+        self._lane.verification.errors[kind] += 1
         self._broken = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 
 PR_SET_TIMERSLACK = 29
@@ -41,6 +42,12 @@ def sleep_until(instant_ns: int) -> None:
     remaining_ns = instant_ns - time.monotonic_ns()
     if remaining_ns > 0:
         time.sleep(remaining_ns / NS_PER_S)
+
+
+def quantile_99(values: Iterable[int]) -> int | None:
+    """What 99 of 100 values stay at or below; None of no value."""
+    ordered = sorted(values)
+    return ordered[-(-99 * len(ordered) // 100) - 1] if ordered else None
 
 
 class Timer:

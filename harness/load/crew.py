@@ -1,7 +1,8 @@
-"""Several Locust processes as one: each stage's users are dealt out, opened together, and merged after.
+"""Several Locust processes as one: each lane's users are dealt out, take turns together, are merged after.
 
-This process is the workers' foreman and makes no load itself, as Locust's master does not. What is merged
-are raw samples. A worker that does not report fails the stage: totals never silently shrink (F77).
+This process is the workers' foreman and makes no load itself, as Locust's master does not. It calls each
+turn, and the next when all workers are drained. What is merged are raw samples. A worker that does not
+report fails the stage: totals never silently shrink (F77).
 """
 
 from __future__ import annotations
@@ -19,13 +20,12 @@ from time import monotonic_ns
 from typing import Any
 
 from harness.control import Channel, ControlError, Handler, Refused, Reply
+from harness.load.lane import Turn
 
 START_S = 30.0
 """For a worker to open its socket: the slowest of Locust's imports takes seconds on a busy core."""
-AHEAD_NS = 20_000_000
-"""Between telling the workers and their common window: the last has heard of it by then."""
 ALONE = frozenset({"knee", "fleet"})
-"""Ops of one worker: a search decides from all samples at once, a fleet needs no more than one process."""
+"""Ops of one worker: a search decides from all samples of a lane, a fleet needs no more than one process."""
 PR_SET_PDEATHSIG = 1
 """include/uapi/linux/prctl.h"""
 
@@ -34,7 +34,7 @@ SHARED = ("connections", "streams")
 
 
 class Crew:
-    """The workers of one client pod, started when a stage first asks for more than one."""
+    """The workers, started when a stage first asks for more than one."""
 
     def __init__(self, path: Path, locustfiles: Path, alone: Mapping[str, Handler]) -> None:
         """Take this driver's own socket and handlers; workers listen beside it, by number."""
@@ -43,6 +43,7 @@ class Crew:
         self._alone = alone
         self._workers: list[tuple[subprocess.Popen[bytes], Channel]] = []
         self._held: list[dict[str, Any]] = []
+        self._turns: list[list[int]] = []
 
     @property
     def handlers(self) -> dict[str, Handler]:
@@ -63,16 +64,32 @@ class Crew:
         return handle
 
     def _hold(self, request: dict[str, Any], workers: int) -> Reply:
-        self._held = split(request, workers)
+        self._held = deal(request, workers)
         self._start(len(self._held))
         replies = self._all("hold", self._held)
-        return Reply(document={"opened": sum(reply.document["opened"] for reply in replies)})
+        self._turns = replies[0].document["turns"]
+        return Reply(document={"opened": add(reply.document["opened"] for reply in replies)})
 
     def _window(self) -> Reply:
         held, self._held = self._held, []
-        at_ns = monotonic_ns() + AHEAD_NS
-        replies = self._all("window", [{"at_ns": at_ns} for _ in held])
-        return merge(replies, firsts=[part["first"] for part in held])
+        taken = [turn for numbers in self._turns for turn in self._turn(numbers, len(held))]
+        replies = self._all("finish", [{} for _ in held])
+        return merge(replies, firsts=[part["first"] for part in held], turns=taken)
+
+    def _turn(self, numbers: Sequence[int], workers: int) -> list[Turn]:
+        """One turn of all workers: begun together, and drained when the last one is."""
+        asked = {"lanes": numbers, "started_ns": monotonic_ns()}
+        replies = self._all("turn", [asked for _ in range(workers)])
+        parts = [[Turn(*turn) for turn in reply.document["turns"]] for reply in replies]
+        return [
+            Turn(
+                turns[0].lane,
+                turns[0].start_ns,
+                max(turn.end_ns for turn in turns),
+                all(turn.drained for turn in turns),
+            )
+            for turns in zip(*parts, strict=True)
+        ]
 
     def _start(self, count: int) -> None:
         for number in range(len(self._workers), count):
@@ -135,8 +152,8 @@ def live_and_die_with(foreman: int) -> None:
         sys.exit("the foreman is gone")
 
 
-def split(request: Mapping[str, Any], workers: int) -> list[dict[str, Any]]:
-    """A request's users dealt out as evenly as they go, each worker with one at least.
+def deal(request: Mapping[str, Any], workers: int) -> list[dict[str, Any]]:
+    """A request's users dealt out as evenly as they go, each worker with one at least of each lane.
 
     Each part says which users of the whole it has (`first`, `of`): they keep their turns in an open loop.
     """
@@ -151,57 +168,61 @@ def split(request: Mapping[str, Any], workers: int) -> list[dict[str, Any]]:
     return parts
 
 
-def merge(replies: Sequence[Reply], *, firsts: Sequence[int]) -> Reply:
+def merge(replies: Sequence[Reply], *, firsts: Sequence[int], turns: Sequence[Turn]) -> Reply:
     """The workers' replies as one: rows joined, users renumbered, counts added, the worst health."""
     documents = [reply.document for reply in replies]
-    added: dict[str, int] = {
-        key: sum(document[key] for document in documents)
-        for key in ("rows", "opened", "scheduled", "late", "unsent")
-        if key in documents[0]
-    }
     lags = [document["lag_p99_ns"] for document in documents if document["lag_p99_ns"] is not None]
-    cpu_ns = [document["cpu_ns"] for document in documents]
-    document: dict[str, Any] = {
+    document = {
         **documents[0],
-        **added,
-        "started_ns": min(document["started_ns"] for document in documents),
-        "ended_ns": max(document["ended_ns"] for document in documents),
-        "cpu_ns": max(cpu_ns),
+        "lanes": {
+            number: _lane([document["lanes"][number] for document in documents])
+            for number in documents[0]["lanes"]
+        },
         "lag_p99_ns": max(lags, default=None),
-        "workers": {"asked": len(firsts), "reported": len(replies), "cpu_ns": cpu_ns},
-        "verification": _sum(document["verification"] for document in documents),
-        "answers": _sum(document["answers"] for document in documents),
-        "errors": _sum(document["errors"] for document in documents),
-        "locust": _books([document["locust"] for document in documents]),
+        "workers": {"asked": len(firsts), "reported": len(replies)},
+        "together": any(document["together"] for document in documents),
+        "turns": turns,
     }
-    rows = [_renumbered(reply, first) for reply, first in zip(replies, firsts, strict=True)]
+    width = len(document["fields"])
+    rows = [_renumbered(reply, first, width) for reply, first in zip(replies, firsts, strict=True)]
     return Reply(document=document, payload=b"".join(rows))
 
 
-def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+def _lane(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One lane's part of the workers' documents: counts added; CPU time of the busiest, who is full first."""
+    counts = ("rows", "opened", "late_sockets", "scheduled", "late", "unsent")
+    return {
+        **{key: sum(part[key] for part in parts) for key in counts if key in parts[0]},
+        **{key: add(part[key] for part in parts) for key in ("verification", "answers", "errors")},
+        "cpu_ns": max(part["cpu_ns"] for part in parts),
+        "locust": _books([part["locust"] for part in parts]),
+    }
+
+
+def add(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The sums, name by name."""
     total: Counter[str] = Counter()
-    for each in counts:
-        total.update(each)
+    for part in counts:
+        total.update(part)
     return dict(total)
 
 
 def _books(locust: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    good = [each["requests"] - each["failures"] for each in locust]
-    weighted = sum(each["mean_ns"] * count for each, count in zip(locust, good, strict=True))
+    good = [part["requests"] - part["failures"] for part in locust]
+    weighted = sum(part["mean_ns"] * count for part, count in zip(locust, good, strict=True))
     return {
-        "requests": sum(each["requests"] for each in locust),
-        "failures": sum(each["failures"] for each in locust),
+        "requests": sum(part["requests"] for part in locust),
+        "failures": sum(part["failures"] for part in locust),
         "mean_ns": round(weighted / sum(good)) if sum(good) else 0,
     }
 
 
-def _renumbered(reply: Reply, first: int) -> bytes:
-    """A worker's rows, their users (the first field) numbered as in the whole."""
-    rows = int(reply.document["rows"])
-    if not (rows and first):
+def _renumbered(reply: Reply, first: int, width: int) -> bytes:
+    """A worker's rows, their users (the second field) numbered as in the whole."""
+    if not first:
         return reply.payload
     buffer = bytearray(reply.payload)
     used = memoryview(buffer).cast("q")
-    for at in range(0, len(used), len(used) // rows):
+    for at in range(1, len(used), width):
         used[at] += first
     return bytes(buffer)

@@ -1,8 +1,8 @@
 """Locust as a library, alive for the whole run: `python3 -m harness.load.driver --socket S`.
 
-One process, one runner. A user class in suites/locustfiles with an `op` answers requests of that name;
-per request the runner starts its users for one window and stops them. Samples are our own nanoseconds;
-Locust's statistics are fed from what the users counted themselves, so the two can be compared.
+One process, one runner, for all lanes of a bout. A user class in suites/locustfiles with an `op` answers
+requests of that name; per request the runner starts its users for one stage and stops them. Samples are our
+own nanoseconds; Locust's statistics are fed from what the users counted themselves, and told beside the rows.
 """
 
 from __future__ import annotations
@@ -15,22 +15,20 @@ import importlib.util
 import logging
 import signal
 import sys
-import time
-from collections import Counter
 from collections.abc import Callable, Mapping
-from operator import sub
 from pathlib import Path
 from typing import Any
 
 import gevent
 from locust.env import Environment
 from locust.runners import LocalRunner
-from locust.stats import bucket_response_time
 
 from harness.control import Handler, Refused, Reply, serve
 from harness.load.clock import tighten
-from harness.load.crew import Crew, live_and_die_with
-from harness.load.stage import Recorder, Stage
+from harness.load.crew import ALONE, Crew, live_and_die_with
+from harness.load.lane import reading
+from harness.load.stage import LaneLoad, Recorder, Stage
+from harness.load.supply import raise_descriptor_limit
 from harness.shipped import LOCUSTFILES
 
 log = logging.getLogger("harness.load.driver")
@@ -70,14 +68,15 @@ class Driver:
         self._environment: Any = Environment(user_classes=list(users.values()))
         self._runner: LocalRunner = self._environment.create_local_runner()
         self._recorder = Recorder()
-        self._held: tuple[str, Stage] | None = None
+        self._held: tuple[str, Stage[Any]] | None = None
         # The first stop reads the source of every frame on the stack (inspect), 40 ms: not in a cell.
         self._runner.stop()
 
     @property
     def handlers(self) -> dict[str, Handler]:
-        """One per op, and both halves of each."""
-        return {op: self._handler(op) for op in self._users} | {"hold": self.hold, "window": self.window}
+        """One per op, and the parts of each: `hold`, then `window`, which is all turns and `finish`."""
+        parts = {"hold": self.hold, "turn": self.turn, "finish": self.finish, "window": self.window}
+        return {op: self._handler(op) for op in self._users} | parts
 
     def _handler(self, op: str) -> Handler:
         def handle(request: dict[str, Any]) -> Reply:
@@ -87,7 +86,7 @@ class Driver:
         return handle
 
     def hold(self, request: dict[str, Any]) -> Reply:
-        """Op `hold`: get the users of the op `what` ready, and keep them so until `window`.
+        """Op `hold`: get the users of the op `what` ready on all lanes, and keep them so.
 
         Users go on while this process waits for the next request: waiting is gevent's here.
         """
@@ -96,76 +95,82 @@ class Driver:
         if op not in self._users:
             raise Refused(f"hold {op!r}; known: {', '.join(sorted(self._users))}", kind="unknown-op")
         user: Any = self._users[op]
-        try:
-            stage: Stage = user.stage(request, self._recorder)
-        except (KeyError, TypeError, ValueError) as exc:
-            raise Refused(f"cell {request.get('cell')}: bad request: {exc!r}", kind="bad-request") from exc
+        with reading(request):
+            stage: Stage[Any] = user.stage(request, self._recorder)
         self._environment.stage = stage
         self._held = (op, stage)
         try:
-            stage.gather(self._starter(user, stage.users))
+            stage.gather(self._starter(user, stage.users * len(stage.lanes)))
         except Refused:
             self._release()
             raise
-        return Reply(document={"opened": stage.opened})
+        opened = {str(number): lane.opened for number, lane in stage.lanes.items()}
+        return Reply(document={"opened": opened, "turns": [] if op in ALONE else list(stage.turns())})
+
+    def turn(self, request: dict[str, Any]) -> Reply:
+        """Op `turn`: one turn of `lanes`, begun at `started_ns`; several workers have theirs together."""
+        _, stage = self._holding("turn")
+        turns = stage.turn(request["lanes"], int(request["started_ns"]))
+        return Reply(document={"turns": turns})
 
     def window(self, request: dict[str, Any]) -> Reply:
-        """Op `window`: the window of the stage that is held, at `at_ns` or now."""
-        if self._held is None:
-            raise Refused("window without a stage that is held; ask `hold` first", kind="bad-request")
-        op, stage = self._held
+        """Op `window`: all turns of the stage that is held, and its end."""
+        _, stage = self._holding("window")
         try:
-            times = stage.hold(int(request.get("at_ns", 0)))
+            for numbers in stage.turns():
+                stage.turn(numbers)
+        except BaseException:
+            self._release()
+            raise
+        return self.finish(request)
+
+    def finish(self, request: dict[str, Any]) -> Reply:  # noqa: ARG002 - a handler's signature
+        """Op `finish`: let the users leave, and tell what happened."""
+        op, stage = self._holding("finish")
+        try:
+            stage.finish()
         finally:
             self._release()
-        self._account(op, stage)
-        stats = self._environment.stats.total
-        document = {
-            "rows": stage.recorder.rows,
-            "opened": stage.opened,
-            **times,
-            **stage.document(),
-            **stage.verification.document(),
-            "locust": {
-                "requests": stats.num_requests,
-                "failures": stats.num_failures,
-                "mean_ns": round(stats.avg_response_time * NS_PER_MS),
-            },
-        }
+        document = stage.document()
+        for number, lane in stage.lanes.items():
+            document["lanes"][str(number)]["locust"] = self._account(op, lane)
         return Reply(document=document, payload=stage.recorder.payload())
+
+    def _holding(self, op: str) -> tuple[str, Stage[Any]]:
+        if self._held is None:
+            raise Refused(f"{op} without a stage that is held; ask `hold` first", kind="bad-request")
+        return self._held
 
     def _release(self) -> None:
         """Let no user of an earlier stage live on."""
         if self._held is not None:
+            self._held[1].close()
             self._held = None
             self._runner.stop()
+            self._environment.stats.reset_all()
 
     def _starter(self, user: type[locust.User], count: int) -> Callable[[], None]:
         # A spawn rate of `count` a second lets the first dispatch hold all of them.
         return lambda: self._runner.start(count, spawn_rate=count, user_classes=[user])
 
-    def _account(self, op: str, stage: Stage) -> None:
-        """Tell Locust, in one go: its own way takes about 10 us a request and rounds to milliseconds."""
-        tally = stage.tally
-        starts = stage.recorder.column(stage.fields.index("start_ns"))
-        ends = stage.recorder.column(stage.fields.index("end_ns"))
-        oks = stage.recorder.column(stage.fields.index("ok"))
-        durations = [lasted for lasted, ok in zip(map(sub, ends, starts), oks, strict=True) if ok]
-        by_ms = Counter(lasted // NS_PER_MS for lasted in durations)
-        stats, now = self._environment.stats, time.time()
-        for entry in (stats.total, stats.get(op, "TCP")):
-            entry.num_requests += tally.requests
-            entry.num_none_requests += tally.failures
-            entry.num_failures += tally.failures
-            entry.total_response_time += tally.total_ns / NS_PER_MS
-            entry.total_content_length += tally.bytes
-            entry.num_reqs_per_sec[int(now)] += tally.requests
-            entry.last_request_timestamp = now
-            if durations:
-                entry.min_response_time = min(durations) / NS_PER_MS
-                entry.max_response_time = max(durations) / NS_PER_MS
-            for lasted_ms, count in by_ms.items():
-                entry.response_times[bucket_response_time(lasted_ms)] += count
+    def _account(self, op: str, lane: LaneLoad) -> dict[str, int]:
+        """Tell Locust of a lane, in one go, and say what it makes of it: the other side of our rows.
+
+        Its own way takes about 10 us a request.
+        """
+        tally, stats = lane.tally, self._environment.stats
+        entry = stats.get(f"{op} on lane {lane.number}", "TCP")
+        for each in (stats.total, entry):
+            each.num_requests += tally.requests
+            each.num_none_requests += tally.failures
+            each.num_failures += tally.failures
+            each.total_response_time += tally.total_ns / NS_PER_MS
+            each.total_content_length += tally.bytes
+        return {
+            "requests": entry.num_requests,
+            "failures": entry.num_failures,
+            "mean_ns": round(entry.avg_response_time * NS_PER_MS),
+        }
 
 
 def main() -> None:
@@ -182,6 +187,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, sys.exit, 0)
     tighten()
+    raise_descriptor_limit()
     driver = Driver(user_classes(arguments.locustfiles))
     gc.freeze()
     path: Path = arguments.socket

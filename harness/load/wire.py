@@ -12,7 +12,8 @@ import errno
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +58,16 @@ class Verification:
     """`pod/node/source` -> answers."""
     errors: Counter[str] = field(default_factory=Counter)
     """Kind (an errno's name or our own word) -> requests or connections that ended so."""
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count what goes wrong on a connection under its kind, and go on after the block."""
+        try:
+            yield
+        except OSError as exc:
+            self.errors[error_kind(exc)] += 1
+        except BadAnswer as exc:
+            self.errors[exc.kind] += 1
 
     def document(self) -> dict[str, Any]:
         """As it leaves the process: keys `verification`, `answers`, `errors`."""

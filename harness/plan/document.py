@@ -46,6 +46,7 @@ def configuration_to_document(configuration: Configuration) -> dict[str, Any]:
             for factor, usual in _USUAL.items()
             if getattr(configuration, factor) != usual
         },
+        **({"twin": True} if configuration.twin else {}),
     }
 
 
@@ -65,6 +66,7 @@ def configuration_from_document(document: Mapping[str, Any]) -> Configuration:
         filler_rules=int(document["filler_rules"]),
         ip_family=IpFamily(document.get("ip_family", IpFamily.IPV4)),
         **{factor: int(document.get(factor, usual)) for factor, usual in _USUAL.items()},
+        twin=bool(document.get("twin", False)),
     )
 
 
@@ -99,6 +101,8 @@ def to_document(plan: Plan) -> dict[str, Any]:
             {
                 "index": cell.index,
                 "round": cell.round,
+                "bout": cell.bout,
+                "lane": cell.lane,
                 "configuration": cell.configuration.key,
                 "name": cell.name,
             }
@@ -125,6 +129,8 @@ def from_document(document: Mapping[str, Any]) -> Plan:
             Cell(
                 index=int(cell["index"]),
                 round=int(cell["round"]),
+                bout=int(cell["bout"]),
+                lane=int(cell["lane"]),
                 configuration=configurations[cell["configuration"]],
             )
             for cell in document["cells"]

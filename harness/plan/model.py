@@ -1,7 +1,8 @@
-"""The words of a plan: factors, configurations, cells, loads.
+"""The words of a plan: factors, configurations, cells, bouts, loads.
 
-Pure values. A `Configuration` is one combination of factors; a `Cell` is one configuration
-measured once, in one round; a `Plan` is all cells in the order in which they will run.
+Pure values. A `Configuration` is one combination of factors; a `Cell` is one configuration measured once, on
+one lane, in one bout of one round; a `Bout` is the cells that are measured in turns; a `Plan` is all of them
+in the order in which they will run.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import groupby
 
 from harness.topology.model import IpFamily
 
@@ -103,6 +105,13 @@ class Configuration:
     """Authorization policies of which none matches, beside those of the topology."""
     rtt_ms: int = 0
     """By how much a round trip between nodes, or to an outside host, is made longer."""
+    twin: bool = False
+    """Whether it is the second of two that are the same: the A/A control of its bout."""
+
+    @property
+    def place(self) -> tuple[Path, int]:
+        """What all cells of a bout share: the path, and the distance, which is the underlay's."""
+        return self.path, self.rtt_ms
 
     @property
     def tuning(self) -> tuple[str, ...]:
@@ -152,6 +161,8 @@ class Configuration:
             parts.append(self.ip_family.value)
         if self.rtt_ms:
             parts.append(f"rtt-{self.rtt_ms}")
+        if self.twin:
+            parts.append("twin")
         return ".".join(parts)
 
 
@@ -212,16 +223,35 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One configuration in one round."""
+    """One configuration on one lane, in one bout of one round."""
 
     index: int
     round: int
+    bout: int
+    """Which of the round's bouts, from 0; a number stands for the same configurations in every round."""
+    lane: int
+    """From 1."""
     configuration: Configuration
 
     @property
     def name(self) -> str:
         """The cell's folder: `0007-r2-cross-node.pyztunnel.redirect.reuse-on`."""
         return f"{self.index:04d}-r{self.round}-{self.configuration.key}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bout:
+    """The cells that are measured in turns: one path, one distance, each on a lane of its own."""
+
+    round: int
+    number: int
+    cells: tuple[Cell, ...]
+
+    @property
+    def name(self) -> str:
+        """A name for messages: `r2 cross-node`."""
+        path, rtt_ms = self.cells[0].configuration.place
+        return f"r{self.round} {path.value}" + (f" rtt-{rtt_ms}" if rtt_ms else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,4 +264,17 @@ class Plan:
     load: Load
     cells: tuple[Cell, ...]
     predicted_s: float
-    """Predicted wall time from the first cell's start to the last one's end, seconds."""
+    """Predicted wall time from the first bout's start to the last one's end, seconds."""
+
+    @property
+    def lanes(self) -> int:
+        """How many lanes it takes."""
+        return max(cell.lane for cell in self.cells)
+
+    @property
+    def bouts(self) -> tuple[Bout, ...]:
+        """The cells by bout, in order."""
+        return tuple(
+            Bout(round=number, number=bout, cells=tuple(cells))
+            for (number, bout), cells in groupby(self.cells, key=lambda cell: (cell.round, cell.bout))
+        )

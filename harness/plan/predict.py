@@ -1,11 +1,11 @@
-"""How long a cell takes: what the load asks for, plus what everything around it costs."""
+"""How long a plan takes: what the load asks for, plus what everything around it costs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from harness.plan import scenarios
-from harness.plan.model import ROUND_TRIPS, Configuration, Load, State
+from harness.plan.model import ROUND_TRIPS, Bout, Configuration, Load, Plan, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,12 +17,14 @@ class Costs:
     run on netns, two cores shared with other work, kernel 6.18: 1.95 s a measurement, 1.99 predicted.
     """
 
-    switch_s: float = 0.062
-    """From the end of one cell to the first load of the next: rules, counters, conntrack, proxies."""
-    evidence_s: float = 0.082
-    """Reading every evidence source after the load, checking it, writing the cell to disk."""
+    restart_s: float = 0.35
+    """Per lane and round: its proxies started anew, its pods enrolled."""
+    switch_s: float = 0.3
+    """Per bout: rules, proofs, counters, conntrack."""
+    evidence_s: float = 0.05
+    """Per cell: reading every evidence source after the load, checking it, writing the cell to disk."""
     stage_s: float = 0.030
-    """Per stage of load: opening its connections, closing them, handing over the samples."""
+    """Per cell and stage of load: opening its connections, closing them, handing over the samples."""
     probe_cold_s: float = 0.0143
     """Per probe that opens a tunnel: control call, connection, two handshakes, first byte, close."""
     probe_warm_s: float = 0.0060
@@ -45,8 +47,29 @@ LINE_TRIPS = 12
 comes to rest."""
 
 
-def predict(configuration: Configuration, load: Load, costs: Costs) -> float:
-    """Seconds from the cell's start to the next one's."""
+def predict(plan: Plan, costs: Costs) -> float:
+    """Seconds from the first bout's start to the last one's end."""
+    filled = sum(cell.configuration.filler_rules for cell in plan.cells) * costs.filler_rule_s
+    with_policies = [cell.configuration.policies for cell in plan.cells if cell.configuration.policies]
+    return (
+        plan.rounds * plan.lanes * costs.restart_s
+        + sum(_bout(bout, plan.load, costs) for bout in plan.bouts)
+        + filled
+        + sum(costs.policies_s + count * costs.policy_s for count in with_policies)
+    )
+
+
+def _bout(bout: Bout, load: Load, costs: Costs) -> float:
+    """Of a bout: its own overhead, and each lane's share of every stage."""
+    _, rtt_ms = bout.cells[0].configuration.place
+    return (
+        costs.switch_s
+        + LINE_TRIPS * rtt_ms / 1000
+        + sum(_load(cell.configuration, load, costs) + costs.evidence_s for cell in bout.cells)
+    )
+
+
+def _load(configuration: Configuration, load: Load, costs: Costs) -> float:
     probe = {State.COLD: costs.probe_cold_s, State.WARM: costs.probe_warm_s, State.NEW: costs.probe_new_s}
     later_s = load.later_requests * max(load.later_interval_ms, configuration.rtt_ms) / 1000
     rtt_s = configuration.rtt_ms / 1000
@@ -56,11 +79,4 @@ def predict(configuration: Configuration, load: Load, costs: Costs) -> float:
         if state is not State.STEADY
     )
     stages = [probes_s, *(stage.seconds for stage in scenarios.stages(load))]
-    return (
-        costs.switch_s
-        + LINE_TRIPS * rtt_s
-        + configuration.filler_rules * costs.filler_rule_s
-        + (costs.policies_s + configuration.policies * costs.policy_s if configuration.policies else 0.0)
-        + sum(stage + costs.stage_s for stage in stages if stage)
-        + costs.evidence_s
-    )
+    return sum(stage + costs.stage_s for stage in stages if stage)

@@ -17,7 +17,7 @@ from harness.report.tables import Table
 
 ASSETS = files("harness.report") / "assets"
 COLUMNS = ("configuration", "metric", "before", "after", "change (interval)", "p (Holm)", "verdict")
-ORDER = (Change.WORSE, Change.BETTER, Change.INCONCLUSIVE, Change.SAME)
+ORDER = (Change.WORSE, Change.BETTER, Change.OPEN, Change.SAME)
 """What needs attention first."""
 
 
@@ -115,7 +115,7 @@ def _row(each: Moved) -> tuple[str, ...]:
 
 def percent(ratio: Estimate) -> str:
     """A ratio as a change: `+4.1 % (+1.9 to +6.2)`."""
-    middle = f"{(ratio.median - 1) * 100:+.1f} %"
+    middle = f"{(ratio.centre - 1) * 100:+.1f} %"
     if ratio.low is None or ratio.high is None:
         return middle
     return f"{middle} ({(ratio.low - 1) * 100:+.1f} to {(ratio.high - 1) * 100:+.1f})"

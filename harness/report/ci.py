@@ -40,7 +40,7 @@ class Case:
 
 _ENDINGS = {
     Change.WORSE: Ending.FAILED,
-    Change.INCONCLUSIVE: Ending.SKIPPED,
+    Change.OPEN: Ending.SKIPPED,
     Change.BETTER: Ending.PASSED,
     Change.SAME: Ending.PASSED,
 }
@@ -60,7 +60,7 @@ def cases_of_changes(found: Across) -> Iterator[Case]:
 _OUTCOMES = {
     Outcome.MET: Ending.PASSED,
     Outcome.MISSED: Ending.FAILED,
-    Outcome.INCONCLUSIVE: Ending.SKIPPED,
+    Outcome.OPEN: Ending.SKIPPED,
 }
 
 
@@ -71,7 +71,7 @@ def cases_of_gates(findings: Findings) -> Iterator[Case]:
             group=each.configuration, name=each.text, ending=_OUTCOMES[each.outcome], because=each.because
         )
     for cell in findings.cells:
-        if cell.last and cell.verdict.status is CellStatus.INVALID:
+        if cell.verdict.status is CellStatus.INVALID:
             yield Case(
                 group=cell.configuration.key,
                 name=f"cell {cell.stored.folder.name} is valid",

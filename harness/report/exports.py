@@ -81,7 +81,7 @@ def as_openmetrics(findings: Findings) -> str:
                     samples["s"].append(f"ambientbench_latency_seconds{at} {found.value!r}")
         elif each.estimate:
             unit = METRICS[each.metric].unit
-            value = each.estimate.median
+            value = each.estimate.centre
             samples[unit].append(f"ambientbench_{FAMILIES[unit][0]}{_labels(labels)} {value!r}")
     lines = []
     for unit, (name, suffix, help_text) in FAMILIES.items():
@@ -104,7 +104,7 @@ def as_bmf(findings: Findings) -> str:
         if found is None:
             continue
         scale, measure = MEASURES.get(metric.unit, (1.0, "throughput"))
-        values = {"value": found.median, "lower_value": found.low, "upper_value": found.high}
+        values = {"value": found.centre, "lower_value": found.low, "upper_value": found.high}
         document[f"{each.configuration.key}/{each.metric}"] = {
             measure: {name: value * scale for name, value in values.items() if value is not None}
         }

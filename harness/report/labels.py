@@ -38,7 +38,7 @@ SIGNS = {
     "costs": "▲",
     "saves": "▼",
     "no difference": "=",
-    "inconclusive": "?",
+    "open": "?",
     "met": "✓",
     "missed": "✗",
     "worse": "▲",

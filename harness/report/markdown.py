@@ -53,7 +53,7 @@ def markdown(findings: Findings) -> str:
             "",
         ]
     written += ["<details><summary>Claims</summary>", "", *lines(_claims(findings)), "", "</details>", ""]
-    failed = [cell for cell in findings.cells if cell.last and cell.verdict.status.value != "valid"]
+    failed = [cell for cell in findings.cells if cell.verdict.status.value != "valid"]
     written += [
         f"- {cell.verdict.status.value}: `{plain(cell.stored.folder.name)}`: {plain('; '.join(cell.reasons))}"
         for cell in failed

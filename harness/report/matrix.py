@@ -131,7 +131,7 @@ def shade(value: float, usual: float) -> int:
 
 
 def _last(findings: Findings) -> list[JudgedCell]:
-    return [cell for cell in findings.cells if cell.last]
+    return list(findings.cells)
 
 
 def _metrics(findings: Findings) -> list[str]:
@@ -140,12 +140,13 @@ def _metrics(findings: Findings) -> list[str]:
 
 
 def _word(cell: JudgedCell) -> str:
-    remarks = (["noisy"] if cell.verdict.noisy else []) + (["limited"] if cell.verdict.limited else [])
-    return ", ".join([cell.verdict.status.value, *remarks])
+    verdict = cell.verdict
+    remarks = {"noisy": verdict.noisy, "disturbed": verdict.disturbed, "limited": verdict.limited}
+    return ", ".join([verdict.status.value, *(word for word, made in remarks.items() if made)])
 
 
 def _sign(cell: JudgedCell) -> str:
-    return "~" if cell.verdict.noisy else labels.SIGNS[cell.verdict.status.value]
+    return "~" if cell.verdict.disturbed else labels.SIGNS[cell.verdict.status.value]
 
 
 def _value(findings: Findings, cell: JudgedCell, metric: str) -> tuple[str, int]:
@@ -154,7 +155,7 @@ def _value(findings: Findings, cell: JudgedCell, metric: str) -> tuple[str, int]
     if measured is None:
         return "–", 0
     over_rounds = findings.measure(cell.configuration, metric)
-    usual = over_rounds.estimate.median if over_rounds and over_rounds.estimate else measured.value
+    usual = over_rounds.estimate.centre if over_rounds and over_rounds.estimate else measured.value
     return quantity(measured.value, METRICS[metric].unit), shade(measured.value, usual)
 
 

@@ -109,7 +109,7 @@ def _checks(findings: Findings) -> tables.Table:
     """How often each check ended how, over the last measurement of every cell."""
     ended: dict[str, Counter[CheckStatus]] = {}
     for cell in findings.cells:
-        for check in cell.verdict.checks if cell.last else ():
+        for check in cell.verdict.checks:
             ended.setdefault(check.name, Counter())[check.status] += 1
     return tables.Table(
         columns=("check", *(status.value for status in CheckStatus)),

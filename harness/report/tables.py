@@ -35,7 +35,7 @@ def shown(measure: Measure | None, *, short: bool = False) -> str:
         return "none" if short else "no valid cell"
     if measure.shown is None:
         return f"n = {measure.n}" if short else f"{measure.n} of {samples_needed(0.5)} samples"
-    text = quantity(measure.shown.median, unit) if short else interval(measure.shown, unit)
+    text = quantity(measure.shown.centre, unit) if short else interval(measure.shown, unit)
     if not measure.at_least:
         return text
     return f"{'at most' if unit == 's' else 'at least'} {text}"
@@ -130,9 +130,9 @@ def _direct(findings: Findings, path: Path) -> str:
         default = findings.default
         usual = (configuration.ip_family, configuration.rtt_ms) == (default.ip_family, default.rtt_ms)
         if configuration.path is path and configuration.dataplane == "none" and usual:
-            first = shown(findings.measure(configuration, "first.new"), short=True)
-            later = shown(findings.measure(configuration, "steady"), short=True)
-            return f"{first}, then {later}"
+            first, later = (findings.measure(configuration, metric) for metric in ("first.new", "steady"))
+            if first is not None and later is not None and first.shown and later.shown:
+                return f"{shown(first, short=True)}, then {shown(later, short=True)}"
     return ""
 
 
@@ -227,8 +227,8 @@ def proofs(findings: Findings, *, rounds: bool) -> Table:
             (
                 each.dataplane,
                 str(each.round if rounds else each.rounds),
-                "–" if each.refused is None else f"{each.refused} of {each.rounds}",
-                "–" if each.answered is None else f"{each.answered} of {each.rounds}",
+                f"{each.refused} of {each.refusals}" if each.refusals else "–",
+                f"{each.answered} of {each.canaries}" if each.canaries else "–",
                 str(each.nonces.control_hits),
                 _part(each.nonces.tunnel_hits, each.nonces.tunnel_frames),
                 _part(each.nonces.plain_hits, each.nonces.plain_frames),
@@ -259,5 +259,5 @@ def cells(findings: Findings) -> str:
     counts = findings.counts()
     parts = [f"{counts['measured']} of {counts['planned']} cells measured", f"{counts['valid']} valid"]
     parts += [f"{counts[kind]} {kind}" for kind in ("invalid", "unknown")]
-    parts += [f"{counts[kind]} {kind}" for kind in ("noisy", "limited", "repeated") if counts[kind]]
+    parts += [f"{counts[kind]} {kind}" for kind in ("noisy", "disturbed", "limited") if counts[kind]]
     return ", ".join(parts)

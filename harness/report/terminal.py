@@ -62,7 +62,7 @@ def summary(findings: Findings, *, colour: bool | None = None, width: int | None
         text = f" {ruling.text} on {ruling.configuration}: {ruling.because}"
         console.print(Text.assemble(_verdict(ruling.outcome), text))
     for cell in findings.cells:
-        if cell.last and cell.verdict.status.value != "valid":
+        if cell.verdict.status.value != "valid":
             reason = cell.reasons[0] if cell.reasons else ""
             console.print(
                 Text.assemble(_verdict(cell.verdict.status.value), f" {cell.stored.folder.name}: {reason}")

@@ -89,7 +89,7 @@ def _drawn(found: Trend) -> Iterator[Series]:
 
 def sparkline(series: Series) -> str:
     """The runs' medians in eight heights."""
-    values = [point.value.median for point in series.points]
+    values = [point.value.centre for point in series.points]
     low, span = min(values), max(values) - min(values)
     return "".join(BARS[round((value - low) / span * (len(BARS) - 1)) if span else 0] for value in values)
 

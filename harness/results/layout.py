@@ -15,7 +15,6 @@ from harness.load.records import (
     TRANSFER_FIELDS,
 )
 from harness.plan import scenarios
-from harness.plan.model import Cell
 from harness.plan.scenarios import Rows
 
 RUN = "run.json"
@@ -68,8 +67,3 @@ def run_id(suite: str, started: datetime) -> str:
     """A run's name: sorts by time, tells the suite, fits into a path of a unix socket."""
     safe = re.sub(r"[^a-z0-9-]", "-", suite.lower())[:16].strip("-")
     return f"{started:%Y%m%d-%H%M%S}-{safe}"
-
-
-def cell_folder(cell: Cell, attempt: int) -> str:
-    """The folder of one measurement of a cell; a repetition gets one of its own, nothing is overwritten."""
-    return cell.name if attempt == 1 else f"{cell.name}.attempt-{attempt}"

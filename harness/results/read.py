@@ -33,7 +33,7 @@ from harness.results.schema import (
     CellRecord,
     Manifest,
     Migrations,
-    NewerSchema,
+    OtherSchema,
     up_to_date,
 )
 
@@ -96,18 +96,18 @@ class StoredRun:
     topology: Mapping[str, Any]
     environment: Mapping[str, Any]
     cells: tuple[StoredCell, ...]
-    """Every measurement, repetitions included, in the order of the plan."""
+    """In the order of the plan."""
     imported: Mapping[str, Any] = field(default_factory=dict)
     """Name -> another tool's result that was laid beside them."""
     delay: tuple[Mapping[str, Any], ...] = ()
     """Round trips across the delay line before the cells; empty where nothing was delayed."""
 
-    def latest(self) -> dict[int, StoredCell]:
-        """Cell's index -> its last measurement; the earlier ones had been disturbed."""
-        latest: dict[int, StoredCell] = {}
-        for cell in sorted(self.cells, key=lambda each: each.record.attempt):
-            latest[cell.record.cell.index] = cell
-        return dict(sorted(latest.items()))
+    @property
+    def measured(self) -> frozenset[int]:
+        """Indices of the cells that it has, of bouts that were saved whole."""
+        saved = {cell.record.cell.index for cell in self.cells}
+        whole = (bout.cells for bout in self.plan.bouts if {cell.index for cell in bout.cells} <= saved)
+        return frozenset(cell.index for cells in whole for cell in cells)
 
 
 def read(folder: Path) -> StoredRun:
@@ -238,7 +238,7 @@ def _parsed(
         if schema is not None:
             document = up_to_date(document, schema, migrations or {})
         return parse(document)
-    except NewerSchema as exc:
+    except OtherSchema as exc:
         raise Unreadable(f"{path} has {exc}: read it with the version of ambientbench that wrote it") from exc
     except (KeyError, TypeError, ValueError) as exc:
         raise Unreadable(f"{path} does not have the form of a run's {path.name}: {exc!r}") from exc

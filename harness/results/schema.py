@@ -10,8 +10,8 @@ from typing import Any, Self
 from harness.plan.document import configuration_from_document, configuration_to_document
 from harness.plan.model import Cell
 
-RUN_SCHEMA = 1
-CELL_SCHEMA = 1
+RUN_SCHEMA = 2
+CELL_SCHEMA = 2
 
 Document = Mapping[str, Any]
 Migrations = Mapping[int, Callable[[Document], Document]]
@@ -19,11 +19,14 @@ Migrations = Mapping[int, Callable[[Document], Document]]
 
 RUN_MIGRATIONS: Migrations = {}
 CELL_MIGRATIONS: Migrations = {}
-"""One entry for each version before today's. What has a default when it is absent needs none."""
+"""One entry for each version before today's that can still be read.
+
+Runs of version 1 measured one cell after another, nothing in them in turns: they are not read.
+"""
 
 
-class NewerSchema(ValueError):
-    """A document was written by a later version of this program."""
+class OtherSchema(ValueError):
+    """A document was written by a version of this program whose form this one cannot read."""
 
 
 def up_to_date(document: Document, version: int, migrations: Migrations) -> Document:
@@ -33,12 +36,12 @@ def up_to_date(document: Document, version: int, migrations: Migrations) -> Docu
         version: Today's.
 
     Raises:
-        NewerSchema: It is of a later version than today's.
-        KeyError: It has no version, or one that nothing leads on from.
+        OtherSchema: It is of a later version than today's, or of one that nothing leads on from.
+        KeyError: It has no version.
     """
     found = int(document["schema_version"])
-    if found > version:
-        raise NewerSchema(f"schema_version {found}; this version reads {version}")
+    if found > version or not migrations.keys() >= set(range(found, version)):
+        raise OtherSchema(f"schema_version {found}; this version reads {version}")
     for each in range(found, version):
         document = {**migrations[each](document), "schema_version": each + 1}
     return document
@@ -86,6 +89,8 @@ class Manifest:
     """Why it is aborted or failed."""
     timing: Mapping[str, float] = field(default_factory=dict)
     """Seconds: `up_s`, `bench_s`, `down_s`, ... as they are known."""
+    looks: tuple[int, ...] = ()
+    """After which rounds the run looks whether its questions are answered; the last one is its end."""
     sessions: tuple[Instant, ...] = ()
     """When the run was gone on with; empty for one that was measured in one go."""
     members: Mapping[str, Any] = field(default_factory=dict)
@@ -116,6 +121,7 @@ class Manifest:
             ended=Instant(**ended) if ended else None,
             reason=str(document["reason"]),
             timing=document["timing"],
+            looks=tuple(document["looks"]),
             sessions=tuple(Instant(**each) for each in document.get("sessions", ())),
             members=document["members"],
         )
@@ -123,15 +129,13 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellRecord:
-    """One measurement of a cell, as the run hands it over."""
+    """A cell that was measured, as the run hands it over."""
 
     cell: Cell
-    attempt: int
-    """1, or more where it was measured again because it had been disturbed."""
     started: Instant
     ended: Instant
     timing: Mapping[str, float]
-    """Seconds: `switch_s`, `probe_s`, `rate_s`, `requests_s`, `transfer_s`, `evidence_s`."""
+    """Seconds, of its whole bout: `place_s`, `prove_s`, `begin_s`, `load_s`, `end_s`, and one per stage."""
     verdict: Mapping[str, Any]
     """What the checks said during the run; every later report asks them again."""
 
@@ -141,8 +145,9 @@ class CellRecord:
             "schema_version": CELL_SCHEMA,
             "index": self.cell.index,
             "round": self.cell.round,
+            "bout": self.cell.bout,
+            "lane": self.cell.lane,
             "configuration": configuration_to_document(self.cell.configuration),
-            "attempt": self.attempt,
             "started": asdict(self.started),
             "ended": asdict(self.ended),
             "timing": dict(self.timing),
@@ -161,9 +166,10 @@ class CellRecord:
             cell=Cell(
                 index=int(document["index"]),
                 round=int(document["round"]),
+                bout=int(document["bout"]),
+                lane=int(document["lane"]),
                 configuration=configuration_from_document(document["configuration"]),
             ),
-            attempt=int(document["attempt"]),
             started=Instant(**document["started"]),
             ended=Instant(**document["ended"]),
             timing=document["timing"],

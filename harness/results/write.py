@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -53,6 +54,7 @@ class RunWriter:
         topology: str,
         environment: Document,
         command: Sequence[str],
+        looks: Sequence[int],
         engine: str,
         engine_reason: str,
     ) -> Self:
@@ -77,6 +79,7 @@ class RunWriter:
             seed=plan.seed,
             engine=engine,
             engine_reason=engine_reason,
+            looks=tuple(looks),
             started=now(),
         )
         if root.is_dir():
@@ -93,18 +96,22 @@ class RunWriter:
         return cls(root / run, manifest)
 
     @classmethod
-    def go_on(cls, folder: Path, manifest: Manifest, plan: Plan) -> Self:
-        """Open a run's folder again; what a crash left half-written goes, measured cells stay.
+    def go_on(cls, folder: Path, manifest: Manifest, plan: Plan, measured: Collection[int]) -> Self:
+        """Open a run's folder again; what a crash left half-written goes, bouts that were saved whole stay.
 
         Args:
             manifest: As `harness.results.read.read_manifest` returns it.
             plan: The run's plan, or a longer one that begins with it.
+            measured: Indices of the cells that stay.
 
         Raises:
             Unwritable: The folder is as it was.
         """
         remove_unfinished(folder)
         remove_unfinished(folder / layout.CELLS)
+        for cell in plan.cells:
+            if cell.index not in measured:
+                shutil.rmtree(folder / layout.CELLS / cell.name, ignore_errors=True)
         write_file(folder / layout.PLAN, _json(plan_to_document(plan)))
         writer = cls(folder, manifest)
         writer._save(
@@ -113,6 +120,8 @@ class RunWriter:
                 status=RunStatus.PLANNED,
                 reason="",
                 ended=None,
+                # rounds that are added are one look more, at their end
+                looks=tuple(dict.fromkeys((*manifest.looks, max(plan.rounds, *manifest.looks)))),
                 sessions=(*manifest.sessions, now()),
             )
         )
@@ -144,7 +153,7 @@ class RunWriter:
         write_file(path, _json({"schema_version": DELAY_SCHEMA, "trips": [*before, *trips]}))
 
     def cell(self, record: CellRecord, payloads: Mapping[str, bytes], evidence: Document) -> Path:
-        """Save one measurement of a cell; its folder appears whole.
+        """Save a cell; its folder appears whole.
 
         Args:
             record: Which cell, when, and what the checks said.
@@ -154,7 +163,7 @@ class RunWriter:
         Raises:
             Unwritable: Nothing of this cell was saved; all others are.
         """
-        target = self.folder / layout.CELLS / layout.cell_folder(record.cell, record.attempt)
+        target = self.folder / layout.CELLS / record.cell.name
         with new_folder(target) as folder:
             rows = {}
             for stage, payload in payloads.items():

@@ -1,6 +1,7 @@
 """Doing a plan: the story of a run.
 
-story: from the suite to the saved findings. cell: one cell, from switching to its last piece of
-evidence. delay: distance between nodes. proofs: what is proved once a round.
-progress: what the user sees meanwhile.
+story: from the suite to the saved findings; it ends where its questions are answered. bout: a bout, from
+placing its lanes to their last pieces of evidence. asks: what a bout asks of the load processes. resume:
+going on with a run. delay: distance between nodes. proofs: what is proved of each lane once a round.
+processes: whose CPU time counts as what. progress: what the user sees meanwhile.
 """

@@ -13,14 +13,14 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from harness.plan.model import Cell
+from harness.plan.model import Bout
 
 PLAIN_EVERY_S = 15.0
-"""Seconds between two plain lines about cells: enough to see life, little enough for a CI log."""
+"""Seconds between two plain lines about bouts: enough to see life, little enough for a CI log."""
 
 
 class Display(Protocol):
-    """Told of steps and cells as they come."""
+    """Told of steps and bouts as they come."""
 
     def __enter__(self) -> Self: ...
 
@@ -29,14 +29,14 @@ class Display(Protocol):
     ) -> None: ...
 
     def step(self, text: str) -> None:
-        """A slow step outside the cells begins, or something worth a line has happened."""
+        """A slow step outside the bouts begins, or something worth a line has happened."""
 
-    def cell(self, cell: Cell, *, done: int, total: int, left_s: float) -> None:
-        """A cell begins; `done` of `total` are behind it, `left_s` seconds are still to come."""
+    def bout(self, bout: Bout, *, done: int, total: int, left_s: float) -> None:
+        """A bout begins; `done` of `total` are behind it, `left_s` seconds are still to come."""
 
 
 class Live:
-    """A progress bar with the current cell and the time left."""
+    """A progress bar with the current bout and the time left."""
 
     def __init__(self) -> None:
         self._progress = Progress(
@@ -62,11 +62,11 @@ class Live:
         """Print the step above the bar."""
         self._progress.console.print(text, highlight=False)
 
-    def cell(self, cell: Cell, *, done: int, total: int, left_s: float) -> None:
+    def bout(self, bout: Bout, *, done: int, total: int, left_s: float) -> None:
         """Move the bar."""
         self._progress.update(
             self._task,
-            description=f"round {cell.round} {cell.configuration.key}",
+            description=f"{bout.name}, {len(bout.cells)} lanes",
             completed=done,
             total=total,
             left=f"{_clock(left_s)} left",
@@ -74,7 +74,7 @@ class Live:
 
 
 class Plain:
-    """Lines for logs: every step, and now and then a cell."""
+    """Lines for logs: every step, and now and then a bout."""
 
     def __init__(self) -> None:
         self._last = float("-inf")
@@ -91,15 +91,13 @@ class Plain:
         """Print the step."""
         print(text, file=sys.stderr, flush=True)  # noqa: T201  this is the display
 
-    def cell(self, cell: Cell, *, done: int, total: int, left_s: float) -> None:
-        """Print the first cell and then one line per `PLAIN_EVERY_S`."""
+    def bout(self, bout: Bout, *, done: int, total: int, left_s: float) -> None:
+        """Print the first bout and then one line per `PLAIN_EVERY_S`."""
         now = time.monotonic()
         if now - self._last < PLAIN_EVERY_S:
             return
         self._last = now
-        self.step(
-            f"cell {done + 1}/{total} round {cell.round} {cell.configuration.key}, {_clock(left_s)} left"
-        )
+        self.step(f"bout {done + 1}/{total}: {bout.name}, {len(bout.cells)} lanes, {_clock(left_s)} left")
 
 
 def display() -> Display:

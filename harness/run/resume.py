@@ -34,10 +34,10 @@ def continued(stored: StoredRun, suite: Suite, *, append: int = 0) -> Plan:
             f"resume {run}: {suite.file} is no longer the suite that the run was made from "
             f"(hash {suite.hash[:12]}, then {stored.manifest.suite_hash[:12]}); start a new run"
         )
-    longer = plan(replace(suite, rounds=stored.plan.rounds + append), seed=stored.plan.seed)
+    longer = plan(replace(suite, most_rounds=stored.plan.rounds + append), seed=stored.plan.seed)
     if longer.cells[: len(stored.plan.cells)] != stored.plan.cells:
         raise UsageError(f"resume {run}: this version lays its cells out in another order; start a new run")
-    if not append and len(stored.latest()) == len(stored.plan.cells):
+    if not append and len(stored.measured) == len(stored.plan.cells):
         raise UsageError(
             f"resume {run}: all {len(stored.plan.cells)} cells are measured; --append N adds N rounds"
         )

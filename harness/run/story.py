@@ -1,18 +1,17 @@
-"""The story of a run: plan, save, bring up, measure, take down, save again.
+"""The story of a run: plan, lanes up, for each round its bouts, a look now and then, lanes down.
 
-A run is saved in three steps: the plan before anything starts, each cell as it ends, and how it all
-ended. The analysis is somebody else's and can be done again at any time.
+A run is saved in three steps: the plan before anything starts, each bout as it ends, and how it all ended.
+The analysis is somebody else's and can be done again at any time; the run asks only whether that is enough.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,30 +19,26 @@ from harness.control import ControlError
 from harness.engines.choice import Choice
 from harness.errors import RunFailed
 from harness.evidence.case import Case
-from harness.evidence.model import (
-    FIRST_PACKET_TIMES,
-    CellStatus,
-    CellVerdict,
-    CheckStatus,
-    FirstPacket,
-    SampleCounts,
-)
-from harness.evidence.verdict import disturbed, evaluate
+from harness.evidence.model import CellVerdict, CheckStatus
+from harness.evidence.samples import Columns, counts, first_packets
+from harness.evidence.verdict import evaluate
 from harness.interrupts import Interrupted, Interrupts
-from harness.plan.model import Cell, Configuration, Plan, State
+from harness.plan.model import Bout, Cell, Plan, State
+from harness.plan.order import looks
 from harness.results import environment, layout
 from harness.results.schema import CellRecord, Manifest, RunStatus
 from harness.results.write import RunWriter
-from harness.run.cell import Bench, Measured
+from harness.run.bout import Bench, Measured, placement
 from harness.run.progress import Display
 from harness.suite.model import Suite
+from harness.testbed.placement import Placement
 from harness.testbed.testbed import Testbed
 from harness.topology.document import to_json
 from harness.topology.model import Topology
 
 
-class CellFailed(RunFailed):
-    """A member refused or was gone in the middle of a cell; what was measured before is kept."""
+class BoutFailed(RunFailed):
+    """A member refused or was gone in the middle of a bout; what was measured before is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +49,7 @@ class Request:
     suite: Suite
     plan: Plan
     topology: Topology
+    """With as many lanes as the plan takes."""
     choice: Choice
     command: tuple[str, ...]
     """The command line that makes this run again."""
@@ -63,15 +59,19 @@ class Request:
     """Of a run that is gone on with; None for a new one."""
     measured: frozenset[int] = frozenset()
     """Indices of the cells that it has already."""
+    answered: Callable[[Path], str] = lambda _: ""
+    """Told the run's folder at each look: why the run is over, empty while a question is open."""
 
     @property
-    def cells(self) -> list[Cell]:
-        """What is left to measure."""
-        return [cell for cell in self.plan.cells if cell.index not in self.measured]
+    def bouts(self) -> tuple[Bout, ...]:
+        """What is left to measure; a bout is measured whole or not at all."""
+        return tuple(
+            bout for bout in self.plan.bouts if not {cell.index for cell in bout.cells} <= self.measured
+        )
 
 
 def carry_out(request: Request, display: Display, interrupts: Interrupts) -> Path:
-    """Do the whole plan.
+    """Do the plan, as much of it as the questions take.
 
     Returns:
         The run's folder, with its status `complete`.
@@ -84,20 +84,20 @@ def carry_out(request: Request, display: Display, interrupts: Interrupts) -> Pat
     with ExitStack() as last:
         last.callback(writer.close)
         try:
-            _measure(request, writer, display, interrupts)
+            enough = _measure(request, writer, display, interrupts)
         except Interrupted as exc:
             writer.update(status=RunStatus.ABORTED, reason=str(exc))
             raise
         except Exception as exc:
             writer.update(status=RunStatus.FAILED, reason=str(exc))
             raise
-        writer.update(status=RunStatus.COMPLETE)
+        writer.update(status=RunStatus.COMPLETE, reason=enough)
     return writer.folder
 
 
 def _writer(request: Request) -> RunWriter:
     if request.before is not None:
-        return RunWriter.go_on(request.results / request.run, request.before, request.plan)
+        return RunWriter.go_on(request.results / request.run, request.before, request.plan, request.measured)
     return RunWriter.create(
         request.results,
         run=request.run,
@@ -106,222 +106,184 @@ def _writer(request: Request) -> RunWriter:
         topology=to_json(request.topology),
         environment=environment.collect(),
         command=request.command,
+        looks=looks(request.suite.rounds, request.plan.rounds),
         engine=request.choice.name,
         engine_reason=request.choice.reason,
     )
 
 
-def _measure(request: Request, writer: RunWriter, display: Display, interrupts: Interrupts) -> None:
+def _measure(request: Request, writer: RunWriter, display: Display, interrupts: Interrupts) -> str:
+    """Bring the lanes up, measure, take them down.
+
+    Returns:
+        Why it was enough.
+    """
     display.step(f"bringing up the testbed on {request.choice.name} ({request.choice.reason})")
     leaving = 0.0
     try:
-        with ExitStack() as standing:
-            beds: dict[str, Testbed] = {}
-            for dataplane in _dataplanes(request.suite):
-                beds[dataplane] = standing.enter_context(_bed(request, dataplane, writer, display))
-            _note_beds(beds, writer)
-            display.step(f"testbed up after {sum(bed.up_s for bed in beds.values()):.1f} s")
+        with _bed(request, writer, display) as bed:
+            _note_bed(bed, writer)
+            display.step(f"testbed up after {bed.up_s:.1f} s, {len(bed.lanes)} lanes")
             try:
-                _Cells(request, beds, writer, display).measure()
+                return _Rounds(request, bed, writer, display).measure()
             finally:
                 if not interrupts.hastened:
-                    for dataplane, bed in beds.items():
-                        bed.collect_logs(_logs(writer, dataplane, alone=len(beds) == 1))
+                    bed.collect_logs(writer.folder / layout.LOGS)
                 leaving = time.monotonic()
     finally:
         if leaving:
             writer.update(timing={"down_s": time.monotonic() - leaving})
 
 
-def _bed(request: Request, dataplane: str, writer: RunWriter, display: Display) -> Testbed:
-    first = request.cells[0].configuration
-    level, filler_rules = (
-        (first.interception, first.filler_rules)
-        if first.dataplane == dataplane
-        else next(
-            (each.interception, each.filler_rules)
-            for each in request.suite.configurations
-            if each.dataplane == dataplane
-        )
-    )
+def _bed(request: Request, writer: RunWriter, display: Display) -> Testbed:
     return Testbed(
         choice=request.choice,
         topology=request.topology,
-        dataplane=dataplane,
-        interception=level,
-        filler_rules=filler_rules,
+        placements=_placements(request.bouts[0], request.topology.lanes),
         suite=request.suite.name,
         told=display.step,
-        failure_logs=_logs(writer, dataplane, alone=len(_dataplanes(request.suite)) == 1),
+        failure_logs=writer.folder / layout.LOGS,
     )
 
 
-def _note_beds(beds: Mapping[str, Testbed], writer: RunWriter) -> None:
-    """Write down how the testbeds came up and what is in them, by data plane where there are two."""
-    timing = {"up_s": sum(bed.up_s for bed in beds.values())}
-    described: dict[str, Any] = {"members": {}, "agents": {}, "proxies": {}}
-    for dataplane, bed in beds.items():
-        prefix = "" if len(beds) == 1 else f"{dataplane}/"
-        for name, seconds in bed.stages_s.items():
-            key = f"up_{name.replace(' ', '_')}_s"
-            timing[key] = timing.get(key, 0.0) + seconds
-        agents = {node: reply.document for node, reply in bed.ask_agents("hello").items()}
-        proxies = {node: reply.document for node, reply in bed.ask_proxies("hello").items()}
-        described["members"] |= {prefix + name: each for name, each in bed.describe().items()}
-        described["agents"] |= {prefix + node: each for node, each in agents.items()}
-        described["proxies"] |= {prefix + node: each for node, each in proxies.items()}
-    writer.update(status=RunStatus.RUNNING, timing=timing)
-    described["cpu_sets"] = next(iter(beds.values())).cpu_sets.because
-    writer.members(described)
+def _placements(first: Bout, lanes: int) -> tuple[Placement, ...]:
+    """What the lanes carry as they come up: the first bout's configurations; free lanes, the first one's."""
+    by_lane = {cell.lane: placement(cell.configuration) for cell in first.cells}
+    usual = placement(first.cells[0].configuration)
+    return tuple(by_lane.get(number, usual) for number in range(1, lanes + 1))
 
 
-def _logs(writer: RunWriter, dataplane: str, *, alone: bool) -> Path:
-    folder = writer.folder / layout.LOGS
-    return folder if alone else folder / dataplane
+def _note_bed(bed: Testbed, writer: RunWriter) -> None:
+    """Write down how the testbed came up and what is in it."""
+    timing = {f"up_{name.replace(' ', '_')}_s": seconds for name, seconds in bed.stages_s.items()}
+    writer.update(status=RunStatus.RUNNING, timing={"up_s": bed.up_s, **timing})
+    writer.members(
+        {
+            "members": bed.describe(),
+            "lanes": {str(lane.number): lane.placement.document() for lane in bed.lanes},
+            "agents": {node: reply.document for node, reply in bed.ask_agents("hello").items()},
+            "proxies": {
+                f"{lane.number}/{node}": reply.document
+                for lane in bed.lanes
+                for node, reply in lane.ask_proxies("hello").items()
+            },
+            "cpu_sets": bed.cpu_sets.because,
+        }
+    )
 
 
-class _Cells:
-    """The plan's cells, one after the other, on testbeds that are up: one per data plane."""
+class _Rounds:
+    """The plan's bouts, one after the other, on a testbed that is up."""
 
-    def __init__(
-        self, request: Request, beds: Mapping[str, Testbed], writer: RunWriter, display: Display
-    ) -> None:
+    def __init__(self, request: Request, bed: Testbed, writer: RunWriter, display: Display) -> None:
         self._request = request
         self._writer = writer
         self._display = display
-        self._benches = {
-            dataplane: Bench(bed, request.suite, request.plan.seed) for dataplane, bed in beds.items()
-        }
+        self._bench = Bench(bed, request.suite, request.plan.seed)
+        self._looks = looks(request.suite.rounds, request.plan.rounds)
         self._spent: list[Mapping[str, float]] = []
 
-    def measure(self) -> None:
-        """Measure all of them; what their steps took is recorded however it ends."""
-        cells = self._request.cells
-        predicted = self._request.plan.predicted_s / len(self._request.plan.cells)
-        total = len(cells)
+    def measure(self) -> str:
+        """Measure all bouts, or as many as it takes; what their steps took is recorded however it ends.
+
+        Returns:
+            Why it was enough.
+        """
+        bouts = self._request.bouts
+        predicted = self._request.plan.predicted_s / len(self._request.plan.bouts)
         began = time.monotonic()
         try:
-            self._fit_delay()
-            for done, cell in enumerate(cells):
+            self._fit_delay(bouts)
+            for done, bout in enumerate(bouts):
+                if (
+                    done
+                    and bout.round != bouts[done - 1].round
+                    and (enough := self._enough(bouts[done - 1].round, began))
+                ):
+                    return enough
                 pace = (time.monotonic() - began) / done if done else predicted
-                self._display.cell(cell, done=done, total=total, left_s=pace * (total - done))
-                self._cell(cell)
+                self._display.bout(bout, done=done, total=len(bouts), left_s=pace * (len(bouts) - done))
+                self._save(bout, self._measured(bout))
+            return f"all {self._request.plan.rounds} rounds are measured"
         finally:
-            for bench in self._benches.values():
-                bench.close()
+            self._bench.close()
             self._writer.update(timing={"bench_s": time.monotonic() - began, **_medians(self._spent)})
 
-    def _fit_delay(self) -> None:
-        """Measure distances by themselves before anything is measured over them."""
-        for bench in self._benches.values():
-            found = bench.fit_delay(
-                cell for cell in self._request.cells if self._bench(cell.configuration) is bench
-            )
-            if found:
-                self._display.step(f"delay ({found[-1]['kind']}) measured by itself, {len(found)} times over")
-                self._writer.delay(found)
+    def _enough(self, rounds: int, began: float) -> str:
+        """Why no further round is needed after so many; empty where one is."""
+        suite = self._request.suite
+        if rounds < suite.rounds:
+            return ""
+        if suite.minutes and time.monotonic() - began > suite.minutes * 60:
+            return f"after {rounds} rounds the suite's {suite.minutes:g} minutes were over"
+        return self._request.answered(self._writer.folder) if rounds in self._looks else ""
 
-    def _cell(self, cell: Cell) -> None:
-        """Measure a cell, again when it was disturbed; every measurement is kept."""
-        for attempt in range(1, self._request.suite.noisy_repeats + 2):
-            verdict = self._once(cell, attempt)
+    def _fit_delay(self, bouts: tuple[Bout, ...]) -> None:
+        """Measure distances by themselves before anything is measured over them."""
+        found = self._bench.fit_delay(bouts)
+        if found:
+            self._display.step(f"delay ({found[-1]['kind']}) measured by itself, {len(found)} times over")
+            self._writer.delay(found)
+
+    def _measured(self, bout: Bout) -> dict[Cell, Measured]:
+        try:
+            return self._bench.measure(bout)
+        except (ControlError, RunFailed) as exc:
+            raise BoutFailed(
+                f"bout {bout.name}: {exc}; {self._bench.bed.whose_end()}; "
+                f"logs are in {self._writer.folder / layout.LOGS}"
+            ) from exc
+
+    def _save(self, bout: Bout, measured: Mapping[Cell, Measured]) -> None:
+        saving = time.monotonic()
+        for cell, found in measured.items():
+            verdict = judge(self._request.suite, self._request.topology, cell, found)
             for check in verdict.checks:
                 if check.status is CheckStatus.INVALID:
                     self._display.step(f"invalid {cell.name}: {check.name}: {check.reason}")
-            if not disturbed(verdict):
-                return
-            if verdict.status is CellStatus.INVALID:
-                self._bench(cell.configuration).proofs.forget()  # they may be what failed
-
-    def _bench(self, configuration: Configuration) -> Bench:
-        # without a data plane any testbed will do: nothing is captured there
-        return self._benches.get(configuration.dataplane, next(iter(self._benches.values())))
-
-    def _once(self, cell: Cell, attempt: int) -> CellVerdict:
-        bench = self._bench(cell.configuration)
-        try:
-            measured = bench.measure(cell)
-        except ControlError as exc:
-            raise CellFailed(
-                f"cell {cell.name}: {exc}; {bench.bed.whose_end()}; "
-                f"logs are in {self._writer.folder / layout.LOGS}"
-            ) from exc
-        saving = time.monotonic()
-        verdict = judge(self._request.suite, self._request.topology, cell, measured)
-        self._writer.cell(
-            CellRecord(
-                cell=cell,
-                attempt=attempt,
-                started=measured.started,
-                ended=measured.ended,
-                timing=measured.timing,
-                verdict=verdict.document(),
-            ),
-            measured.payloads,
-            measured.evidence,
-        )
-        self._spent.append({**measured.timing, "save_s": time.monotonic() - saving})
-        return verdict
+            self._writer.cell(
+                CellRecord(
+                    cell=cell,
+                    started=found.started,
+                    ended=found.ended,
+                    timing=found.timing,
+                    verdict=verdict.document(),
+                ),
+                found.payloads,
+                found.evidence,
+            )
+        self._spent.append({**measured[bout.cells[0]].timing, "save_s": time.monotonic() - saving})
 
 
 def judge(suite: Suite, topology: Topology, cell: Cell, measured: Measured) -> CellVerdict:
     """What the cell's evidence proves, asked at once so that a broken run is seen while it runs."""
     ends = suite.paths[cell.configuration.path]
+    lane = topology.lane(cell.lane)
+    samples = {stage: _columns(stage, payload) for stage, payload in measured.payloads.items()}
     return evaluate(
         Case(
             configuration=cell.configuration,
-            topology=topology,
-            client=topology.member(ends.source),
-            target=topology.target(ends.destination),
+            topology=lane,
+            client=lane.member(ends.source),
+            target=lane.target(ends.destination),
             documents=measured.evidence,
-            samples=sample_counts(measured.payloads),
-            first_packets=first_packets(measured.payloads),
+            samples=counts(samples),
+            first_packets=first_packets(samples["probe"]) if "probe" in samples else (),
         )
     )
 
 
-def sample_counts(payloads: Mapping[str, bytes]) -> SampleCounts:
-    """Count samples as they came, before they are saved."""
-    tables = {
-        stage: np.frombuffer(payload, dtype="<i8").reshape(-1, len(layout.SAMPLES[stage][1]))
-        for stage, payload in payloads.items()
-    }
-    columns = {stage: {name: i for i, name in enumerate(layout.SAMPLES[stage][1])} for stage in tables}
-    first: dict[str, int] = {}
-    if "probe" in tables:
-        probe, where = tables["probe"], columns["probe"]
-        states = probe[probe[:, where["sequence"]] == 0][:, where["state"]]
-        first = {state.value: int((states == code).sum()) for code, state in enumerate(State)}
-    return SampleCounts(
-        first={state: count for state, count in first.items() if count},
-        rows={stage: len(table) for stage, table in tables.items()},
-        failed={stage: int((table[:, columns[stage]["ok"]] == 0).sum()) for stage, table in tables.items()},
-    )
-
-
-def first_packets(payloads: Mapping[str, bytes]) -> tuple[FirstPacket, ...]:
-    """The probe stage's first packets as they came, those that were answered."""
-    fields = layout.SAMPLES["probe"][1]
-    table = np.frombuffer(payloads.get("probe", b""), dtype="<i8").reshape(-1, len(fields))
-    column = {name: table[:, i] for i, name in enumerate(fields)}
-    states = list(State)
-    return tuple(
-        FirstPacket(
-            state=states[column["state"][row]].value,
-            port=int(column["local_port"][row]),
-            **{name: int(column[name][row]) for name in FIRST_PACKET_TIMES},
-        )
-        for row in np.flatnonzero((column["sequence"] == 0) & (column["ok"] != 0))
-    )
-
-
-def _dataplanes(suite: Suite) -> tuple[str, ...]:
-    """The data planes that have to run, each in a testbed of its own: all beside `none`, if there are any."""
-    names = dict.fromkeys(configuration.dataplane for configuration in suite.configurations)
-    return tuple(name for name in names if name != "none") or ("none",)
+def _columns(stage: str, payload: bytes) -> Columns:
+    """A stage's rows by field, as they came."""
+    fields = layout.SAMPLES[stage][1]
+    table = np.frombuffer(payload, dtype="<i8").reshape(-1, len(fields))
+    columns: dict[str, np.ndarray] = {name: table[:, index] for index, name in enumerate(fields)}
+    if "state" in columns:
+        columns["state"] = np.array([state.value for state in State])[columns["state"]]
+    return columns
 
 
 def _medians(spent: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Seconds that a cell took for each of its steps, median over the cells."""
+    """Seconds that a bout took for each of its steps, median over the bouts."""
     names = sorted({name for timing in spent for name in timing})
-    return {f"cell_{name}": statistics.median([t[name] for t in spent if name in t]) for name in names}
+    return {f"bout_{name}": statistics.median([t[name] for t in spent if name in t]) for name in names}

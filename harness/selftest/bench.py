@@ -1,24 +1,29 @@
-"""A bench and a testbed that let a sabotage happen."""
+"""A bench that lets a sabotage happen."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
 
 from harness.control import Reply
-from harness.engines.api import Member, Role
-from harness.plan.model import Cell
-from harness.run.cell import Ask, Bench
+from harness.plan.model import Bout, Cell
+from harness.run.asks import Ask, Way
+from harness.run.bout import Bench, Measured
+from harness.run.proofs import Documents
+from harness.selftest.bed import AlteredBed
 from harness.selftest.harm import Harm
-from harness.testbed.testbed import Testbed
+from harness.suite.model import Suite
 
 
 class HarmedBench(Bench):
-    """Measures as `run` does, with a harm around the round's proofs and each stage of load."""
+    """Measures as `run` does, with a harm around the placing, the proofs and each stage of load."""
 
-    harm: Harm
+    bed: AlteredBed
+
+    def __init__(self, bed: AlteredBed, suite: Suite, seed: int = 0) -> None:
+        """Take the testbed, what to measure, and the plan's seed; nothing is harmed until `suffering`."""
+        super().__init__(bed, suite, seed)
+        self.harm = Harm(bed)
 
     @contextmanager
     def suffering(self, harm: Harm, *, restore: bool) -> Iterator[None]:
@@ -29,36 +34,24 @@ class HarmedBench(Bench):
         finally:
             self.harm = Harm(self.bed)
         if restore:
-            self.bed.capture(self.bed.interception, self.bed.filler_rules)
+            self.harm.write_rules_again()
 
-    def proved(self, cell: Cell) -> dict[str, dict[str, Any]]:
-        """Prove everything again for each cell, as if it were its round's first, and let the harm be done."""
+    def measure_cells(self, cells: Sequence[Cell]) -> dict[Cell, Measured]:
+        """Measure cells as a bout."""
+        return self.measure(Bout(round=cells[0].round, number=cells[0].bout, cells=tuple(cells)))
+
+    def _place(self, bout: Bout) -> None:
+        with self.harm.placing():
+            super()._place(bout)
+
+    def _prove(self, ways: Sequence[Way]) -> dict[int, Documents]:
+        """Prove everything again for each bout, as if it were its round's first, and let the harm be done."""
         self.proofs.forget()
         with self.harm.proving():
-            found = super().proved(cell)
-        self._leave_nothing()
-        return found
+            return super()._prove(ways)
 
-    def put(self, ask: Ask, client: str) -> Reply:
+    def put(self, ask: Ask) -> Reply:
         """Ask a load process for one stage, and let the harm do what it does."""
         with self.harm.during(ask):
-            reply = super().put(self.harm.asked(ask), client)
+            reply = super().put(self.harm.asked(ask))
         return self.harm.replied(ask, reply)
-
-
-@dataclass(slots=True, kw_only=True)
-class AlteredBed(Testbed):
-    """A testbed whose proxies are started by another module, one that spoils something in them."""
-
-    alteration: tuple[str, ...] = ()
-    """Arguments after `python3 -m`; empty: the proxy as it is."""
-
-    def wanted_members(self) -> tuple[Member, ...]:
-        """The members of any testbed, with the proxies' command replaced."""
-        members = Testbed.wanted_members(self)
-        if not self.alteration:
-            return members
-        command = ("python3", "-m", *self.alteration)
-        return tuple(
-            replace(member, command=command) if member.role is Role.ZTUNNEL else member for member in members
-        )

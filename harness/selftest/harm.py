@@ -16,13 +16,15 @@ from typing import Any
 
 from harness.control import Reply
 from harness.errors import RunFailed
-from harness.run.cell import Ask
+from harness.run.asks import Ask
 from harness.testbed.testbed import Testbed
 from harness.topology.model import Pod
 
 CLIENT = "client"
 SERVER = "server-remote"
 """Pods of the smoke suite's path `cross-node`, which every sabotage is done to."""
+NEIGHBOUR = "server-local"
+"""A captured pod on the client's node."""
 DENIED = "denied"
 """The pod that its policies refuse at the servers."""
 
@@ -49,12 +51,18 @@ class HarmFailed(RunFailed):
 class Harm:
     """Does nothing: what an honest cell meets."""
 
-    def __init__(self, bed: Testbed) -> None:
+    def __init__(self, bed: Testbed, lane: int = 1) -> None:
         self.bed = bed
+        self.lane = bed.lane(lane)
+        """The lane of the cell."""
 
     def asked(self, ask: Ask) -> Ask:
         """What the load is asked instead, of a stage or a proof; the books say what the plan wanted."""
         return ask
+
+    def placing(self) -> AbstractContextManager[None]:
+        """Surrounds the lanes' placing."""
+        return nullcontext()
 
     def proving(self) -> AbstractContextManager[None]:
         """Surrounds what is proved once a round; no counter of the cell has been read yet."""
@@ -73,8 +81,8 @@ class Harm:
     # What harm is made of
 
     def pod(self, name: str) -> Pod:
-        """A pod of the testbed."""
-        member = self.bed.topology.member(name)
+        """A pod of the lane."""
+        member = self.lane.topology.member(name)
         if not isinstance(member, Pod):
             raise TypeError(f"{name} is no pod")
         return member
@@ -107,6 +115,11 @@ class Harm:
             said = done.stderr.decode(errors="replace").strip()
             raise HarmFailed(f"sabotage in pod {pod}: {attempt} ended with {done.returncode}: {said}")
 
+    def write_rules_again(self) -> None:
+        """Make the lane's rules whole again."""
+        placement = self.lane.placement
+        self.lane.capture(placement.interception, placement.filler_rules)
+
     @contextmanager
     def other_mesh(self, document: Mapping[str, Any], attempt: Mapping[str, Any]) -> Iterator[None]:
         """While the block runs the proxies have another mesh document.
@@ -119,7 +132,7 @@ class Harm:
             HarmFailed: The proxies did not take it, or the one before again.
         """
         usual = self._answered(attempt)
-        kept = self.bed.layout.mesh.read_text()
+        kept = self.lane.mesh.read_text()
         self._put_in_force(json.dumps(document), lambda: self._answered(attempt) != usual)
         try:
             yield
@@ -127,7 +140,7 @@ class Harm:
             self._put_in_force(kept, lambda: self._answered(attempt) == usual)
 
     def _put_in_force(self, text: str, taken: Callable[[], bool]) -> None:
-        path = self.bed.layout.mesh
+        path = self.lane.mesh
         beside_it = path.with_suffix(".new")
         beside_it.write_text(text)
         beside_it.replace(path)
@@ -139,7 +152,8 @@ class Harm:
 
     def _answered(self, attempt: Mapping[str, Any]) -> bool:
         agent = self.bed.agent(self.pod(attempt["pod"]).node)
-        return bool(agent.call("attempt", nonce=secrets.token_hex(12), **attempt).document["answer_bytes"])
+        asked = {"lane": self.lane.number, "nonce": secrets.token_hex(12), **attempt}
+        return bool(agent.call("attempt", **asked).document["answer_bytes"])
 
 
 @contextmanager

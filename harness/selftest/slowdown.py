@@ -1,12 +1,12 @@
-"""A real slowdown: two testbeds measured in turns, the proxies of one with a delay injected into them.
+"""A real slowdown: one configuration on two lanes, in turns, the proxies of one with a delay in them.
 
-What the statistics say of it is the analysis' to tell; here are the values of each round, valid cells alone.
+The slowed one moves from lane to lane as every configuration does. What the statistics say of it is the
+analysis' to tell; here are the values of each round, of bouts whose cells are all valid.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -15,93 +15,99 @@ import numpy as np
 from harness.engines.choice import Choice
 from harness.evidence.model import CellStatus
 from harness.load.records import PROBE_FIELDS
-from harness.plan.model import Cell, State
+from harness.plan.model import Bout, Cell, State
 from harness.plan.order import plan
+from harness.run.bout import Measured, placement
 from harness.run.story import judge
-from harness.selftest.bench import AlteredBed, HarmedBench
-from harness.selftest.harm import Harm
+from harness.selftest.bed import AlteredBed
+from harness.selftest.bench import HarmedBench
 from harness.suite.model import Suite
 from harness.suite.resolve import load_suite
 from harness.topology.allocator import resolve
 
 EFFECT = 1.10
-LOAD = (
-    "load.first_packet={ probes = 30, later_requests = 1, gap_ms = 2.0, later_interval_ms = 1.0 }",
+ONLY = (
+    "matrix=[{ path = ['cross-node'], dataplane = ['pyztunnel'], interception = ['redirect'] }]",
+    "lanes=2",
+    "twin=true",
+    "load.first_packet={ probes = 30, later_requests = 10, gap_ms = 2.0, later_interval_ms = 1.0 }",
     "load.rate={ hz = 200, seconds = 0, connections = 2 }",
     "load.requests={ connections = 4, seconds = 0 }",
     "load.transfer={ streams = 2, seconds = 0 }",
 )
-"""First packets alone: a minute for thirty rounds of both."""
-TRIES = 3
-"""Cells from which the usual first packet is taken, of which the delay is a share."""
+"""One configuration and its twin, first packets and later ones alone."""
 SABOTAGED = "proxy.tests.sabotaged"
+
+Values = dict[tuple[int, int], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slowdown:
-    """The same cell in every round, slowed down and as it is."""
+    """The same configuration in every round, slowed down and as it is."""
 
     delay_s: float
     """Injected into each new connection at the source's proxy."""
     usual_s: float
     """Warm first packet, before anything was injected."""
-    slow: dict[int, float]
-    """Round -> median warm first packet, seconds."""
-    honest: dict[int, float]
+    slow: Values
+    """Round and bout -> median warm first packet, seconds."""
+    honest: Values
+
+
+class SlowedBench(HarmedBench):
+    """Measures as `run` does; the twin's proxies are those that are slowed down."""
+
+    def _place(self, bout: Bout) -> None:
+        self.bed.altered = frozenset(cell.lane for cell in bout.cells if cell.configuration.twin)
+        super()._place(bout)
 
 
 def carry_out(choice: Choice, rounds: int, told: Callable[[str], None], *, seed: int = 1) -> Slowdown:
-    """Measure both, in shuffled turns.
+    """Measure both, in turns.
 
     Raises:
-        BringUpFailed: A testbed did not come up.
+        BringUpFailed: The testbed did not come up.
         ControlError: A member is gone.
     """
-    suite = load_suite("smoke", [*LOAD])
-    cell = next(each for each in plan(suite, seed=seed).cells if each.configuration == suite.default)
-    order = random.Random(seed)  # noqa: S311  # the order of measurements is no secret
+    suite = load_suite("smoke", [*ONLY, f"rounds={rounds + 1}"])
+    laid_out = plan(suite, seed=seed)
+    calibration, *bouts = laid_out.bouts
     with ExitStack() as stack:
-        honest = _bench(stack, choice, suite, (), told)
-        found = [_warm_s(honest, cell) for _ in range(TRIES)]
-        usual = float(np.median([each for each in found if each is not None] or [1e-3]))
+        bed = stack.enter_context(
+            AlteredBed(
+                choice=choice,
+                topology=resolve(suite.topology, laid_out.lanes),
+                placements=tuple(placement(cell.configuration) for cell in calibration.cells),
+                suite=suite.name,
+                told=told,
+            )
+        )
+        bench = SlowedBench(bed, suite, seed)
+        stack.callback(bench.close)
+        usual = float(np.median(list(_valid(suite, bed, bench.measure(calibration)).values()) or [1e-3]))
         delay = usual * (EFFECT - 1)
         told(f"a warm first packet takes {usual * 1e3:.2f} ms: {delay * 1e6:.0f} us are injected")
-        slow = _bench(stack, choice, suite, (SABOTAGED, "delay", f"{delay:.9f}"), told)
-        values: dict[str, dict[int, float]] = {"slow": {}, "honest": {}}
-        for number in range(1, rounds + 1):
-            turns = [("slow", slow), ("honest", honest)]
-            order.shuffle(turns)
-            for name, bench in turns:
-                value = _warm_s(bench, cell)
-                if value is not None:
-                    values[name][number] = value
-    return Slowdown(delay_s=delay, usual_s=usual, **values)
+        bed.alteration = (SABOTAGED, "delay", f"{delay:.9f}")
+        slow, honest = Values(), Values()
+        for bout in bouts:
+            found = _valid(suite, bed, bench.measure(bout))
+            if len(found) == len(bout.cells):
+                for cell, value in found.items():
+                    side = slow if cell.configuration.twin else honest
+                    side[cell.round, cell.bout] = value
+    return Slowdown(delay_s=delay, usual_s=usual, slow=slow, honest=honest)
 
 
-def _bench(
-    stack: ExitStack, choice: Choice, suite: Suite, alteration: tuple[str, ...], told: Callable[[str], None]
-) -> HarmedBench:
-    bed = AlteredBed(
-        choice=choice,
-        topology=resolve(suite.topology),
-        dataplane="pyztunnel",
-        interception=suite.default.interception,
-        suite=suite.name,
-        alteration=alteration,
-        told=told,
-    )
-    stack.enter_context(bed)
-    bench = HarmedBench(bed, suite)
-    bench.harm = Harm(bed)
-    stack.callback(bench.close)
-    return bench
+def _valid(suite: Suite, bed: AlteredBed, measured: Mapping[Cell, Measured]) -> dict[Cell, float]:
+    """Median time to the first byte over warm tunnels, of each cell that is valid."""
+    return {
+        cell: _warm_s(found)
+        for cell, found in measured.items()
+        if judge(suite, bed.topology, cell, found).status is CellStatus.VALID
+    }
 
 
-def _warm_s(bench: HarmedBench, cell: Cell) -> float | None:
-    """Median time to the first byte over warm tunnels; None from a cell that is not valid."""
-    measured = bench.measure(cell)
-    if judge(bench.suite, bench.bed.topology, cell, measured).status is not CellStatus.VALID:
-        return None
+def _warm_s(measured: Measured) -> float:
     rows = np.frombuffer(measured.payloads["probe"], dtype="<i8").reshape(-1, len(PROBE_FIELDS))
     at = {name: index for index, name in enumerate(PROBE_FIELDS)}
     warm = rows[

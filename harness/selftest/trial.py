@@ -7,27 +7,28 @@ to be valid, or what the sabotaged one shows proves nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
 from harness.control import ControlError
 from harness.engines.choice import Choice
-from harness.evidence.model import CellStatus, CellVerdict, CheckStatus
+from harness.evidence.model import CellStatus, CellVerdict, CheckStatus, RemarkKind
 from harness.plan.model import Cell
-from harness.plan.order import plan
 from harness.run.story import judge
-from harness.selftest.bench import AlteredBed, HarmedBench
-from harness.selftest.harm import Harm
+from harness.selftest.bed import AlteredBed
+from harness.selftest.bench import HarmedBench
 from harness.selftest.sabotages import Sabotage
 from harness.suite.model import Suite
 from harness.suite.resolve import load_suite
+from harness.testbed.placement import Placement
 from harness.topology.allocator import resolve
 
 ATTEMPTS = 6
 """Of an honest cell, which another tenant of the machine may disturb."""
-LOAD = ("load.rate.seconds=0.3", "load.requests.seconds=0.3")
-"""Long enough for a stall to fall into a stage."""
+LANES = 2
+CHANGES = (f"lanes={LANES}", "twin=true", "load.rate.seconds=0.3", "load.requests.seconds=0.3")
+"""Beside each configuration its twin, and stages long enough for a stall to fall into them."""
 ENDED = "run-failed"
 """What fires when the cell does not come to its end."""
 
@@ -37,7 +38,7 @@ class Fired:
     """One thing that the evidence says against a cell."""
 
     name: str
-    """A check that is invalid or unknown, `noisy`, `limited`, or `run-failed`."""
+    """A check that is invalid or unknown, `noisy`, `limited`, `paused`, or `run-failed`."""
     reason: str
 
 
@@ -58,7 +59,7 @@ class Outcome:
     @property
     def honest_valid(self) -> bool:
         """Whether the honest cell was valid; it may have been disturbed."""
-        return all(each.name in {"noisy", "limited"} for each in self.honest)
+        return all(each.name in {kind.value for kind in RemarkKind} for each in self.honest)
 
     def document(self) -> dict[str, Any]:
         """For machines."""
@@ -84,17 +85,18 @@ def carry_out(choice: Choice, sabotages: Sequence[Sabotage], told: Callable[[str
         BringUpFailed: A testbed did not come up.
         HarmFailed: A sabotage could not be done.
     """
-    suite = load_suite("smoke", [*LOAD])
+    suite = load_suite("smoke", [*CHANGES])
     outcomes: list[Outcome] = []
-    ordered = sorted(sabotages, key=lambda each: (each.alteration, each.ends_bed, each.name))
-    for alteration, group in groupby(ordered, key=lambda each: each.alteration):
+    usual = Placement(dataplane="pyztunnel", interception=suite.default.interception)
+    ordered = sorted(sabotages, key=lambda each: (each.alters, each.alteration, each.ends_bed, each.name))
+    for (alters, alteration), group in groupby(ordered, key=lambda each: (each.alters, each.alteration)):
         bed = AlteredBed(
             choice=choice,
-            topology=resolve(suite.topology),
-            dataplane="pyztunnel",
-            interception=suite.default.interception,
+            topology=resolve(suite.topology, LANES),
+            placements=(usual,) * LANES,
             suite=suite.name,
             alteration=alteration,
+            alters=alters,
             told=told,
         )
         with bed:
@@ -105,33 +107,45 @@ def carry_out(choice: Choice, sabotages: Sequence[Sabotage], told: Callable[[str
 
 
 def _on(bed: AlteredBed, suite: Suite, sabotages: Sequence[Sabotage]) -> Iterator[Outcome]:
-    cells = {cell.configuration.key: cell for cell in plan(suite, seed=1).cells}
     bench = HarmedBench(bed, suite)
-    bench.harm = Harm(bed)
     try:
-        for sabotage in sabotages:
-            cell = cells[sabotage.cell]
-            honest = () if sabotage.alteration else _honest(bench, cell)
-            with bench.suffering(sabotage.harm(bed), restore=not sabotage.ends_bed):
-                fired = _fired(bench, cell)
+        for number, sabotage in enumerate(sabotages):
+            cells = _cells(suite, sabotage, round_=1 + 2 * number)
+            honest = () if sabotage.alteration else _honest(bench, cells)
+            if sabotage.new_round:
+                cells = [replace(cell, round=cell.round + 1) for cell in cells]
+            with bench.suffering(sabotage.harm(bed, cells[-1].lane), restore=not sabotage.ends_bed):
+                fired = _fired(bench, cells)
             yield Outcome(sabotage=sabotage, fired=fired, honest=honest)
     finally:
         bench.close()
 
 
-def _honest(bench: HarmedBench, cell: Cell) -> tuple[Fired, ...]:
-    """What is said against the cell when nothing is done to it, at its best of a few."""
+def _cells(suite: Suite, sabotage: Sabotage, *, round_: int) -> list[Cell]:
+    """The cells of the bout in which it is done: one, or one and its twin; the last one is harmed."""
+    configuration = next(each for each in suite.configurations if each.key == sabotage.cell)
+    standing = [configuration, replace(configuration, twin=True)][: sabotage.lanes]
+    return [
+        Cell(index=lane, round=round_, bout=0, lane=lane, configuration=each)
+        for lane, each in enumerate(standing, start=1)
+    ]
+
+
+def _honest(bench: HarmedBench, cells: Sequence[Cell]) -> tuple[Fired, ...]:
+    """What is said against the last cell when nothing is done to it, at its best of a few."""
     found: list[tuple[Fired, ...]] = []
     for _ in range(ATTEMPTS):
-        found.append(_fired(bench, cell))
+        found.append(_fired(bench, cells))
         if not found[-1]:
             break
     return min(found, key=len)
 
 
-def _fired(bench: HarmedBench, cell: Cell) -> tuple[Fired, ...]:
+def _fired(bench: HarmedBench, cells: Sequence[Cell]) -> tuple[Fired, ...]:
+    """What is said against the last cell of a bout."""
+    cell = cells[-1]
     try:
-        measured = bench.measure(cell)
+        measured = bench.measure_cells(cells)[cell]
     except ControlError as exc:
         return (Fired(name=ENDED, reason=f"{exc}; {bench.bed.whose_end()}"),)
     return said_against(judge(bench.suite, bench.bed.topology, cell, measured))

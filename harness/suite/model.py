@@ -30,12 +30,12 @@ class Endpoints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """What counts as a difference, and what counts as a quiet machine. Per cent."""
+    """What counts as a difference. Per cent."""
 
-    practical_percent: float
-    """A difference whose whole interval is smaller than this is no difference in practice."""
-    noise_percent: float
-    """An A/A difference above this makes the report warn: the machine was too busy to tell more."""
+    resolution_percent: float
+    """A comparison whose whole interval is smaller than this is no difference in practice."""
+    later_percent: float
+    """The same for later packets, which are measured far more closely."""
     gates: tuple[str, ...] = ()
     """What has to hold, as `harness.suite.gates.gate` reads it; else the exit code says so."""
 
@@ -57,10 +57,17 @@ class Suite:
     """What `vary` departs from and what the report's first sentences speak about."""
     load: Load
     rounds: int
+    """As many at least."""
+    most_rounds: int
+    """Rounds are added up to this many while a question is open; at least `rounds`."""
+    minutes: float
+    """No round begins after so many minutes of measuring once there are `rounds`; 0: no limit."""
+    lanes: int
+    """Most configurations that are measured in turns."""
+    twin: bool
+    """Whether each bout holds its reference twice, as its A/A control."""
     seed: int | None
     """None: drawn and recorded when the plan is made."""
-    noisy_repeats: int
-    """How often a cell that was disturbed, or that a starved machine failed, is measured again."""
     thresholds: Thresholds
 
     def document(self) -> dict[str, Any]:
@@ -70,8 +77,11 @@ class Suite:
             "name": self.name,
             "description": self.description,
             "rounds": self.rounds,
+            "most_rounds": self.most_rounds,
+            "minutes": self.minutes,
+            "lanes": self.lanes,
+            "twin": self.twin,
             "seed": self.seed,
-            "noisy_repeats": self.noisy_repeats,
             "topology": {
                 "underlay": str(spec.underlay),
                 "pods_supernet": str(spec.pods_supernet),
@@ -113,7 +123,7 @@ class Suite:
         measured = {
             key: value
             for key, value in self.document().items()
-            if key not in {"name", "description", "seed", "rounds"}
+            if key not in {"name", "description", "seed", "rounds", "most_rounds", "minutes"}
         }
         measured["thresholds"] = {
             key: value for key, value in measured["thresholds"].items() if key != "gates"

@@ -48,6 +48,9 @@ class RawPod(Strict):
     client: bool = Field(
         default=False, description="Whether it runs the load; every other pod runs the backend."
     )
+    backend: bool = Field(
+        default=True, description="Whether it runs the backend; one that nobody asks needs none."
+    )
     ipv6: bool = Field(
         default=True, description="Whether it has IPv6 in a dual-stack topology; if not, IPv6 is off in it."
     )
@@ -414,10 +417,12 @@ else:  # one key per scenario that is found, so that adding one is one file
 
 
 class RawThresholds(Strict):
-    """What counts as a difference, and what as a quiet machine."""
+    """What counts as a difference, and what has to hold."""
 
-    practical_percent: Annotated[float, Field(gt=0, le=100)] = 5.0
-    noise_percent: Annotated[float, Field(gt=0, le=100)] = 10.0
+    resolution_percent: Annotated[
+        float, Field(gt=0, le=100, description="No difference: the whole interval is smaller than this.")
+    ] = 5.0
+    later_percent: Annotated[float, Field(gt=0, le=100, description="The same for later packets.")] = 2.0
     gates: Annotated[
         list[str],
         Field(max_length=100, description="What has to hold: `first_packet.warm.p99 < 3ms`; else exit 4."),
@@ -429,11 +434,24 @@ class RawSuite(Strict):
 
     extends: str | None = Field(default=None, description="Another suite of the same folder, by name.")
     description: str = ""
-    rounds: Annotated[int, Field(ge=1, le=1000, description="6 or more for intervals.")]
+    rounds: Annotated[int, Field(ge=1, le=1000, description="At least; 6 or more for intervals.")]
+    most_rounds: Annotated[
+        int, Field(ge=0, le=1000, description="Add rounds up to so many while a question is open; 0: never.")
+    ] = 0
+    minutes: Annotated[
+        float,
+        Field(ge=0, le=1440, description="Add no rounds after so many minutes of measuring; 0: no limit."),
+    ] = 0
+    lanes: Annotated[
+        int,
+        Field(ge=1, le=8, description="Most configurations that are measured in turns, the twin included."),
+    ] = 6
+    twin: bool = Field(
+        default=True, description="Measure each bout's reference twice: the A/A control of its comparisons."
+    )
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = Field(
         default=None, description="Of the cells' order; drawn and recorded when absent."
     )
-    noisy_repeats: Annotated[int, Field(ge=0, le=10)] = 2
     topology: RawTopology
     paths: Annotated[dict[Path, RawEndpoints], Field(min_length=1)]
     matrix: Annotated[list[RawBlock], Field(min_length=1)]

@@ -90,6 +90,8 @@ class _Resolver:
         self._check_gates(written.thresholds.gates)
         if not found:
             self._note(("matrix",), "no combination is left: `exclude` takes them all")
+        if written.twin and written.lanes < 2:
+            self._note(("lanes",), "found 1 with twin = true", "2 or more, or twin = false")
         if self._problems:
             raise SuiteError(self._problems)
         return Suite(
@@ -103,11 +105,14 @@ class _Resolver:
             default=default or _first_meshed(found),
             load=_load(written.load),
             rounds=written.rounds,
+            most_rounds=max(written.rounds, written.most_rounds),
+            minutes=written.minutes,
+            lanes=written.lanes,
+            twin=written.twin,
             seed=written.seed,
-            noisy_repeats=written.noisy_repeats,
             thresholds=Thresholds(
-                practical_percent=written.thresholds.practical_percent,
-                noise_percent=written.thresholds.noise_percent,
+                resolution_percent=written.thresholds.resolution_percent,
+                later_percent=written.thresholds.later_percent,
                 gates=tuple(written.thresholds.gates),
             ),
         )
@@ -135,6 +140,7 @@ class _Resolver:
                     captured=pod.captured,
                     client=pod.client,
                     ipv6=pod.ipv6,
+                    backend=pod.backend,
                 )
                 for name, pod in written.pods.items()
             ),
@@ -184,7 +190,7 @@ class _Resolver:
         for path, ends in written.paths.items():
             key: Key = ("paths", path.value)
             clients = [name for name, pod in pods.items() if pod.client]
-            servers = [name for name, pod in pods.items() if not pod.client] + sorted(hosts)
+            servers = [name for name, pod in pods.items() if pod.backend and not pod.client] + sorted(hosts)
             if path is Path.SERVICE:
                 servers = sorted(services)
             if ends.source not in pods:
@@ -196,9 +202,8 @@ class _Resolver:
             elif path is not Path.SERVICE and ends.destination not in {*pods, *hosts}:
                 self._unknown((*key, "to"), "pod or host", ends.destination, servers)
             elif ends.destination not in servers:
-                self._note(
-                    (*key, "to"), f"pod {ends.destination!r} runs the load, no backend", ", ".join(servers)
-                )
+                does = "runs the load" if ends.destination in clients else "has backend = false"
+                self._note((*key, "to"), f"pod {ends.destination!r} {does}", ", ".join(servers))
             else:
                 wrong = _mismatch(path, pods[ends.source], pods.get(ends.destination))
                 if wrong:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
-from harness.dataplanes import DataPlane
+from harness import dataplanes
 from harness.engines.api import Member, Mount, Role
+from harness.testbed.placement import Placement
 from harness.topology.layout import Layout
 from harness.topology.model import Host, IpFamily, Node, Pod, Topology
 
@@ -22,17 +24,34 @@ FORWARDED = ("AMBIENTBENCH_APPLIER",)
 """Settings of the user's environment that reach the agents; see `harness.agent.probe`."""
 
 
-def compose(topology: Topology, dataplane: DataPlane, layout: Layout) -> tuple[Member, ...]:
-    """Every member, owners of namespaces before those that share them."""
+def compose(topology: Topology, placements: Sequence[Placement], layout: Layout) -> tuple[Member, ...]:
+    """Every member, owners of namespaces before those that share them.
+
+    Args:
+        topology: With as many lanes as there are placements.
+        placements: What each lane carries, the first lane first.
+        layout: Where the run's files are.
+    """
     members = [_holder("underlay", Role.UNDERLAY, "")]
     for node in topology.nodes:
-        members += [_holder(node.netns, Role.NODE, node.name), _agent(node, layout)]
+        members += [_holder(node.netns, Role.NODE, node.name), _agent(node, topology, layout)]
     members.append(_controlplane(topology, layout))
-    for pod in topology.pods:
-        members += _load(pod, topology, layout) if pod.client else [_app(pod, layout)]
+    members += [_pod(pod, layout) for pod in topology.pods]
     members += [_app(host, layout) for host in topology.hosts]
-    members += dataplane.members(topology, layout)
+    members += _load(topology, layout)
+    for number, placement in enumerate(placements, start=1):
+        members += proxies(topology, number, placement, layout)
     return tuple(members)
+
+
+def proxies(topology: Topology, lane: int, placement: Placement, layout: Layout) -> tuple[Member, ...]:
+    """What carries a lane: the members that are started anew whenever it is placed."""
+    view = topology.lane(lane)
+    return tuple(
+        member
+        for name, nodes in placement.by_dataplane(node.name for node in topology.nodes).items()
+        for member in dataplanes.named(name).members(view, layout, lane=lane, nodes=nodes)
+    )
 
 
 def forwarded() -> dict[str, str]:
@@ -45,7 +64,7 @@ def wired(members: tuple[Member, ...]) -> tuple[Member, ...]:
     owners: dict[str, str] = {}
     for member in members:
         owners.setdefault(member.namespace, member.name)
-    unwired = {Role.ZTUNNEL, Role.CONTROLPLANE}
+    unwired = {Role.ZTUNNEL, Role.HELPER, Role.CONTROLPLANE, Role.LOAD}
     return tuple(
         member
         for member in members
@@ -54,12 +73,17 @@ def wired(members: tuple[Member, ...]) -> tuple[Member, ...]:
     )
 
 
-def _holder(name: str, role: Role, node: str) -> Member:
+def _lanes(topology: Topology) -> range:
+    """The lanes' numbers. A folder is mounted for each: whoever shares one with a proxy mounts the same."""
+    return range(1, topology.lanes + 1)
+
+
+def _holder(name: str, role: Role, node: str, lane: int = 0) -> Member:
     """A member that only keeps its namespace alive."""
-    return Member(name=name, role=role, node=node, image="base", namespace=name, command=IDLE)
+    return Member(name=name, role=role, node=node, lane=lane, image="base", namespace=name, command=IDLE)
 
 
-def _agent(node: Node, layout: Layout) -> Member:
+def _agent(node: Node, topology: Topology, layout: Layout) -> Member:
     return Member(
         name=f"agent-{node.name}",
         role=Role.AGENT,
@@ -71,7 +95,8 @@ def _agent(node: Node, layout: Layout) -> Member:
         mounts=(
             Mount(path=layout.topology, writable=False),
             Mount(path=layout.agent(node.name).parent),
-            Mount(path=layout.zds(node.name).parent),
+            *(Mount(path=layout.zds(node.name, lane).parent) for lane in _lanes(topology)),
+            Mount(path=layout.sockets(node.name).parent),
         ),
         capabilities=AGENT_CAPABILITIES,
         host_pids=True,
@@ -89,13 +114,22 @@ def _controlplane(topology: Topology, layout: Layout) -> Member:
         mounts=(
             Mount(path=layout.topology, writable=False),
             Mount(path=layout.controlplane.parent),
-            *(Mount(path=layout.ca(node.name).parent) for node in topology.nodes),
+            *(
+                Mount(path=layout.ca(node.name, lane).parent)
+                for node in topology.nodes
+                for lane in _lanes(topology)
+            ),
         ),
     )
 
 
+def _pod(pod: Pod, layout: Layout) -> Member:
+    return _app(pod, layout) if pod.answers else _holder(pod.netns, Role.POD, pod.node, pod.lane)
+
+
 def _app(member: Pod | Host, layout: Layout) -> Member:
-    state, node = layout.app(member.name), member.node if isinstance(member, Pod) else ""
+    state = layout.app(member)
+    node, lane = (member.node, member.lane) if isinstance(member, Pod) else ("", 0)
     command = ["python3", "-m", "harness.backends", "--pod", member.name, "--node", node]
     command += ["--state-dir", str(state)]
     if IpFamily.IPV6 in member.families:
@@ -104,6 +138,7 @@ def _app(member: Pod | Host, layout: Layout) -> Member:
         name=member.netns,
         role=Role.APP,
         node=node,
+        lane=lane,
         image="app",
         namespace=member.netns,
         command=tuple(command),
@@ -111,23 +146,29 @@ def _app(member: Pod | Host, layout: Layout) -> Member:
     )
 
 
-def _load(pod: Pod, topology: Topology, layout: Layout) -> list[Member]:
-    """The client pod's two processes; the probe owns the namespace, Locust shares it."""
-    mounts = (
-        Mount(path=layout.probe(pod.name).parent),
-        *(Mount(path=layout.bench(node.name).parent) for node in topology.nodes),
+def _load(topology: Topology, layout: Layout) -> list[Member]:
+    """The two load processes, the same for all client pods, each in a namespace without a network."""
+    shared = [
+        folder
+        for node in topology.nodes
+        for folder in (
+            layout.sockets(node.name).parent,
+            *(layout.bench(node.name, lane).parent for lane in _lanes(topology)),
+        )
+    ]
+    processes = (
+        ("probe", "harness.load.probe", layout.probe),
+        ("locust", "harness.load.driver", layout.locust),
     )
-    probe = ("python3", "-m", "harness.load.probe", "--socket", str(layout.probe(pod.name)))
-    locust = ("python3", "-m", "harness.load.driver", "--socket", str(layout.locust(pod.name)))
     return [
         Member(
-            name=f"{what}-{pod.name}",
+            name=name,
             role=Role.LOAD,
-            node=pod.node,
+            node="",
             image="load",
-            namespace=pod.netns,
-            command=command,
-            mounts=mounts,
+            namespace=name,
+            command=("python3", "-m", module, "--socket", str(socket)),
+            mounts=tuple(Mount(path=folder) for folder in (socket.parent, *shared)),
         )
-        for what, command in (("probe", probe), ("locust", locust))
+        for name, module, socket in processes
     ]

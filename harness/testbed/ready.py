@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.engines.api import Engine
+from harness.control import Channel
 from harness.errors import RunFailed
+from harness.testbed.channels import in_turn
 from harness.topology.model import APP_PORT, Host, IpFamily, Pod, Topology
 
 DEADLINE_S = 8.0
@@ -16,38 +17,53 @@ class NotReady(RunFailed):
     """A pod does not answer; the message says which, from where, and what happened."""
 
 
-def check(engine: Engine, topology: Topology) -> None:
-    """Request once from each client pod, over each of its families, to what it has to reach.
+def check(lanes: Sequence[Topology], agent: Callable[[str], Channel]) -> None:
+    """Have the agents request once from each client pod, over each of its families, to what it has to reach.
+
+    Args:
+        lanes: The views of the lanes to look at; all are looked at together.
+        agent: The control channel to a node's agent.
 
     Raises:
         NotReady: Someone did not answer within the deadline.
     """
-    ways = [(pod, family) for pod in topology.pods if pod.client for family in pod.families]
-    for client, family in ways:
-        asked = request(topology, client, family)
-        command = ["python3", "-m", "harness.load.roundtrip", json.dumps(asked)]
-        done = engine.execute(f"probe-{client.name}", command)
-        if done.returncode != 0:
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            raise NotReady(f"round trips from pod {client.name}: {said[-1] if said else done.returncode}")
-        results: dict[str, str] = json.loads(done.stdout)
-        failed = {name: result for name, result in results.items() if result != "ok"}
-        if failed:
-            shown = "; ".join(f"{name}: {result}" for name, result in failed.items())
-            raise NotReady(
-                f"from pod {client.name}, no {family.value} round trip within {DEADLINE_S:g} s to {shown}"
-            )
+    for family in IpFamily:
+        clients: dict[str, list[tuple[Topology, Pod]]] = {}
+        for topology in lanes:
+            for pod in topology.pods:
+                if pod.client and family in pod.families:
+                    clients.setdefault(pod.node, []).append((topology, pod))
+        requests = [
+            (agent(node), "reach", {"asked": [_asked(topology, pod, family) for topology, pod in of_node]})
+            for node, of_node in clients.items()
+        ]
+        for of_node, reply in zip(clients.values(), in_turn(requests), strict=True):
+            for (_, pod), results in zip(of_node, reply.document["results"], strict=True):
+                _judge(pod, family, results)
+
+
+def _asked(topology: Topology, client: Pod, family: IpFamily) -> dict[str, Any]:
+    return {"lane": client.lane, "pod": client.name, **request(topology, client, family)}
+
+
+def _judge(client: Pod, family: IpFamily, results: Mapping[str, str]) -> None:
+    failed = "; ".join(f"{name}: {result}" for name, result in results.items() if result != "ok")
+    if failed:
+        raise NotReady(
+            f"from pod {client.name} of lane {client.lane}, no {family.value} round trip within "
+            f"{DEADLINE_S:g} s to {failed}"
+        )
 
 
 def request(topology: Topology, client: Pod, family: IpFamily = IpFamily.IPV4) -> dict[str, Any]:
-    """What a client pod is asked to try (`harness.load.roundtrip`).
+    """What a client pod of a lane's view is asked to try (`harness.agent.roundtrip`).
 
     A captured client reaches every pod with a backend and every host. One outside the mesh is asked for
     the hosts alone: a pod whose policy is STRICT refuses it, and rightly.
     """
     targets: list[Pod | Host] = []
     if client.captured:
-        targets += [pod for pod in topology.pods if not pod.client]
+        targets += [pod for pod in topology.pods if pod.answers]
     targets += topology.hosts
     return {
         "deadline_s": DEADLINE_S,

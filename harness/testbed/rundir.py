@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -48,8 +49,8 @@ class Journal:
     created: str
     state: State
     suite: str
-    dataplane: str
-    interception: str
+    lanes: list[dict[str, Any]]
+    """What each lane carries, the first lane first, as `Placement.document` says it."""
 
 
 def base() -> Path:
@@ -71,7 +72,7 @@ class RunDir:
     journal: Journal
 
     @classmethod
-    def create(cls, *, engine: str, suite: str, dataplane: str, interception: str) -> Self:
+    def create(cls, *, engine: str, suite: str, lanes: Sequence[dict[str, Any]]) -> Self:
         """Make a folder with a new id for a run of this process.
 
         Raises:
@@ -85,8 +86,7 @@ class RunDir:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             state=State.STARTING,
             suite=suite,
-            dataplane=dataplane,
-            interception=interception,
+            lanes=list(lanes),
         )
         parent = base()
         path = parent / journal.run_id
@@ -118,7 +118,13 @@ class RunDir:
 
     def marked(self, state: State) -> RunDir:
         """The same run, further on; written to its journal."""
-        journal = replace(self.journal, state=state)
+        return self._noted(replace(self.journal, state=state))
+
+    def carrying(self, lanes: Sequence[dict[str, Any]]) -> RunDir:
+        """The same run with other placements; written to its journal."""
+        return self._noted(replace(self.journal, lanes=list(lanes)))
+
+    def _noted(self, journal: Journal) -> RunDir:
         _write(self.path, journal)
         return replace(self, journal=journal)
 

@@ -1,36 +1,34 @@
-"""Bring a testbed up, hand out handles, take it down.
+"""Bring a testbed up, hand out handles, place its lanes, take it down.
 
 Order of the way up: folder and journal, all processes at once, links (the first node's agent makes
 the underlay, the others follow together), rules, enrolment, then a real round trip to every pod.
+A lane is brought to another placement the same way, from its proxies' start on.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from harness import dataplanes
-from harness.control import Channel, ControlError, Reply, Unreachable
-from harness.controlplane.document import document as mesh_document
-from harness.controlplane.synthetic import with_policies
-from harness.dataplanes import DataPlane
-from harness.engines.api import Engine, EngineError, Member
+from harness.control import Channel, ControlError, Reply
+from harness.engines.api import Engine, EngineError, Member, Role
 from harness.engines.choice import Choice
-from harness.errors import RunFailed
+from harness.errors import RunFailed, UsageError
 from harness.interrupts import uninterrupted
-from harness.plan.model import Interception
 from harness.testbed import ready
+from harness.testbed.channels import Channels, ask, in_turn
 from harness.testbed.cpus import CpuSets, cpu_sets
-from harness.testbed.members import compose, wired
+from harness.testbed.lane import Lane
+from harness.testbed.members import compose, proxies, wired
+from harness.testbed.placement import Placement
 from harness.testbed.rundir import RunDir, State
 from harness.topology.document import to_json
 from harness.topology.layout import Layout
@@ -38,24 +36,17 @@ from harness.topology.model import Topology
 
 log = logging.getLogger("harness.testbed")
 
-ANSWER_TIMEOUT_S = 10.0
-"""For a member to open its control socket; the slowest (Locust's imports) takes 1.5 s on an idle core."""
-LOOK_S = 0.5
-"""Between looks at members that have ended while one is awaited."""
-IN_FORCE_S = 20.0
-"""For a mesh document to be in force: 0.25 s until it is looked at, and 2 s to read 10,000 policies."""
-LOOK_AT_VERSION_S = 0.01
 EXIT_WAIT_S = 1.0
 EXIT_LOOK_S = 0.02
 LOG_TAIL_LINES = 8
 
 
-class NotInForce(RunFailed):
-    """A proxy does not follow the mesh document; the message says which."""
-
-
 class BringUpFailed(RunFailed):
     """The testbed did not come up; the message says at which step, and what members that ended wrote."""
+
+
+class PlacingFailed(RunFailed):
+    """Lanes did not come to their placements; the message says at which step, as of a bring-up."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,12 +58,9 @@ class Testbed:
 
     choice: Choice
     topology: Topology
-    dataplane: str
-    interception: Interception
+    placements: tuple[Placement, ...]
+    """What each lane carries when it has come up, the first lane first."""
     suite: str = ""
-    filler_rules: int = 0
-    policies: int = 0
-    """Synthetic ones in force at the proxies."""
     told: Callable[[str], None] = log.info
     standing: bool = False
     """Whether it outlives this process (`up`)."""
@@ -86,8 +74,23 @@ class Testbed:
     layout: Layout = field(init=False)
     members: tuple[Member, ...] = field(init=False, default=())
     rundir: RunDir = field(init=False)
-    _channels: dict[Path, Channel] = field(init=False, default_factory=dict)
+    _images: set[str] = field(init=False, default_factory=set)
+    _channels: Channels = field(init=False)
+    _lanes: tuple[Lane, ...] = field(init=False, default=())
     _undo: ExitStack = field(init=False, default_factory=ExitStack)
+
+    def __post_init__(self) -> None:
+        """Check that there is a placement for each lane.
+
+        Raises:
+            UsageError: There are more or fewer.
+        """
+        if len(self.placements) != self.topology.lanes:
+            raise UsageError(
+                f"a topology of {self.topology.lanes} lanes with {len(self.placements)} placements: "
+                "each lane needs one"
+            )
+        self._channels = Channels(self.exited)
 
     def __enter__(self) -> Self:
         """Bring it up.
@@ -110,9 +113,7 @@ class Testbed:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Take it down, unless it stands."""
-        for channel in self._channels.values():
-            channel.close()
-        self._channels.clear()
+        self._channels.close()
         if self.standing and kind is None:
             self._undo.pop_all()
         else:
@@ -123,16 +124,6 @@ class Testbed:
         """The run's id, part of every name that was made."""
         return self.rundir.journal.run_id
 
-    @property
-    def carries(self) -> bool:
-        """Whether a proxy runs on every node."""
-        return dataplanes.named(self.dataplane).CARRIES
-
-    @property
-    def lacks(self) -> Mapping[str, str]:
-        """What a round asks of a proxy -> why this data plane's cannot be asked."""
-        return dataplanes.named(self.dataplane).LACKS
-
     def describe(self) -> dict[str, Any]:
         """Every member: what it is for, what it runs, from which files, with which capabilities and why."""
         pids = self.engine.pids()
@@ -140,6 +131,7 @@ class Testbed:
             member.name: {
                 "role": member.role.value,
                 "node": member.node,
+                "lane": member.lane,
                 "namespace": member.namespace,
                 "command": list(member.command),
                 "files": self.engine.files_of(member),
@@ -152,8 +144,12 @@ class Testbed:
 
     def wanted_members(self) -> tuple[Member, ...]:
         """The processes that make this testbed up."""
-        members = compose(self.topology, dataplanes.named(self.dataplane), self.layout)
+        members = compose(self.topology, self.placements, self.layout)
         return tuple(map(self.cpu_sets.bound, members))
+
+    def wanted_proxies(self, number: int, placement: Placement) -> tuple[Member, ...]:
+        """The processes that carry a lane at a placement."""
+        return tuple(map(self.cpu_sets.bound, proxies(self.topology, number, placement, self.layout)))
 
     @property
     def cpu_sets(self) -> CpuSets:
@@ -162,76 +158,94 @@ class Testbed:
 
     # Handles
 
+    def lane(self, number: int) -> Lane:
+        """The handle on a lane.
+
+        Raises:
+            LookupError: There is no such lane.
+        """
+        if not 1 <= number <= len(self._lanes):
+            raise LookupError(f"there is no lane {number}: the testbed has lanes 1 to {len(self._lanes)}")
+        return self._lanes[number - 1]
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """The handles on all lanes, the first lane's first."""
+        return self._lanes
+
     def agent(self, node: str) -> Channel:
         """The control channel to a node's agent."""
-        return self._channel(self.layout.agent(node))
+        return self._channels.to(self.layout.agent(node))
 
-    def proxy(self, node: str) -> Channel:
-        """The control channel to a node's proxy."""
-        return self._channel(self.layout.proxy(node))
+    def probe(self) -> Channel:
+        """The control channel to the first-packet probe."""
+        return self._channels.to(self.layout.probe)
 
-    def probe(self, pod: str) -> Channel:
-        """The control channel to a client pod's first-packet probe."""
-        return self._channel(self.layout.probe(pod))
-
-    def locust(self, pod: str) -> Channel:
-        """The control channel to a client pod's Locust process."""
-        return self._channel(self.layout.locust(pod))
+    def locust(self) -> Channel:
+        """The control channel to the Locust process."""
+        return self._channels.to(self.layout.locust)
 
     def agents(self) -> dict[str, Channel]:
         """The control channels to all agents, by node."""
         return {node.name: self.agent(node.name) for node in self.topology.nodes}
 
-    def proxies(self) -> dict[str, Channel]:
-        """The control channels to all proxies, by node; empty without a data plane."""
-        if not self.carries:
-            return {}
-        return {node.name: self.proxy(node.name) for node in self.topology.nodes}
-
     def ask_agents(self, op: str, /, **arguments: object) -> dict[str, Reply]:
         """Ask every agent the same at the same time; node -> answer."""
-        return self._ask_all(self.agents(), op, arguments)
+        return ask(self.agents(), op, **arguments)
 
-    def ask_proxies(self, op: str, /, **arguments: object) -> dict[str, Reply]:
-        """Ask every proxy the same at the same time; node -> answer, nothing without a data plane."""
-        return self._ask_all(self.proxies(), op, arguments)
+    def ask_lanes(
+        self, numbers: Iterable[int], op: str, /, **arguments: object
+    ) -> dict[int, dict[str, Reply]]:
+        """Ask the proxies of several lanes the same at the same time; lane -> node -> answer."""
+        channels = {
+            (number, node): channel
+            for number in numbers
+            for node, channel in self.lane(number).proxies().items()
+        }
+        answers: dict[int, dict[str, Reply]] = {}
+        for (number, node), reply in ask(channels, op, **arguments).items():
+            answers.setdefault(number, {})[node] = reply
+        return answers
 
-    def capture(self, interception: Interception, filler_rules: int = 0) -> dict[str, Reply]:
-        """Write the rules of a level into every captured pod; node -> what its agent applied."""
-        replies = self.ask_agents("capture", interception=interception.value, filler_rules=filler_rules)
-        self.interception, self.filler_rules = interception, filler_rules
-        return replies
+    def place(self, placements: Mapping[int, Placement]) -> None:
+        """Bring lanes to placements, each with proxies that are started anew; no other lane is disturbed.
 
-    def apply_policies(self, count: int) -> None:
-        """Have the proxies judge by so many synthetic policies more, and wait until they all do.
+        The lanes' old proxies are killed: nothing may be under way there. Synthetic policies go with them.
+
+        Args:
+            placements: Lane's number -> what it is to carry.
 
         Raises:
-            NotInForce: A proxy did not take the document.
+            LookupError: There is no such lane.
+            PlacingFailed: A step failed; these lanes have to be placed again, the others can be used.
         """
-        if not self.carries or count == self.policies:
-            return
-        before = self._mesh_versions()
-        document = with_policies(json.loads(self.layout.mesh.read_text()), count)
-        beside = self.layout.mesh.with_suffix(".new")
-        beside.write_text(json.dumps(document))
-        beside.replace(self.layout.mesh)
-        deadline = time.monotonic() + IN_FORCE_S
-        while True:
-            late = [node for node, version in self._mesh_versions().items() if version <= before[node]]
-            if not late:
-                break
-            if time.monotonic() > deadline:
-                raise NotInForce(
-                    f"{count} synthetic policies: {self.layout.mesh} was replaced, but the proxies of node "
-                    f"{', '.join(late)} did not take it within {IN_FORCE_S:g} s; their logs say why"
-                )
-            time.sleep(LOOK_AT_VERSION_S)
-        self.policies = count
-
-    def _mesh_versions(self) -> dict[str, int]:
-        return {
-            node: int(reply.document["mesh_version"]) for node, reply in self.ask_proxies("stats").items()
-        }
+        lanes = [self.lane(number) for number in placements]
+        try:
+            leaving = [member.name for member in self._carrying(placements)]
+            coming = [
+                member
+                for lane in lanes
+                for member in self.wanted_proxies(lane.number, placements[lane.number])
+            ]
+            self._prepare(coming)
+            self.engine.stop(leaving)
+            self.members = (*(each for each in self.members if each.name not in leaving), *coming)
+            for lane in lanes:
+                lane.forget_proxies()
+                lane.begin(placements[lane.number])
+            with ThreadPoolExecutor(1, thread_name_prefix="proxies") as pool:
+                starting = pool.submit(self.engine.start, coming)
+                in_turn([request for lane in lanes for request in lane.releases()])
+                self._capture(lanes)
+                starting.result()
+            self._carry(lanes)
+            ready.check([lane.topology for lane in lanes], self.agent)
+        except (ControlError, RunFailed, OSError) as exc:
+            words = self._last_words()
+            self._forget_those_not_started()
+            numbers = ", ".join(map(str, placements))
+            raise PlacingFailed(f"place lane {numbers}: {exc}{words}") from exc
+        self.rundir = self.rundir.carrying([lane.placement.document() for lane in self._lanes])
 
     def exited(self) -> Mapping[str, int]:
         """Members that have ended although nobody asked them to, with their exit codes."""
@@ -261,15 +275,17 @@ class Testbed:
         self.rundir = RunDir.create(
             engine=self.choice.name,
             suite=self.suite,
-            dataplane=self.dataplane,
-            interception=self.interception.value,
+            lanes=[placement.document() for placement in self.placements],
         )
         undo.callback(self.rundir.remove)
         self.layout = self.rundir.layout
         self.engine = self.choice.module.engine(self.rundir.run)
+        self._lanes = tuple(
+            Lane(number, self.topology, self.layout, self._channels, placement)
+            for number, placement in enumerate(self.placements, start=1)
+        )
         members = self.wanted_members()
-        images = {member.image for member in members}
-        self._stage("images", lambda: self.engine.prepare(self.told, images))
+        self._stage("images", lambda: self._prepare(members))
         self._stage("files", self._write_files)
         self.members = members
         undo.callback(self.engine.remove)
@@ -281,11 +297,11 @@ class Testbed:
             starting = pool.submit(self.engine.start, late)
             self._stage("links", lambda: self._wire(early))
             self._stage("late processes", starting.result)
-        self._stage("rules", lambda: self.capture(self.interception, self.filler_rules))
-        if self.carries:
-            self._stage("enrolment", lambda: self._enrol(dataplanes.named(self.dataplane)))
+        self._stage("rules", lambda: self._capture(self._lanes))
+        self._stage("enrolment", lambda: self._carry(self._lanes))
         self._stage("load", self._await_load)
-        self._stage("round trips", lambda: ready.check(self.engine, self.topology))
+        views = [lane.topology for lane in self._lanes]
+        self._stage("round trips", lambda: ready.check(views, self.agent))
         if self.standing:
             self.engine.detach()
         self.rundir = self.rundir.marked(State.STANDING if self.standing else State.MEASURING)
@@ -297,11 +313,19 @@ class Testbed:
         self.stages_s[name] = time.monotonic() - begin
         log.info("stage complete name=%s seconds=%.2f", name, self.stages_s[name])
 
+    def _prepare(self, members: Iterable[Member]) -> None:
+        """Make ready the images of these members, those that are not yet."""
+        missing = {member.image for member in members} - self._images
+        if missing:
+            self.engine.prepare(self.told, missing)
+        self._images |= missing
+
     def _write_files(self) -> None:
         for folder in self.layout.folders(self.topology):
             folder.mkdir(parents=True, mode=0o700, exist_ok=True)
         self.layout.topology.write_text(to_json(self.topology))
-        self.layout.mesh.write_text(json.dumps(mesh_document(self.topology), indent=2) + "\n")
+        for lane in self._lanes:
+            lane.begin(lane.placement)
 
     def _wire(self, early: Iterable[Member]) -> None:
         namespaces = sorted({member.namespace for member in early})
@@ -309,46 +333,34 @@ class Testbed:
         topology = str(self.layout.topology)
         first, *others = (node.name for node in self.topology.nodes)
         self.agent(first).call("setup", namespaces=paths, topology=topology, underlay=True)
-        setup = {"namespaces": paths, "topology": topology, "underlay": False}
-        self._ask_all({node: self.agent(node) for node in others}, "setup", setup)
+        rest = {node: self.agent(node) for node in others}
+        ask(rest, "setup", namespaces=paths, topology=topology, underlay=False)
 
-    def _enrol(self, dataplane: DataPlane) -> None:
-        """Await the proxies, and hand every captured pod to its node's; its rules are there already."""
-        for node in self.topology.nodes:
-            self.proxy(node.name)
-        captured = [pod for pod in self.topology.pods if pod.captured and dataplane.enrols(pod.node)]
-        for pod in captured:
-            self.agent(pod.node).send("enrol", pod=pod.name)
-        for pod in captured:
-            self.agent(pod.node).receive()
+    def _capture(self, lanes: Iterable[Lane]) -> None:
+        """Have the rules of these lanes' placements written."""
+        in_turn([request for lane in lanes for request in lane.captures()])
+
+    def _carry(self, lanes: Collection[Lane]) -> None:
+        """Await these lanes' proxies, and hand them their pods; the rules are there already."""
+        for lane in lanes:
+            lane.proxies()
+        in_turn([request for lane in lanes for request in lane.enrolments()])
+
+    def _carrying(self, lanes: Collection[int]) -> list[Member]:
+        """Members that carry these lanes: what `place` starts anew."""
+        return [
+            each for each in self.members if each.lane in lanes and each.role in {Role.ZTUNNEL, Role.HELPER}
+        ]
+
+    def _forget_those_not_started(self) -> None:
+        """Leave out of `members` what a start that failed did not come to, so that it can be tried again."""
+        with suppress(EngineError):
+            there = {*self.engine.pids(), *self.engine.exited()}
+            self.members = tuple(member for member in self.members if member.name in there)
 
     def _await_load(self) -> None:
-        for pod in self.topology.pods:
-            if pod.client:
-                self.probe(pod.name)
-                self.locust(pod.name)
-
-    def _channel(self, path: Path) -> Channel:
-        if path not in self._channels:
-            self._channels[path] = self._connected(path)
-        return self._channels[path]
-
-    def _connected(self, path: Path) -> Channel:
-        """Wait until somebody listens at `path`, unless a member ends meanwhile: then nobody ever may."""
-        deadline = time.monotonic() + ANSWER_TIMEOUT_S
-        while True:
-            try:
-                return Channel(path, connect_timeout_s=LOOK_S)
-            except Unreachable:
-                if time.monotonic() > deadline or self.engine.exited():
-                    raise
-
-    def _ask_all(
-        self, channels: Mapping[str, Channel], op: str, arguments: Mapping[str, object]
-    ) -> dict[str, Reply]:
-        for channel in channels.values():
-            channel.send(op, **arguments)
-        return {name: channel.receive() for name, channel in channels.items()}
+        self.probe()
+        self.locust()
 
     # When it goes wrong
 
@@ -387,19 +399,3 @@ class Testbed:
         for member in members:
             tail = "\n    ".join(self._log(member).strip().splitlines()[-LOG_TAIL_LINES:])
             yield f"\n  {member.name} ended with {ended[member.name]}:\n    {tail or '(wrote nothing)'}"
-
-
-def attach(rundir: RunDir, choice: Choice, topology: Topology) -> Testbed:
-    """A testbed that another process brought up, for its handles; it is never taken down by this."""
-    bed = Testbed(
-        choice=choice,
-        topology=topology,
-        dataplane=rundir.journal.dataplane,
-        interception=Interception(rundir.journal.interception),
-        suite=rundir.journal.suite,
-        standing=True,
-    )
-    bed.rundir, bed.layout = rundir, rundir.layout
-    bed.engine = choice.module.engine(rundir.run)
-    bed.members = compose(topology, dataplanes.named(bed.dataplane), bed.layout)
-    return bed

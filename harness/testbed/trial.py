@@ -75,7 +75,7 @@ def results(chosen: Choice) -> Mapping[str, Result]:
     if unbuilt:
         return _on_the_host(unbuilt)
     try:
-        rundir = RunDir.create(engine=chosen.name, suite=NAME, dataplane="none", interception="none")
+        rundir = RunDir.create(engine=chosen.name, suite=NAME, lanes=())
     except EnvironmentUnfit as exc:
         return {FOLDER: Result(error=str(exc))}
     folder = {FOLDER: Result(error=None, found=str(rundir.path.parent))}

@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.analysis.compare import Side
 from harness.analysis.excerpt import Excerpt, Fingerprint, Kept
+from harness.analysis.measures import METRICS
 from harness.plan.model import Configuration, Interception, Path
 
 MESH = Configuration(path=Path.CROSS_NODE, dataplane="pyztunnel", interception=Interception.REDIRECT)
@@ -43,7 +44,7 @@ def nights(count: int, effect: Effect = lambda _night, _side: 1.0, *, spread: fl
             commit=f"{night:040x}",
             complete=True,
             fingerprint=FINGERPRINT,
-            practical_percent=5.0,
+            resolution=dict.fromkeys(METRICS, 1.05),
             default=MESH.key,
             configurations=(MESH, DIRECT),
             noise={},
@@ -66,7 +67,7 @@ def _kept(side: Side, effect: float, spread: float, random: np.random.Generator)
     return Kept(
         side=side,
         unit="requests/s" if side.metric == "requests" else "s",
-        per_round={number + 1: float(value) for number, value in enumerate(values)},
+        values={(number + 1, 0): float(value) for number, value in enumerate(values)},
         percentiles={},
         samples=1000,
         at_least="",

@@ -1,28 +1,32 @@
 """Recorded runs made up from a known truth, for tests of the analysis and of the report.
 
 Evidence comes from the honest walk of the evidence tests, at the size of the suite's load. Samples
-are drawn around medians that `truth` gives, with a weather of each round that all its cells share.
+are drawn around medians that `truth` gives, with a weather of each round that all its cells share, and
+an effect of each lane. A twin has the truth of the configuration that it repeats.
 Nothing of this is reachable from the product.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path as FilePath
+from types import MappingProxyType
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.evidence.samples import first_packets
 from harness.load.records import PROBE_FIELDS, REQUEST_FIELDS, TRANSFER_FIELDS
 from harness.plan.model import Cell, Configuration, Interception, Load, Path, State
-from harness.plan.order import plan
+from harness.plan.order import looks, plan
 from harness.results.schema import CellRecord, Instant, RunStatus
 from harness.results.write import RunWriter
-from harness.run.story import first_packets
 from harness.suite.model import Suite
 from harness.tests.evidence import walk
 from harness.tests.evidence.journals import made_up
@@ -76,6 +80,7 @@ def record(
     truth: Truth = truth,
     weather: float = 0.08,
     noise: float = 0.015,
+    lanes: Mapping[int, float] = MappingProxyType({}),
     spoil: Callable[[Cell, dict[str, Any]], None] = lambda _cell, _evidence: None,
     status: RunStatus = RunStatus.COMPLETE,
     cells: int | None = None,
@@ -87,13 +92,14 @@ def record(
         truth: Each configuration's medians.
         weather: Standard deviation (log) of what all cells of a round share.
         noise: Standard deviation (log) of each cell and metric on its own.
+        lanes: Lane -> by which all its latencies are multiplied, and its throughputs divided.
         spoil: Replaces documents of a cell's evidence, to make it invalid; they are shared, so copy first.
         cells: How many cells to measure; all by default.
         trips: Round trips over the delay line, as the run measures them before its cells.
     """
     random = np.random.default_rng(seed)
     laid_out = plan(suite, seed=seed)
-    topology = resolve(suite.topology)
+    topology = resolve(suite.topology, laid_out.lanes)
     writer = RunWriter.create(
         root,
         run=run,
@@ -102,6 +108,7 @@ def record(
         topology=to_json(topology),
         environment=ENVIRONMENT,
         command=["ambientbench", "run", suite.name, "--seed", str(seed)],
+        looks=looks(suite.rounds, laid_out.rounds),
         engine="netns",
         engine_reason="asked for",
     )
@@ -109,49 +116,78 @@ def record(
     if trips:
         writer.delay(trips)
     ends = {path: (pair.source, pair.destination) for path, pair in suite.paths.items()}
-    rounds = np.exp(random.normal(0, weather, suite.rounds + 1))
+    rounds = np.exp(random.normal(0, weather, laid_out.rounds + 1))
     clock = 10**12
-    honest: dict[Configuration, Mapping[str, Any]] = {}
+    honest: dict[tuple[int, Configuration], Mapping[str, Any]] = {}
     # Durable to no end: fsync is half of the time that a run's files take.
-    with patch("os.fsync"), _walk_at(suite.load, topology, ends):
-        for cell in laid_out.cells[:cells]:
-            medians = {
-                metric: value
-                * float(np.exp(random.normal(0, noise)))
-                / (rounds[cell.round] if metric in {"requests", "transfer"} else 1 / rounds[cell.round])
-                for metric, value in truth(cell.configuration).items()
-            }
-            payloads, ended = _samples(random, cell, suite.load, medians, clock)
-            if cell.configuration not in honest:
-                honest[cell.configuration] = walk.honest(cell.configuration).documents
-            evidence = dict(honest[cell.configuration])
-            client, target = (topology.member(name) for name in ends[cell.configuration.path])
-            evidence["journal"] = made_up(
-                cell.configuration, client, target, first_packets({"probe": payloads["probe"].tobytes()})
-            )
-            spoil(cell, evidence)
-            writer.cell(
-                CellRecord(
-                    cell=cell,
-                    attempt=1,
-                    started=Instant(wall="2026-01-02T03:04:05.000+00:00", monotonic_ns=clock),
-                    ended=Instant(wall="2026-01-02T03:04:07.000+00:00", monotonic_ns=ended),
-                    timing={
-                        "switch_s": 0.1,
-                        "evidence_s": 0.05,
-                        "rate_s": suite.load.rate_s + 0.01,
-                        "requests_s": suite.load.requests_s + 0.01,
-                        "transfer_s": suite.load.transfer_s + 0.01,
-                    },
-                    verdict={},  # the analysis asks the checks itself
-                ),
-                {stage: rows.astype("<i8").tobytes() for stage, rows in payloads.items()},
-                evidence,
-            )
-            clock = ended + 10**7
+    with patch("os.fsync"):
+        for bout in laid_out.bouts:
+            began, taken = clock, []
+            for cell in bout.cells:
+                slower = float(rounds[cell.round]) * lanes.get(cell.lane, 1.0)
+                medians = {
+                    metric: value
+                    * float(np.exp(random.normal(0, noise)))
+                    / (slower if metric in {"requests", "transfer"} else 1 / slower)
+                    for metric, value in truth(replace(cell.configuration, twin=False)).items()
+                }
+                payloads, clock = _samples(random, cell, suite.load, medians, clock)
+                lane = topology.lane(cell.lane)
+                if (cell.lane, cell.configuration) not in honest:
+                    with _walk_at(suite.load, lane, ends):
+                        honest[cell.lane, cell.configuration] = walk.honest(cell.configuration).documents
+                evidence = dict(honest[cell.lane, cell.configuration])
+                client, target = (lane.member(name) for name in ends[cell.configuration.path])
+                evidence["journal"] = made_up(
+                    cell.configuration, client, target, first_packets(_columns(payloads["probe"]))
+                )
+                evidence["answers"] = _with_turns(evidence["answers"], payloads)
+                spoil(cell, evidence)
+                taken.append((cell, payloads, evidence))
+            for cell, payloads, evidence in taken:
+                if cells is not None and cell.index >= cells:
+                    break
+                writer.cell(
+                    CellRecord(
+                        cell=cell,
+                        started=Instant(wall="2026-01-02T03:04:05.000+00:00", monotonic_ns=began),
+                        ended=Instant(wall="2026-01-02T03:04:07.000+00:00", monotonic_ns=clock),
+                        timing=_timing(suite.load, len(bout.cells)),
+                        verdict={},  # the analysis asks the checks itself
+                    ),
+                    {stage: rows.astype("<i8").tobytes() for stage, rows in payloads.items()},
+                    evidence,
+                )
+            clock += 10**7 * len(bout.cells)
+            if cells is not None and bout.cells[-1].index >= cells - 1:
+                break
     writer.update(status=status, timing={"down_s": 1.1, "bench_s": (clock - 10**12) / 1e9})
     writer.close()
     return writer.folder
+
+
+def _timing(load: Load, lanes: int) -> dict[str, float]:
+    """Seconds of a bout's steps and stages."""
+    stages = {"rate_s": load.rate_s, "requests_s": load.requests_s, "transfer_s": load.transfer_s}
+    spent = {name: lanes * (seconds + 0.01) for name, seconds in stages.items()}
+    steps = {"place_s": 0.3 * lanes, "prove_s": 0.06, "begin_s": 0.04, "end_s": 0.05 * lanes}
+    return {**steps, "load_s": sum(spent.values()), **spent}
+
+
+def _with_turns(document: Mapping[str, Any], payloads: Mapping[str, Rows]) -> dict[str, Any]:
+    """The answers of load that had one turn, as long as its rows."""
+    told = copy.deepcopy(dict(document))
+    for stage, fields in (("requests", REQUEST_FIELDS), ("transfer", TRANSFER_FIELDS)):
+        rows = payloads[stage]
+        start_ns, end_ns = rows[:, fields.index("start_ns")].min(), rows[:, fields.index("end_ns")].max()
+        told["stages"][stage]["turns"] = [[int(start_ns), int(end_ns), True]]
+    return told
+
+
+def _columns(probe: Rows) -> dict[str, NDArray[Any]]:
+    """The probe's rows by field, states by name."""
+    columns: dict[str, NDArray[Any]] = dict(zip(PROBE_FIELDS, probe.T, strict=True))
+    return {**columns, "state": np.array([state.value for state in State])[columns["state"]]}
 
 
 REQUEST_ROWS = 600

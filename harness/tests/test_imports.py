@@ -34,7 +34,7 @@ ARROWS: dict[str, set[str]] = {
     # what judges and keeps
     "evidence": {"cgroups", "control", "plan", "topology"},
     "results": {"cgroups", "load"} | VALUES,
-    "run": {"control", "engines", "evidence", "results", "testbed"} | VALUES,
+    "run": {"control", "engines", "evidence", "load", "results", "testbed"} | VALUES,
     "analysis": {"evidence", "results"} | VALUES,
     "report": {"analysis", "dataplanes", "evidence", "results"} | VALUES,
     "selftest": {"control", "controlplane", "engines", "evidence", "load", "results", "run", "testbed"}

@@ -52,12 +52,13 @@ class Canary:
 
 
 def canary(topology: Topology) -> Canary | None:
-    """The topology's canary; its endpoint is on another node than the client where there is one.
+    """The canary of a lane, from its view of the topology.
 
+    Its endpoint is on another node than the client where there is one.
     None where no captured pod runs load, or none runs a backend.
     """
     clients = [pod for pod in topology.pods if pod.captured and pod.client]
-    backends = [pod for pod in topology.pods if pod.captured and not pod.client]
+    backends = [pod for pod in topology.pods if pod.captured and pod.answers]
     if not clients or not backends:
         return None
     client = clients[0]

@@ -16,6 +16,7 @@ from harness.topology.model import Host, Node, Pod, PolicySpec, Service, Topolog
 def to_json(topology: Topology) -> str:
     """The topology as JSON text, keys in a fixed order, ending in a newline."""
     document = {
+        "lanes": topology.lanes,
         "underlay": str(topology.underlay),
         "underlay_prefix": topology.underlay_prefix,
         **_there(underlay6=topology.underlay6),
@@ -23,21 +24,24 @@ def to_json(topology: Topology) -> str:
             {
                 "name": node.name,
                 "address": str(node.address),
-                "pod_subnet": str(node.pod_subnet),
+                "pod_subnets": [str(subnet) for subnet in node.pod_subnets],
                 "gateway": str(node.gateway),
-                **_there(address6=node.address6, pod_subnet6=node.pod_subnet6, gateway6=node.gateway6),
+                **_there(address6=node.address6, gateway6=node.gateway6),
+                **({"pod_subnets6": [str(each) for each in node.pod_subnets6]} if node.pod_subnets6 else {}),
             }
             for node in topology.nodes
         ],
         "pods": [
             {
                 "name": pod.name,
+                "lane": pod.lane,
                 "node": pod.node,
                 "address": str(pod.address),
                 "namespace": pod.namespace,
                 "service_account": pod.service_account,
                 "captured": pod.captured,
                 "client": pod.client,
+                "backend": pod.backend,
                 **_there(address6=pod.address6),
             }
             for pod in topology.pods
@@ -51,6 +55,7 @@ def to_json(topology: Topology) -> str:
                 "services": [
                     {
                         "name": service.name,
+                        "lane": service.lane,
                         "address": str(service.address),
                         "endpoints": [pod.name for pod in service.endpoints],
                     }
@@ -94,7 +99,8 @@ def from_json(text: str) -> Topology:
             ),
             underlay=IPv4Network(document["underlay"]),
             underlay_prefix=int(document["underlay_prefix"]),
-            underlay6=_network6(document, "underlay6"),
+            underlay6=IPv6Network(document["underlay6"]) if "underlay6" in document else None,
+            lanes=int(document["lanes"]),
         )
     except KeyError as exc:
         raise TopologyError(f"topology document: key {exc} is missing") from exc
@@ -106,10 +112,10 @@ def _node(entry: dict[str, Any]) -> Node:
     return Node(
         name=entry["name"],
         address=IPv4Address(entry["address"]),
-        pod_subnet=IPv4Network(entry["pod_subnet"]),
+        pod_subnets=tuple(IPv4Network(subnet) for subnet in entry["pod_subnets"]),
         gateway=IPv4Address(entry["gateway"]),
         address6=_address6(entry, "address6"),
-        pod_subnet6=_network6(entry, "pod_subnet6"),
+        pod_subnets6=tuple(IPv6Network(subnet) for subnet in entry.get("pod_subnets6", ())),
         gateway6=_address6(entry, "gateway6"),
     )
 
@@ -124,11 +130,13 @@ def _pod(entry: dict[str, Any]) -> Pod:
         captured=bool(entry["captured"]),
         client=bool(entry["client"]),
         address6=_address6(entry, "address6"),
+        backend=bool(entry["backend"]),
+        lane=int(entry["lane"]),
     )
 
 
 def _service(entry: dict[str, Any], pods: tuple[Pod, ...]) -> Service:
-    known = {pod.name: pod for pod in pods}
+    known = {pod.name: pod for pod in pods if pod.lane == entry["lane"]}
     return Service(
         name=entry["name"],
         address=IPv4Address(entry["address"]),
@@ -142,7 +150,3 @@ def _there(**values: IPv6Address | IPv6Network | None) -> dict[str, str]:
 
 def _address6(entry: dict[str, Any], key: str) -> IPv6Address | None:
     return IPv6Address(entry[key]) if key in entry else None
-
-
-def _network6(entry: dict[str, Any], key: str) -> IPv6Network | None:
-    return IPv6Network(entry[key]) if key in entry else None

@@ -1,15 +1,18 @@
 """What should exist: nodes, pods, hosts, their identities and addresses. Pure values.
 
 `TopologySpec` is what the suite says; `resolve` (in `allocator`) turns it into a `Topology`
-with every address fixed. Namespace names are the members' names: a node's is `node-<name>`,
-a pod's `pod-<name>`, a host's `host-<name>`, the underlay's `underlay`.
+with every address fixed, laid out once per lane. Nodes and hosts are shared by all lanes; a lane's pods and
+services are its own and have the same names in each lane. Namespace names are the members' names: a node's is
+`node-<name>`, a pod's `pod-<lane>-<name>`, a host's `host-<name>`, the underlay's `underlay`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import TypeVar
 
 TRUST_DOMAIN = "cluster.local"
 """Istio's default trust domain."""
@@ -54,6 +57,8 @@ class PodSpec:
     client: bool = False
     ipv6: bool = True
     """Whether it has IPv6 where the topology does; without, its namespace has IPv6 switched off."""
+    backend: bool = True
+    """Whether it runs the backend; a client never does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +107,11 @@ class Node:
 
     name: str
     address: IPv4Address
-    pod_subnet: IPv4Network
+    pod_subnets: tuple[IPv4Network, ...]
+    """Where its pods are: one subnet per lane, the first lane's first."""
     gateway: IPv4Address
     address6: IPv6Address | None = None
-    pod_subnet6: IPv6Network | None = None
+    pod_subnets6: tuple[IPv6Network, ...] = ()
     gateway6: IPv6Address | None = None
 
     @property
@@ -119,6 +125,7 @@ class Pod:
     """A pod with its address and identity."""
 
     name: str
+    """Unique within its lane."""
     node: str
     address: IPv4Address
     namespace: str
@@ -126,11 +133,18 @@ class Pod:
     captured: bool
     client: bool
     address6: IPv6Address | None = None
+    backend: bool = True
+    lane: int = 1
 
     @property
     def netns(self) -> str:
         """The pod's network namespace."""
-        return f"pod-{self.name}"
+        return f"pod-{self.lane}-{self.name}"
+
+    @property
+    def answers(self) -> bool:
+        """Whether requests to it are answered: it runs the backend and no load."""
+        return self.backend and not self.client
 
     @property
     def uid(self) -> str:
@@ -189,6 +203,11 @@ class Service:
         return self.endpoints[0].namespace
 
     @property
+    def lane(self) -> int:
+        """That of its endpoints."""
+        return self.endpoints[0].lane
+
+    @property
     def hostname(self) -> str:
         """Its name in the mesh."""
         return f"{self.name}.{self.namespace}.svc.{TRUST_DOMAIN}"
@@ -227,27 +246,70 @@ class Topology:
     underlay_prefix: int
     underlay6: IPv6Network | None = None
     services: tuple[Service, ...] = ()
+    lanes: int = 1
+    """How many lanes its nodes carry; of a lane's view, too."""
 
     @property
     def ipv6(self) -> bool:
         """Whether it is dual-stack."""
         return self.underlay6 is not None
 
+    def lane(self, number: int) -> Topology:
+        """One lane's view: its pods and services with the nodes, hosts and policies that all lanes share.
+
+        Raises:
+            LookupError: There is no such lane.
+        """
+        if not 1 <= number <= self.lanes:
+            raise LookupError(f"there is no lane {number}: the topology has lanes 1 to {self.lanes}")
+        return replace(
+            self,
+            pods=tuple(pod for pod in self.pods if pod.lane == number),
+            services=tuple(service for service in self.services if service.lane == number),
+        )
+
+    def lane_network(self, number: int) -> IPv4Network:
+        """The one prefix that holds a lane's pods on all nodes, and no other lane's."""
+        return _spanning([node.pod_subnets[number - 1] for node in self.nodes])
+
+    def lane_network6(self, number: int) -> IPv6Network | None:
+        """The same for IPv6; None where there is none."""
+        if not self.ipv6:
+            return None
+        return _spanning([node.pod_subnets6[number - 1] for node in self.nodes])
+
     def node(self, name: str) -> Node:
         """The node of that name (KeyError when there is none)."""
         return {node.name: node for node in self.nodes}[name]
 
     def member(self, name: str) -> Pod | Host:
-        """The pod or host of that name (KeyError when there is none)."""
-        members: dict[str, Pod | Host] = {pod.name: pod for pod in self.pods}
-        members.update({host.name: host for host in self.hosts})
-        return members[name]
+        """The pod or host of that name (LookupError when there is none, or a pod in several lanes)."""
+        members: tuple[Pod | Host, ...] = (*self.pods, *self.hosts)
+        of_name = [member for member in members if member.name == name]
+        if len(of_name) > 1:
+            raise LookupError(f"pod {name!r} is in {len(of_name)} lanes: ask one lane's view, `lane(number)`")
+        if not of_name:
+            raise KeyError(name)
+        return of_name[0]
 
     def target(self, name: str) -> Pod | Host | Service:
-        """Whoever a path may lead to: a pod, a host, or a service (KeyError when there is none)."""
-        services = {service.name: service for service in self.services}
-        return services[name] if name in services else self.member(name)
+        """Whoever a path may lead to, found as by `member`: a pod, a host, or a service."""
+        services = [service for service in self.services if service.name == name]
+        if len(services) > 1:
+            raise LookupError(f"service {name!r} is in {len(services)} lanes: ask one lane's view")
+        return services[0] if services else self.member(name)
 
     def pods_on(self, node: str) -> tuple[Pod, ...]:
         """The node's pods, in the topology's order."""
         return tuple(pod for pod in self.pods if pod.node == node)
+
+
+Network = TypeVar("Network", IPv4Network, IPv6Network)
+
+
+def _spanning(networks: Sequence[Network]) -> Network:
+    """The longest prefix that holds all of them."""
+    widest = networks[0]
+    while not all(network.subnet_of(widest) for network in networks):
+        widest = widest.supernet()
+    return widest

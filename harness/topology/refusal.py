@@ -36,7 +36,7 @@ def _refusals(topology: Topology) -> Iterator[Refusal]:
         for client in captured:
             if client.spiffe_id == f"spiffe://{principal}":
                 for target in captured:
-                    if target.namespace == policy.document["namespace"]:
+                    if target.answers and target.namespace == policy.document["namespace"]:
                         yield Refusal(client=client, target=target, policy=policy.name)
 
 

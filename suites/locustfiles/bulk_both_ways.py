@@ -3,22 +3,22 @@
 from locust import User, task
 from locust.exception import StopUser
 
-from harness.load.echo_stage import EchoStage, EchoStream
+from harness.load.bulk_stage import BothWays, BulkStage
 
 
 class BulkBothWays(User):
     """One stream."""
 
     op = "both-ways"
-    stage = EchoStage
+    stage = BulkStage
 
     @task
     def window(self) -> None:
-        """One window, whole."""
-        stream = EchoStream(self.environment.stage)
+        """All blocks of its lane."""
+        stream = BothWays(self.environment.stage)
         try:
             stream.open()
-            stream.exchange()
+            stream.run()
         finally:
             stream.close()
         raise StopUser

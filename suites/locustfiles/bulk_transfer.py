@@ -1,24 +1,24 @@
-"""Locust users that download without end from the backend's source."""
+"""Locust users that download in bulk from the backend's source."""
 
 from locust import User, task
 from locust.exception import StopUser
 
-from harness.load.transfer_stage import BulkStream, TransferStage
+from harness.load.bulk_stage import BulkStage, Download
 
 
 class BulkTransfer(User):
     """One stream."""
 
     op = "transfer"
-    stage = TransferStage
+    stage = BulkStage
 
     @task
     def window(self) -> None:
-        """One window, whole."""
-        stream = BulkStream(self.environment.stage)
+        """All blocks of its lane."""
+        stream = Download(self.environment.stage)
         try:
             stream.open()
-            stream.download()
+            stream.run()
         finally:
             stream.close()
         raise StopUser

@@ -1,24 +1,24 @@
-"""Locust users that upload without end to the backend's sink."""
+"""Locust users that upload in bulk to the backend's sink."""
 
 from locust import User, task
 from locust.exception import StopUser
 
-from harness.load.upload_stage import UploadStage, UploadStream
+from harness.load.bulk_stage import BulkStage, Upload
 
 
 class BulkUpload(User):
     """One stream."""
 
     op = "upload"
-    stage = UploadStage
+    stage = BulkStage
 
     @task
     def window(self) -> None:
-        """One window, whole, and the sink's answer."""
-        stream = UploadStream(self.environment.stage)
+        """All blocks of its lane."""
+        stream = Upload(self.environment.stage)
         try:
             stream.open()
-            stream.upload()
+            stream.run()
         finally:
             stream.close()
         raise StopUser

@@ -14,7 +14,7 @@ class ChattyMessages(User):
 
     @task
     def window(self) -> None:
-        """One window, whole."""
+        """All blocks of its lane."""
         connection = ChattyConnection(self.environment.stage)
         try:
             connection.open()

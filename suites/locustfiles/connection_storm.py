@@ -17,7 +17,6 @@ class ConnectionStorm(User):
         """The burst."""
         connection = StormConnection(self.environment.stage)
         try:
-            connection.open()
             connection.connect_once()
         finally:
             connection.close()

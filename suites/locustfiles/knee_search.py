@@ -3,7 +3,8 @@
 from locust import User, task
 from locust.exception import StopUser
 
-from harness.load.knee_stage import KneeConnection, KneeStage
+from harness.load.knee_stage import KneeStage
+from harness.load.request_stage import LiveConnection
 
 
 class KneeSearch(User):
@@ -15,12 +16,11 @@ class KneeSearch(User):
     @task
     def window(self) -> None:
         """All steps."""
-        connection = KneeConnection(self.environment.stage)
+        connection = LiveConnection(self.environment.stage)
         try:
             connection.open()
-            for _ in connection.steps():
-                for intended_ns in connection.turns():
-                    connection.ask(intended_ns)
+            for intended_ns in connection.requests():
+                connection.ask(intended_ns)
         finally:
             connection.close()
         raise StopUser

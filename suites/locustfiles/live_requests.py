@@ -1,7 +1,7 @@
-"""Locust users that send requests on connections which live through the window.
+"""Locust users that send requests on connections which live through the stage.
 
-A user lives for one window: it connects and warms up before the window opens, sends while it is open,
-closes after it. The driver (harness.load.driver) puts the window at `environment.stage`.
+A user lives for one stage: it connects and warms up before the first turn, sends in the blocks of its lane,
+closes after the last. The driver (harness.load.driver) puts the stage at `environment.stage`.
 """
 
 from locust import User, task
@@ -18,11 +18,11 @@ class LiveRequests(User):
 
     @task
     def window(self) -> None:
-        """One window, whole. A Locust task per request would cost 8 us of each."""
+        """All blocks of its lane. A Locust task per request would cost 8 us of each."""
         connection = LiveConnection(self.environment.stage)
         try:
             connection.open()
-            for intended_ns in connection.turns():
+            for intended_ns in connection.requests():
                 connection.ask(intended_ns)
         finally:
             connection.close()

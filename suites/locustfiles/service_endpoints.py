@@ -15,11 +15,10 @@ class ServiceClients(User):
 
     @task
     def window(self) -> None:
-        """One window, whole."""
+        """All blocks of its lane."""
         newcomers = NewConnections(self.environment.stage)
         try:
-            newcomers.open()
-            newcomers.connect_until_end()
+            newcomers.connect_in_blocks()
         finally:
             newcomers.close()
         raise StopUser

@@ -103,6 +103,10 @@ class Chain:
     name: str
     rules: tuple[Rule, ...]
     copies: int = 1
+    group: str = ""
+    """Where chains hold the same rules, one per lane: the name under which their counters are reported."""
+    lane: int = 0
+    """The lane whose packets a chain of a group sees; 0: of no one in particular."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

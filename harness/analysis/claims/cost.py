@@ -10,13 +10,14 @@ from harness.analysis.claims.model import (
     Verdict,
     exactly,
     extent,
+    extremes,
     not_measured,
     ratios,
     span,
     trips,
     verdicts,
 )
-from harness.analysis.compare import Comparison, Word
+from harness.analysis.compare import Word
 from harness.analysis.measures import METRICS
 from harness.analysis.text import quantity
 from harness.analysis.waterfall import Owner, Waterfall
@@ -35,12 +36,12 @@ def first_pays(grounds: Grounds) -> Ruling:
     against_direct = [
         each for metric in ("first.warm", "first.new") for each in grounds.comparisons("mesh", metric)
     ]
-    settled = [each for each in against_direct if each.word is not Word.INCONCLUSIVE]
+    settled = [each for each in against_direct if each.word is not Word.OPEN]
     if evaluated is None or not settled:
         return not_measured("no first packet through the mesh and directly in rounds enough to compare")
     figures = [
         f"policy evaluations per connection into the mesh: {span(evaluated)}",
-        *ratios(_extremes(settled)),
+        *ratios(extremes(settled)),
     ]
     cut = [each for each in grounds.waterfalls if not each.why_not and each.configuration.tunnelled]
     figures += [_phases(each) for each in _typical(cut)]
@@ -61,7 +62,7 @@ def first_pays(grounds: Grounds) -> Ruling:
 
 def reuse_saves(grounds: Grounds) -> Ruling:
     first = grounds.comparisons("reuse", "first.warm")
-    settled = [each for each in first if each.word is not Word.INCONCLUSIVE]
+    settled = [each for each in first if each.word is not Word.OPEN]
     cold, warm = grounds.round_trips("first.cold"), grounds.round_trips("first.warm")
     distances = [*trips("first.cold", cold), *trips("first.warm", warm)]
     if not settled and cold and warm:
@@ -73,7 +74,7 @@ def reuse_saves(grounds: Grounds) -> Ruling:
         )
     if not settled:
         return not_measured("no rounds enough with tunnel reuse on and off")
-    figures = ratios(_extremes(settled)) + distances
+    figures = ratios(extremes(settled)) + distances
     for reuse in Reuse:
         found = extent(
             [each for each in grounds.of(reuse=reuse) if each.configuration.tunnelled],
@@ -82,33 +83,59 @@ def reuse_saves(grounds: Grounds) -> Ruling:
         if found is not None:
             figures.append(f"reuse {reuse.value}: {span(found)} handshakes per connection")
     figures += _by_streams(grounds)
+    spread = _spread(grounds)
+    figures += [line for _, line in spread]
     if not all(each.word is Word.SAVES for each in settled):
         return Ruling(
             verdict=Verdict.DOES_NOT, because="reuse does not save on every path", figures=tuple(figures)
         )
+    if not spread:
+        return Ruling(
+            verdict=Verdict.HOLDS_IF,
+            because="it is read as saving connection set-up; no service with several endpoints was measured",
+            figures=tuple(figures),
+        )
+    even = all(share < 1 for share, _ in spread)
     return Ruling(
-        verdict=Verdict.HOLDS_IF,
-        because="it is read as saving connection set-up; that tunnels spread load over endpoints was not "
-        "measured, since each path has one endpoint",
+        verdict=Verdict.HOLDS if even else Verdict.DOES_NOT,
+        because="reuse saves connection set-up, and connections to a service "
+        + ("were spread over its endpoints" if even else "all went to one of its endpoints"),
         figures=tuple(figures),
     )
 
 
+def _spread(grounds: Grounds) -> list[tuple[float, str]]:
+    """Share of the answers that the busiest endpoint of a service gave, and the same in words."""
+    found = []
+    for side, measure in grounds.measures.items():
+        if (
+            side.metric == "endpoints.busiest"
+            and measure.estimate
+            and measure.configuration.dataplane != "none"
+        ):
+            share = measure.estimate.centre
+            found.append(
+                (share, f"{side.configuration}: {share:.0%} of the answers from the busiest endpoint")
+            )
+    return found
+
+
 def later_cheaper(grounds: Grounds) -> Ruling:
     through = [each for each in grounds.first_packet if "none" not in each.of.configuration.split(".")]
-    later = [each for each in through if each.word is not Word.INCONCLUSIVE]
+    later = [each for each in through if each.word is not Word.OPEN]
     if not later:
         return not_measured("no rounds enough to compare first and later packets")
+    labels = ("conntrack", "tunnel reuse")
     words = {
         f"{label} on {METRICS[metric].title}": verdicts(grounds.comparisons(factor, metric))
-        for factor, label in (("conntrack", "conntrack"), ("reuse", "tunnel reuse"))
+        for factor, label in zip(("conntrack", "reuse"), labels, strict=True)
         for metric in ("steady", "requests", "transfer")
     }
     distances = [
         line for metric in ("first.warm", "steady") for line in trips(metric, grounds.round_trips(metric))
     ]
     figures = [
-        *ratios(_extremes(later)),
+        *ratios(extremes(later)),
         *distances,
         *(f"{name}: {word}" for name, word in words.items() if word),
     ]
@@ -118,7 +145,11 @@ def later_cheaper(grounds: Grounds) -> Ruling:
             because="later packets are not cheaper everywhere",
             figures=tuple(figures),
         )
-    if words and all(word == Word.SAVES for word in words.values() if word):
+    missing = [label for label in labels if not any(words[name] for name in words if name.startswith(label))]
+    if missing:
+        because = f"later packets are cheaper; what {' and '.join(missing)} do to them was not measured"
+        return Ruling(verdict=Verdict.HOLDS_IF, because=because, figures=tuple(figures))
+    if all(word == Word.SAVES for word in words.values() if word):
         return Ruling(
             verdict=Verdict.HOLDS,
             because="later packets are cheaper, and both factors save",
@@ -164,7 +195,7 @@ def tunable(grounds: Grounds) -> Ruling:
         factor: found
         for factor in TUNING
         if (found := [each for each in (*grounds.factors, *grounds.costs) if each.factor == factor])
-        and any(each.word is not Word.INCONCLUSIVE for each in found)
+        and any(each.word is not Word.OPEN for each in found)
     }
     if not varied:
         return not_measured("no factor of tuning (rules, policies, streams, windows) in rounds enough")
@@ -178,7 +209,7 @@ def tunable(grounds: Grounds) -> Ruling:
         what = ", ".join(dict.fromkeys(METRICS[each.of.metric].title for each in moved))
         count = f"{len(moved)} of {len(found)} comparisons changed"
         figures.append(f"{TUNING[factor]}: {count}{f', {what}' if what else ''}")
-        figures += ratios(_extremes(moved))
+        figures += ratios(extremes(moved))
     if grounds.break_even is not None:
         figures.append(grounds.break_even.sentence)
     with_effect = [TUNING[factor] for factor, moved in changed.items() if moved]
@@ -220,11 +251,3 @@ def _phases(cut: Waterfall) -> str:
         f"policy {quantity(policy, 's')} ({policy / cut.total_s:.0%}), "
         f"tunnel and handshake {quantity(tunnel, 's')} ({tunnel / cut.total_s:.0%})"
     )
-
-
-def _extremes(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The least and the greatest ratio: a table of claims is no place for all of them."""
-    ordered = sorted(
-        (each for each in comparisons if each.ratio), key=lambda each: each.ratio.median if each.ratio else 0
-    )
-    return [ordered[0], ordered[-1]] if len(ordered) > 1 else ordered

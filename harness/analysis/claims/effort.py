@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.analysis.claims.model import Grounds, Ruling, Verdict, not_measured, ratios
-from harness.analysis.compare import Comparison, Word
+from harness.analysis.claims.model import Grounds, Ruling, Verdict, extremes, not_measured, ratios
+from harness.analysis.compare import Word
 
 
 def later_lighter(grounds: Grounds) -> Ruling:
@@ -14,13 +14,13 @@ def later_lighter(grounds: Grounds) -> Ruling:
             for each in grounds.costs
             if each.factor == "first-packet"
             and each.of.metric.startswith(f"{kind}.")
-            and each.word is not Word.INCONCLUSIVE
+            and each.word is not Word.OPEN
         ]
         for kind in ("switches", "cpu")
     }
     if not found["switches"]:
         return not_measured("no rounds enough to compare the context switches of first and later packets")
-    figures = [line for kind in found.values() for line in ratios(_extremes(kind))]
+    figures = [line for kind in found.values() for line in ratios(extremes(kind))]
     if not all(each.word is Word.COSTS for each in found["switches"]):
         return Ruling(
             verdict=Verdict.DOES_NOT,
@@ -40,11 +40,3 @@ def later_lighter(grounds: Grounds) -> Ruling:
         because=f"it is read as context switches; {copies}of which this run does not say the same",
         figures=tuple(figures),
     )
-
-
-def _extremes(comparisons: list[Comparison]) -> list[Comparison]:
-    """The least and the greatest ratio."""
-    ordered = sorted(
-        (each for each in comparisons if each.ratio), key=lambda each: each.ratio.median if each.ratio else 0
-    )
-    return [ordered[0], ordered[-1]] if len(ordered) > 1 else ordered

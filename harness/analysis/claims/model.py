@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from harness.analysis.breakeven import BreakEven
 from harness.analysis.compare import Comparison, Side
@@ -58,6 +58,9 @@ class Grounds:
 
     configurations: Sequence[Configuration]
     ledgers: Mapping[str, Ledger]
+    """Configuration's key -> its evidence in figures, of its valid cells."""
+    without: Callable[[str], Mapping[str, Ledger]]
+    """A check's name -> the same of cells that hold but for it: for a claim that says what it checks."""
     measures: Mapping[Side, Measure]
     first_packet: Sequence[Comparison]
     factors: Sequence[Comparison]
@@ -66,6 +69,10 @@ class Grounds:
     break_even: BreakEven | None
     waterfalls: Sequence[Waterfall] = ()
     rtt_model: RttModel | None = None
+
+    def but(self, check: str) -> Self:
+        """The same with evidence of cells that may fail that check."""
+        return replace(self, ledgers=self.without(check))
 
     def of(self, **factors: object) -> list[Ledger]:
         """Ledgers of captured configurations with those factors."""
@@ -127,6 +134,14 @@ def trips(metric: str, found: set[int], where: str = "") -> list[str]:
     """A metric's round trips in words; nothing where they are not known."""
     counts = " or ".join(map(str, sorted(found)))
     return [f"{METRICS[metric].title}{where}: {counts} round trips over distance"] if found else []
+
+
+def extremes(comparisons: Iterable[Comparison]) -> list[Comparison]:
+    """The least and the greatest ratio: a table of claims is no place for all of them."""
+    ordered = sorted(
+        (each for each in comparisons if each.ratio), key=lambda each: each.ratio.centre if each.ratio else 0
+    )
+    return [ordered[0], ordered[-1]] if len(ordered) > 1 else ordered
 
 
 def verdicts(comparisons: Sequence[Comparison]) -> str:

@@ -1,13 +1,13 @@
 """Envoy with HBONE from its own configuration, one process with one worker per captured pod, as a sidecar.
 
 bootstrap: Envoy's configuration. launch: becomes Envoy, with an identity from the node's authority.
-keeper: one per node; answers the bench in the node's name, from books, what Envoy counts in our words.
-admin, files: how the two talk.
+keeper: one per node and lane; answers the bench in the node's name, from books, what Envoy counts in our
+words. admin, files: how the two talk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from harness.dataplanes.envoy.bootstrap import STREAM_WINDOW_BYTES, STREAMS_PER_TUNNEL
 from harness.engines.api import Member, Mount, Role
@@ -49,41 +49,43 @@ def enrols(node: str) -> bool:  # noqa: ARG001  # the slot's signature
     return False
 
 
-def members(topology: Topology, layout: Layout) -> tuple[Member, ...]:
+def members(topology: Topology, layout: Layout, *, lane: int, nodes: Collection[str]) -> tuple[Member, ...]:
     """One Envoy per captured pod, one keeper per node."""
-    rundir = ("--rundir", str(layout.directory))
+    where = ("--lane", str(lane), "--rundir", str(layout.directory))
     sidecars = [
         Member(
-            name=f"envoy-{pod.name}",
+            name=f"envoy-{lane}-{pod.name}",
             role=Role.ZTUNNEL,
             node=pod.node,
+            lane=lane,
             image="envoy",
             namespace=pod.netns,
-            command=("python3", "-m", "harness.dataplanes.envoy.launch", "--pod", pod.name, *rundir),
+            command=("python3", "-m", "harness.dataplanes.envoy.launch", "--pod", pod.name, *where),
             mounts=(
                 Mount(path=layout.topology, writable=False),
-                Mount(path=layout.ca(pod.node).parent),
-                Mount(path=layout.proxy(pod.node).parent),
+                Mount(path=layout.ca(pod.node, lane).parent),
+                Mount(path=layout.proxy(pod.node, lane).parent),
             ),
             capabilities=CAPABILITIES,
         )
         for pod in topology.pods
-        if pod.captured
+        if pod.captured and pod.node in nodes
     ]
     keepers = [
         Member(
-            name=f"keeper-{node.name}",
-            role=Role.ZTUNNEL,
-            node=node.name,
+            name=f"keeper-{lane}-{node}",
+            role=Role.HELPER,
+            node=node,
+            lane=lane,
             image="envoy",
-            namespace=f"ztunnel-{node.name}",
-            command=("python3", "-m", "harness.dataplanes.envoy.keeper", "--node", node.name, *rundir),
+            namespace=f"keeper-{lane}-{node}",
+            command=("python3", "-m", "harness.dataplanes.envoy.keeper", "--node", node, *where),
             mounts=(
                 Mount(path=layout.topology, writable=False),
-                Mount(path=layout.proxy(node.name).parent),
-                Mount(path=layout.bench(node.name).parent),
+                Mount(path=layout.proxy(node, lane).parent),
+                Mount(path=layout.bench(node, lane).parent),
             ),
         )
-        for node in topology.nodes
+        for node in nodes
     ]
     return (*sidecars, *keepers)

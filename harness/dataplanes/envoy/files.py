@@ -22,7 +22,7 @@ class Files:
 def of(layout: Layout, topology: Topology, pod: Pod) -> Files:
     """Where they are: beside the keeper's socket, by number, since a socket's path has to be short."""
     number = topology.pods.index(pod)
-    folder = layout.proxy(pod.node).parent
+    folder = layout.proxy(pod.node, pod.lane).parent
     return Files(admin=folder / f"envoy{number}.sock", clusters=folder / f"clusters{number}.json")
 
 

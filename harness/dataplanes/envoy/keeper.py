@@ -1,6 +1,6 @@
-"""A node's books where Envoy is the data plane: `python3 -m harness.dataplanes.envoy.keeper`.
+"""A lane's books on a node where Envoy is the data plane: `python3 -m harness.dataplanes.envoy.keeper`.
 
-Envoy runs once per pod and knows nothing of the bench. The keeper answers what a proxy of the node would:
+Envoy runs once per pod and knows nothing of the bench. The keeper answers what the lane's proxy would:
 `hello`, `stats` and `configure` on its control socket, `drop-tunnels` and `nothing` on its bench socket, by
 asking each Envoy of the node.
 """
@@ -121,21 +121,25 @@ def main() -> None:
     """Wait for the node's Envoys, then answer until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="harness.dataplanes.envoy.keeper", description=__doc__)
     parser.add_argument("--node", required=True)
+    parser.add_argument("--lane", type=int, required=True)
     parser.add_argument("--rundir", type=Path, required=True)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     layout = Layout(arguments.rundir)
-    topology = from_json(layout.topology.read_text())
+    topology = from_json(layout.topology.read_text()).lane(arguments.lane)
     pods = [pod for pod in topology.pods_on(arguments.node) if pod.captured]
     keeper = Keeper([Sidecar(layout, topology, pod) for pod in pods])
     bench = {"drop-tunnels": keeper.drop_tunnels, "nothing": keeper.nothing}
     threading.Thread(
-        target=serve, args=(layout.bench(arguments.node), bench), kwargs={"at_once": True}, daemon=True
+        target=serve,
+        args=(layout.bench(arguments.node, arguments.lane), bench),
+        kwargs={"at_once": True},
+        daemon=True,
     ).start()
     control = {"hello": keeper.hello, "stats": keeper.stats, "configure": keeper.configure}
-    serve(layout.proxy(arguments.node), control, at_once=True)
+    serve(layout.proxy(arguments.node, arguments.lane), control, at_once=True)
 
 
 if __name__ == "__main__":

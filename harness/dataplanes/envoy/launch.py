@@ -1,4 +1,4 @@
-"""Become one pod's Envoy: `python3 -m harness.dataplanes.envoy.launch --pod POD --rundir RUNDIR`.
+"""Become one pod's Envoy: `python3 -m harness.dataplanes.envoy.launch --pod POD --lane N --rundir RUNDIR`.
 
 Its identity comes from the node's authority first. The configuration holds the key, so it lies in a file
 of this user alone on the tmpfs that every engine gives its members as /run.
@@ -29,6 +29,7 @@ def main() -> None:
     """Write the configuration and execute Envoy in this process's place."""
     parser = argparse.ArgumentParser(prog="harness.dataplanes.envoy.launch", description=__doc__)
     parser.add_argument("--pod", required=True)
+    parser.add_argument("--lane", type=int, required=True)
     parser.add_argument("--rundir", type=Path, required=True)
     arguments = parser.parse_args()
     program = binary()
@@ -38,17 +39,17 @@ def main() -> None:
         )
         sys.exit(UNFIT)
     layout = Layout(arguments.rundir)
-    topology = from_json(layout.topology.read_text())
+    topology = from_json(layout.topology.read_text()).lane(arguments.lane)
     pod = topology.member(arguments.pod)
     if not isinstance(pod, Pod):
         sys.exit(f"{pod.name} is a host: Envoy serves pods")
     try:
-        identity = leaf(layout.ca(pod.node), pod.spiffe_id)
+        identity = leaf(layout.ca(pod.node, pod.lane), pod.spiffe_id)
     except NoLeaf as exc:
         sys.exit(str(exc))
     here = files.of(layout, topology, pod)
     files.replace(here.clusters, discovery(pod, topology, 0))
-    config = FOLDER / f"envoy-{pod.name}.json"
+    config = FOLDER / f"envoy-{pod.lane}-{pod.name}.json"
     descriptor = os.open(config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as output:
         json.dump(bootstrap(pod, topology, identity, admin=here.admin, clusters=here.clusters), output)

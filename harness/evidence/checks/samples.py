@@ -8,7 +8,7 @@ from harness.evidence.sources.answers import PROBE
 
 
 def check(case: Case) -> Outcome:
-    """Rows on disk equal the rows that each stage recorded; first packets equal the probes asked for."""
+    """Rows saved are those recorded, and those of Locust's statistics; first packets are those asked for."""
     laws: list[Law] = []
     for stage, answers in case.answers.items():
         laws += [
@@ -25,6 +25,11 @@ def check(case: Case) -> Outcome:
                 "latency is of verified answers only",
             ),
         ]
+        if answers.tallied is not None:
+            because = "rows recorded by the load, which Locust did not see"
+            laws.append(
+                equal(f"{stage} requests in Locust's statistics", answers.tallied, answers.rows, because)
+            )
         if stage == PROBE:
             laws += [
                 equal(

@@ -5,9 +5,10 @@ into that document; and `read`, which turns the document into typed readings.
 
 rules: counters and digests of every namespace's packet rules. conntrack: the table at the end.
 sockets: the kernel's TCP counters. wire: packets on links, by port. tunnels: the proxies' counters.
-delay: the line between the nodes.
+delay: the line between the nodes. starts: when the lane's proxies began.
 journal: when the probes' connections reached which step, as the proxies saw it.
-answers: what came back to the load processes. generator: the load processes' own health.
+answers: what came back to the load processes. generator: the load processes' own health. turns: how the
+lanes of a bout took them.
 host: steal, load, throttling, pressure and clocks of the machine. cpu: CPU time, context switches and memory
 of the processes on the path.
 nonces: what was readable between the nodes, and the listener's control. Once a round, told to each of its

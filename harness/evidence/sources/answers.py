@@ -45,6 +45,8 @@ class Answers:
     """Kind -> count."""
     residual_tunnels: int
     """Cold probes that set out while a proxy still had a tunnel."""
+    tallied: int | None = None
+    """Requests in Locust's own statistics; None where no Locust ran."""
 
 
 def collect(stages: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]) -> dict[str, Any]:
@@ -66,7 +68,11 @@ def _select(asked: Mapping[str, Any], reply: Mapping[str, Any]) -> dict[str, Any
     """What both sides said, without the bulk that is a sample's or the generator's."""
     selected = {key: reply[key] for key in ("rows", "opened", "verification", "answers", "errors")}
     selected["asked"] = dict(asked)
-    selected |= {key: reply[key] for key in ("residual_tunnels", "memory", "steps") if key in reply}
+    selected |= {
+        key: reply[key]
+        for key in ("residual_tunnels", "memory", "steps", "locust", "turns", "settle_ns", "together")
+        if key in reply
+    }
     return selected
 
 
@@ -90,4 +96,5 @@ def _answers(fields: Fields) -> Answers:
         origins=fields.child("answers").counts(),
         errors=fields.child("errors").counts(),
         residual_tunnels=len(fields.children("residual_tunnels")) if batches else 0,
+        tallied=fields.child("locust").integer("requests") if fields.has("locust") else None,
     )

@@ -1,4 +1,4 @@
-"""The Locust process's own health while it made load."""
+"""The load processes' own health while they made load."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ _REPLIED = (
     "started_ns",
     "ended_ns",
     "cpu_ns",
+    "elapsed_ns",
     "lag_p99_ns",
+    "late_sockets",
+    "waited_ns",
     "workers",
 )
 
@@ -40,6 +43,7 @@ class Health:
     scheduled: int
     """Requests that a fixed rate asked for; 0 in a closed loop."""
     elapsed_ns: int
+    """All turns together."""
     cpu_ns: int
     lag_p99_ns: int | None
     """How late the process's own timer fired, 99th percentile; None where it never did."""
@@ -48,6 +52,8 @@ class Health:
     unsent: int = 0
     """Requests that were due and never started."""
     connections: int = 0
+    waited_ns: int = 0
+    """How long the process waited for a core with a request under way; the probe process tells."""
     workers: Workers | None = None
     """None where one process made the load."""
 
@@ -57,13 +63,18 @@ class Health:
         return self.cpu_ns / self.elapsed_ns
 
     @property
+    def waited_share(self) -> float:
+        """Of the requests' time, what the process spent waiting for a core."""
+        return self.waited_ns / self.elapsed_ns
+
+    @property
     def achieved_share(self) -> float:
         """Requests made per request scheduled; 1 in a closed loop, which schedules none."""
         return self.rows / self.scheduled if self.scheduled else 1.0
 
 
 def collect(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The document from the replies of the stages that Locust ran."""
+    """The document from the replies of the stages."""
     return new(
         NAME,
         stages={
@@ -92,8 +103,9 @@ def _health(fields: Fields) -> Health:
         unsent=fields.integer("unsent") if fields.has("unsent") else 0,
         connections=fields.integer("opened") if fields.has("opened") else 0,
         rows=fields.integer("rows"),
+        waited_ns=fields.integer("waited_ns") if fields.has("waited_ns") else 0,
         scheduled=fields.integer("scheduled") if fields.has("scheduled") else 0,
-        elapsed_ns=max(1, fields.integer("ended_ns") - fields.integer("started_ns")),
+        elapsed_ns=max(1, fields.integer("elapsed_ns")),
         cpu_ns=fields.integer("cpu_ns"),
         lag_p99_ns=fields.integer("lag_p99_ns") if fields.has("lag_p99_ns") else None,
     )

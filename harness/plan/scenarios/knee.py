@@ -77,4 +77,4 @@ def stages(load: Load) -> Iterator[Stage]:
     """One stage that holds all steps."""
     if asked := load.scenario("knee"):
         seconds = float(asked["seconds"]) * int(asked["steps"])
-        yield Stage(name="knee", op="knee", seconds=seconds, arguments=asked, seeded=True)
+        yield Stage(name="knee", op="knee", seconds=seconds, arguments=asked)

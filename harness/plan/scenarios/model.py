@@ -72,13 +72,14 @@ class Stage:
     name: str
     op: str
     seconds: float
-    """How long it takes, as asked for."""
+    """How long each lane takes, as asked for."""
     arguments: Mapping[str, Value] = field(default_factory=dict)
     port: int = APP_PORT
     """What is dialled at the target."""
     sized: bool = True
     """Whether answers have the load's `response_bytes`; not where no HTTP is spoken."""
-    seeded: bool = False
-    """Whether it draws anything by chance, so that it needs the cell's seed."""
+    apart: bool = False
+    """Whether lanes are asked one after another, each in a request of its own: at once, the load of one would
+    be load on all. Other stages take all lanes of a bout in one request."""
     beside: Stage | None = None
     """What the other load process does at the same time: it starts when this one's window has opened."""

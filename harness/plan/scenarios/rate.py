@@ -36,4 +36,4 @@ def stages(load: Load) -> Iterator[Stage]:
             "rate_hz": load.rate_hz,
             "arrivals": load.rate_arrivals,
         }
-        yield Stage(name="rate", op="requests", seconds=load.rate_s, arguments=asked, seeded=True)
+        yield Stage(name="rate", op="requests", seconds=load.rate_s, arguments=asked)

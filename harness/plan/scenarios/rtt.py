@@ -20,4 +20,4 @@ def stages(load: Load) -> Iterator[Stage]:
     """One window of the probe process, which is quieter than Locust."""
     if load.rtt_s:
         echo = {"message_bytes": RTT_BYTES, "seconds": load.rtt_s}
-        yield Stage(name="rtt", op="rtt", seconds=load.rtt_s, arguments=echo, port=ECHO_PORT, sized=False)
+        yield Stage(name="rtt", op="later", seconds=load.rtt_s, arguments=echo, port=ECHO_PORT, sized=False)

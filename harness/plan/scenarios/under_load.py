@@ -61,5 +61,6 @@ def stages(load: Load) -> Iterator[Stage]:
         arguments={"streams": asked["streams"], "seconds": seconds + MARGIN_S},
         port=SOURCE_PORT,
         sized=False,
+        apart=True,
         beside=Stage(name="under-load", op="paced", seconds=seconds, arguments=pace),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.analysis.measures import Values
+from harness.analysis.measures import Samples
 
 SHARES = (0.0, 0.01, 0.025, *(step / 20 for step in range(1, 20)), 0.975, 0.99, 1.0)
 """Shares of samples at which a curve is drawn: finer at its ends, few enough for a thousand cells."""
@@ -23,7 +23,7 @@ class Curve:
     """In the unit of the block's axis, one per share."""
 
     @classmethod
-    def of(cls, samples: Values, *, name: str, colour: str, dash: str, scale: float) -> Curve:
+    def of(cls, samples: Samples, *, name: str, colour: str, dash: str, scale: float) -> Curve:
         """From samples in any order; `scale` divides them into the axis' unit."""
         found = np.quantile(samples, SHARES) / scale
         return cls(name=name, colour=colour, dash=dash, values=tuple(float(f"{each:.4g}") for each in found))

@@ -32,7 +32,7 @@ def blocks(findings: Findings, cell: JudgedCell) -> Iterator[Block]:
     if cell.verdict.remarks:
         yield Block(
             question="Was it disturbed, or limited by its generator?",
-            reading="A remark does not make a cell invalid; a noisy cell enters no comparison all the same.",
+            reading="A remark makes no cell invalid; a disturbed one enters no comparison all the same.",
             columns=("remark", "stage", "because", "figures"),
             rows=tuple(
                 (each.kind.value, each.stage or "whole cell", each.reason, told(each.numbers))

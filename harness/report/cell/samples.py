@@ -64,5 +64,5 @@ def _row(findings: Findings, cell: JudgedCell, measured: Measured) -> tuple[str,
         ),
         *("" for _ in (QUANTILES if not len(measured.samples) else ())),
         quantity(measured.value, metric.unit),
-        f"{(measured.value / usual.median - 1) * 100:+.1f} %" if usual else "",
+        f"{(measured.value / usual.centre - 1) * 100:+.1f} %" if usual else "",
     )

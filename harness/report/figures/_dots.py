@@ -45,7 +45,7 @@ class Dot:
     @property
     def value(self) -> float:
         """The median in the axis' unit."""
-        return self.estimate.median / self.scale
+        return self.estimate.centre / self.scale
 
 
 def series(dots: Sequence[Dot], *, name: str, colour: str, symbol: str, hollow: bool = False) -> go.Scatter:
@@ -95,4 +95,4 @@ def dot_plot(rows: Rows, traces: Sequence[go.Scatter], *, x_title: str, log: boo
 
 
 def _arm(end: float | None, dot: Dot) -> float:
-    return 0.0 if end is None else abs(end - dot.estimate.median) / dot.scale
+    return 0.0 if end is None else abs(end - dot.estimate.centre) / dot.scale

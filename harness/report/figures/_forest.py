@@ -15,7 +15,7 @@ LOOKS = {
     Word.COSTS: (RED, "triangle-right"),
     Word.SAVES: (GREEN, "triangle-left"),
     Word.NO_DIFFERENCE: (BLUE, "circle"),
-    Word.INCONCLUSIVE: (GREY, "circle-open"),
+    Word.OPEN: (GREY, "circle-open"),
 }
 COLUMNS = ("path", "configuration", "compared with", "metric", "ratio", "low", "high", "rounds", "verdict")
 
@@ -57,19 +57,17 @@ def forest(
         if word in dots
     ]
     figure = dot_plot(rows, traces, x_title=f"ratio {ratio_of} (1: equal)")
-    practical = 1 + float(findings.run.manifest.suite["thresholds"]["practical_percent"]) / 100
-    figure.add_vrect(
-        x0=1 / practical, x1=practical, fillcolor=GREY, opacity=0.16, line_width=0, layer="below"
-    )
+    band = max(findings.yardstick.resolution[each.of.metric] for each in comparisons)
+    figure.add_vrect(x0=1 / band, x1=band, fillcolor=GREY, opacity=0.16, line_width=0, layer="below")
     figure.add_vline(x=1, line={"color": GREY, "width": 1})
     ends = [
         end
         for each in comparisons
         if each.ratio
-        for end in (each.ratio.low, each.ratio.high, each.ratio.median)
+        for end in (each.ratio.low, each.ratio.high, each.ratio.centre)
     ]
     reach = [end for end in ends if end is not None]
-    figure.update_xaxes(**log_ticks([*reach, 1 / practical, practical]))
+    figure.update_xaxes(**log_ticks([*reach, 1 / band, band]))
     figure.update_layout(showlegend=True)
     return [
         Figure(
@@ -77,7 +75,7 @@ def forest(
             section=section,
             question=question,
             reading=f"{reading} {_counted(comparisons)}".strip(),
-            caption=_caption(comparisons, practical),
+            caption=_caption(comparisons, band),
             plot=figure,
             columns=COLUMNS,
             rows=tuple(_row(each) for each in comparisons),
@@ -101,17 +99,13 @@ def _counted(comparisons: Sequence[Comparison]) -> str:
     return f"Of {len(comparisons)} comparisons: {', '.join(parts)}."
 
 
-def _caption(comparisons: Sequence[Comparison], practical: float) -> str:
+def _caption(comparisons: Sequence[Comparison], band: float) -> str:
     rounds = [each.ratio.rounds for each in comparisons if each.ratio]
     coverage = [each.ratio.coverage for each in comparisons if each.ratio and each.ratio.coverage]
-    bars = (
-        f"bars are exact intervals of {min(coverage):.1%} or more"
-        if coverage
-        else "too few rounds for intervals"
-    )
+    bars = f"bars are intervals of {min(coverage):.1%}" if coverage else "too few rounds for intervals"
     return (
-        f"Centre (Hodges-Lehmann) of the rounds' paired ratios, n = {span(rounds)} rounds; {bars}. "
-        f"The grey band is the practical threshold, {(practical - 1) * 100:.3g} %. "
+        f"Geometric mean of the rounds' ratios, n = {span(rounds)} rounds; {bars}. "
+        f"The grey band is the resolution, {(band - 1) * 100:.3g} %. "
         "Latency: above 1 is slower; throughput: above 1 is more."
     )
 
@@ -125,7 +119,7 @@ def _row(each: Comparison) -> tuple[Value, ...]:
         METRICS[each.of.metric].title
         if each.of.metric == each.against.metric
         else f"{METRICS[each.of.metric].title} / {METRICS[each.against.metric].title}",
-        ratio.median if ratio else None,
+        ratio.centre if ratio else None,
         ratio.low if ratio else None,
         ratio.high if ratio else None,
         ratio.rounds if ratio else 0,

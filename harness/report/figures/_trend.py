@@ -51,11 +51,11 @@ def over_runs(series: Series, *, name: str) -> Figure:
 
 
 def _runs(points: tuple[Point, ...], size: float) -> go.Scatter:
-    values = [point.value.median / size for point in points]
+    values = [point.value.centre / size for point in points]
     arms = [
         (
-            (point.value.high or point.value.median) / size - value,
-            value - (point.value.low or point.value.median) / size,
+            (point.value.high or point.value.centre) / size - value,
+            value - (point.value.low or point.value.centre) / size,
         )
         for point, value in zip(points, values, strict=True)
     ]
@@ -95,4 +95,4 @@ def _noun(title: str) -> str:
 
 def _row(point: Point, size: float) -> tuple[str | float | int | None, ...]:
     low, high = (None if end is None else end / size for end in (point.value.low, point.value.high))
-    return point.run, point.commit[:8], point.value.median / size, low, high, point.value.rounds
+    return point.run, point.commit[:8], point.value.centre / size, low, high, point.value.rounds

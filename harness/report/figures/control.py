@@ -1,4 +1,4 @@
-"""The A/A control: two equal configurations."""
+"""The A/A control: one configuration on two lanes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ ORDER = 75
 
 
 def figures(findings: Findings) -> list[Figure]:
-    """Reuse on and off where there are no tunnels."""
+    """Each bout's reference against its twin."""
     return forest(
         findings,
         findings.control.comparisons,
         name="control",
         section="validity",
         question="How far apart are two configurations that are equal?",
-        ratio_of="reuse on / reuse off, without tunnels",
-        reading="There are no tunnels to reuse out of mesh, so any difference here is noise: the floor under "
-        "every other figure of this page.",
+        ratio_of="one lane / another that carries the same",
+        reading="Both lanes carry the same and were measured in turns with all others, so any difference "
+        "here is noise: the floor under every other figure of this page.",
     )

@@ -119,7 +119,7 @@ def _stage(findings: Findings, stage: str, *, question: str, unit: str, scale: f
                     None if row["waited_s"] is None else row["waited_s"] / scale,
                     row["rss_bytes"] / 1e6,
                     row["peak_bytes"] / 1e6,
-                    bill.elsewhere_s / bill.work / scale,
+                    None if bill.elsewhere_s is None else bill.elsewhere_s / bill.work / scale,
                 )
                 for _, each, bill in placed
                 for row in bill.rows()

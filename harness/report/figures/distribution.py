@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from harness.analysis.findings import Findings
-from harness.analysis.measures import Values
+from harness.analysis.measures import Samples
 from harness.analysis.rounds import QUANTILES, Measure
 from harness.analysis.statistics import samples_needed
 from harness.plan.model import Configuration, Path, State
@@ -93,7 +93,7 @@ def _curve(configuration: Configuration, measure: Measure) -> go.Scatter:
     )
 
 
-def thinned(ordered: Values) -> tuple[Values, Values]:
+def thinned(ordered: Samples) -> tuple[Samples, Samples]:
     """A distribution's steps, thinned to what can be seen; the least and the greatest value always stay."""
     count = len(ordered)
     at = np.unique(np.linspace(0, count - 1, min(count, POINTS)).round().astype(int))

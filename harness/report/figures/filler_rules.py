@@ -37,12 +37,12 @@ def figures(findings: Findings) -> list[Figure]:
         figure.add_trace(
             go.Scatter(
                 x=[count for count, _ in points],
-                y=[found.median / MS for _, found in points],
+                y=[found.centre / MS for _, found in points],
                 error_y={
                     "type": "data",
                     "symmetric": False,
-                    "array": [((found.high or found.median) - found.median) / MS for _, found in points],
-                    "arrayminus": [(found.median - (found.low or found.median)) / MS for _, found in points],
+                    "array": [((found.high or found.centre) - found.centre) / MS for _, found in points],
+                    "arrayminus": [(found.centre - (found.low or found.centre)) / MS for _, found in points],
                     "color": colour,
                 },
                 name=labels.LEVELS[level],
@@ -55,7 +55,7 @@ def figures(findings: Findings) -> list[Figure]:
             (
                 labels.LEVELS[level],
                 count,
-                found.median / MS,
+                found.centre / MS,
                 found.low and found.low / MS,
                 found.high and found.high / MS,
             )

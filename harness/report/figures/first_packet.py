@@ -34,7 +34,7 @@ def figures(findings: Findings) -> list[Figure]:
                 low, high = (None if end is None else end / MS for end in (found.low, found.high))
                 name = labels.configuration(configuration)
                 table.append(
-                    (path.value, name, labels.STATES[state], found.median / MS, low, high, measure.n)
+                    (path.value, name, labels.STATES[state], found.centre / MS, low, high, measure.n)
                 )
     if not table:
         return []

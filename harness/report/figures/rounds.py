@@ -60,5 +60,5 @@ def _points(findings: Findings, path: Path) -> dict[int, tuple[float, int]]:
         if measure is None or measure.estimate is None:
             continue
         for number, value in measure.per_round.items():
-            relative.setdefault(number, []).append((value / measure.estimate.median - 1) * 100)
+            relative.setdefault(number, []).append((value / measure.estimate.centre - 1) * 100)
     return {number: (float(np.median(values)), len(values)) for number, values in sorted(relative.items())}

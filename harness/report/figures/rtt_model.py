@@ -51,7 +51,7 @@ def _trips(findings: Findings, model: RttModel) -> list[Figure]:
                         labels.STATES[state],
                         each.expected,
                         each.found,
-                        each.trips.median,
+                        each.trips.centre,
                         each.trips.low,
                         each.trips.high,
                         each.trips.rounds,

@@ -34,7 +34,7 @@ def figures(findings: Findings) -> list[Figure]:
             for name in SERIES:
                 if name in ledger.figures:
                     value = ledger.figures[name]
-                    exact = Estimate(median=value, low=None, high=None, coverage=None, rounds=ledger.cells)
+                    exact = Estimate(centre=value, low=None, high=None, coverage=None, rounds=ledger.cells)
                     dots.setdefault(name, []).append(Dot(row=at, estimate=exact))
                     table.append(
                         (

@@ -86,4 +86,4 @@ def _schedule(found: list[Health]) -> tuple[Value, ...]:
             sum(health.unsent for health in found),
         )
     shares = [health.cpu_share * 100 for health in found]
-    return (len(found), estimate(shares).median, *kept, max(lags) / 1e6 if lags else None)
+    return (len(found), estimate(shares).centre, *kept, max(lags) / 1e6 if lags else None)

@@ -75,7 +75,7 @@ def _throughput(
                 (
                     path.value,
                     labels.configuration(configuration),
-                    found.median / scale,
+                    found.centre / scale,
                     low,
                     high,
                     found.rounds,

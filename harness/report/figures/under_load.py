@@ -42,7 +42,7 @@ def figures(findings: Findings) -> list[Figure]:
                         path.value,
                         labels.configuration(configuration),
                         beside,
-                        found.median * 1e3,
+                        found.centre * 1e3,
                         *ends,
                         tail.value * 1e3 if tail else None,
                         measure.n,

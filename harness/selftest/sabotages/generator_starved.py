@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness.run.cell import Ask
-from harness.selftest.harm import CLIENT, Harm, beside
+from harness.run.asks import Ask
+from harness.selftest.harm import Harm, beside
 
 FIRES = "generator"
 BECAUSE = "rate lag p99"
@@ -28,6 +28,6 @@ class Sabotage(Harm):
             yield
 
     def _starve(self) -> None:
-        self.bed.engine.kill(f"locust-{CLIENT}", signal.SIGSTOP)
+        self.bed.engine.kill("locust", signal.SIGSTOP)
         time.sleep(STALL_S)
-        self.bed.engine.kill(f"locust-{CLIENT}", signal.SIGCONT)
+        self.bed.engine.kill("locust", signal.SIGCONT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.run.cell import Ask
+from harness.run.asks import Ask
 from harness.selftest.harm import Harm
 
 FIRES = "tunnel-reuse"
@@ -15,5 +15,5 @@ class Sabotage(Harm):
     def asked(self, ask: Ask) -> Ask:
         """Switch before the first packet."""
         if ask.stage == "probe":
-            self.bed.ask_proxies("configure", reuse="off")
+            self.lane.ask_proxies("configure", reuse="off")
         return ask

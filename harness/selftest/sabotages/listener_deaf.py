@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.run.cell import Ask
+from harness.run.asks import Ask
 from harness.selftest.harm import SERVER, Harm
 from harness.topology.model import APP_PORT
 
@@ -21,4 +21,5 @@ class Sabotage(Harm):
             return ask
         server = self.pod(SERVER)
         target = {"address": str(server.address), "port": APP_PORT, "pod": server.name, "node": server.node}
-        return replace(ask, arguments={**ask.arguments, "target": target})
+        lanes = [{**lane, "target": target} for lane in ask.arguments["lanes"]]
+        return replace(ask, arguments={**ask.arguments, "lanes": lanes})

@@ -20,5 +20,5 @@ class Sabotage(Harm):
     def proving(self) -> Iterator[None]:
         """A mesh document without policies."""
         attempt = {"pod": DENIED, "address": str(self.pod(SERVER).address), "port": APP_PORT}
-        with self.other_mesh({**document(self.bed.topology), "policies": []}, attempt):
+        with self.other_mesh({**document(self.lane.topology), "policies": []}, attempt):
             yield

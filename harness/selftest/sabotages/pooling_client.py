@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.run.cell import Ask
+from harness.run.asks import Ask
 from harness.selftest.harm import Harm
 from harness.selftest.sabotages import REUSE_OFF
 
@@ -20,7 +20,8 @@ class Sabotage(Harm):
         """One probe per state with all the requests behind it."""
         if ask.stage != "probe":
             return ask
-        states = ask.arguments["states"]
-        requests = (1 + ask.arguments["later_requests"]) * max(state["count"] for state in states)
-        pooled = {"states": [{**state, "count": 1} for state in states], "later_requests": requests - 1}
+        (lane,) = ask.arguments["lanes"]
+        requests = (1 + ask.arguments["later_requests"]) * max(state["count"] for state in lane["states"])
+        pooling = {**lane, "states": [{**state, "count": 1} for state in lane["states"]]}
+        pooled = {"lanes": [pooling], "later_requests": requests - 1}
         return replace(ask, arguments={**ask.arguments, **pooled})

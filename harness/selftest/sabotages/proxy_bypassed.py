@@ -19,4 +19,4 @@ class Sabotage(Harm):
         """Remove them, and make the rules whole again before the cell: no count of it can tell."""
         self.without_rules(CLIENT, "nat")
         yield
-        self.bed.capture(self.bed.interception, self.bed.filler_rules)
+        self.write_rules_again()

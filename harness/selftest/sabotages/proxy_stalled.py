@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness.run.cell import Ask
+from harness.run.asks import Ask
 from harness.selftest.harm import SERVER, Harm, beside
 
-FIRES = "noisy"
-BECAUSE = "stood still"
+FIRES = "paused"
+BECAUSE = "an answer took"
 STALL_S = 0.05
 
 
@@ -30,7 +30,7 @@ class Sabotage(Harm):
             yield
 
     def _stall(self) -> None:
-        proxy = f"ztunnel-{self.pod(SERVER).node}"
+        proxy = f"ztunnel-{self.lane.number}-{self.pod(SERVER).node}"
         self.bed.engine.kill(proxy, signal.SIGSTOP)
         time.sleep(self.stall_s)
         self.bed.engine.kill(proxy, signal.SIGCONT)

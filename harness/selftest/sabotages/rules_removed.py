@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness.run.cell import Ask
+from harness.run.asks import Ask
 from harness.selftest.harm import CLIENT, Harm
 
 FIRES = "interception"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.control import Reply
-from harness.results import layout
-from harness.run.cell import Ask
+from harness.run.asks import Ask
 from harness.selftest.harm import Harm
 
 FIRES = "samples"
@@ -20,6 +19,6 @@ class Sabotage(Harm):
         """Leave out every hundredth row of the closed loop."""
         if ask.stage != "requests":
             return reply
-        width = 8 * len(layout.SAMPLES[ask.stage][1])
+        width = 8 * len(reply.document["fields"])
         rows = [reply.payload[start : start + width] for start in range(0, len(reply.payload), width)]
         return replace(reply, payload=b"".join(row for i, row in enumerate(rows) if i % 100))

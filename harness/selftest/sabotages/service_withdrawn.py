@@ -19,7 +19,7 @@ class Sabotage(Harm):
     @contextmanager
     def proving(self) -> Iterator[None]:
         """A mesh document without the service, and a workload less that serves it."""
-        mesh = document(self.bed.topology)
+        mesh = document(self.lane.topology)
         without = {
             **mesh,
             "services": [],

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from harness.control import Reply
 from harness.plan.model import State
-from harness.results import layout
-from harness.run.cell import Ask
+from harness.run.asks import Ask
 from harness.selftest.harm import Harm
 
 FIRES = "first-packets"
@@ -22,7 +21,7 @@ class Sabotage(Harm):
         """Exchange the two codes in the rows of first packets."""
         if ask.stage != "probe":
             return reply
-        fields = layout.SAMPLES[ask.stage][1]
+        fields = reply.document["fields"]
         codes = {state: code for code, state in enumerate(State)}
         other = {codes[State.COLD]: codes[State.WARM], codes[State.WARM]: codes[State.COLD]}
         layout_ = struct.Struct(f"<{len(fields)}q")

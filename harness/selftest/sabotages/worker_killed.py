@@ -6,11 +6,11 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness.run.cell import Ask
-from harness.selftest.harm import CLIENT, Harm, beside
+from harness.run.asks import Ask
+from harness.selftest.harm import Harm, beside
 
 FIRES = "run-failed"
-BECAUSE = f"locust-{CLIENT} ended with 137"
+BECAUSE = "locust ended with 137"
 ENDS_BED = True
 
 
@@ -23,5 +23,5 @@ class Sabotage(Harm):
         if ask.stage != "requests":
             yield
             return
-        with beside(lambda: self.bed.engine.kill(f"locust-{CLIENT}", signal.SIGKILL), after_s=0.05):
+        with beside(lambda: self.bed.engine.kill("locust", signal.SIGKILL), after_s=0.05):
             yield

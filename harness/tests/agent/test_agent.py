@@ -84,7 +84,7 @@ class Bed:
 
     def measured(self, interception: str, source: str, target: str) -> Measured:
         """A level, then traffic, and what was counted meanwhile."""
-        self.ask("capture", interception=interception)
+        self.ask("capture", lane=1, interception=interception)
         self.ask("conntrack-flush")
         for proxy in self.proxies.values():
             proxy.seen.clear()
@@ -138,8 +138,8 @@ def bed(make_namespace: MakeNamespace, tmp_path_factory: pytest.TempPathFactory)
     with ExitStack() as undo:
         processes = {}
         for node in topology.nodes:
-            for folder in ("agent", "zds"):
-                (rundir / folder / node.name).mkdir(parents=True)
+            for folder in ("agent", "zds", "sockets"):
+                (rundir / folder / node.name / "1").mkdir(parents=True)
             command = [sys.executable, "-m", "harness.agent", "--node", node.name, "--rundir", str(rundir)]
             process = undo.enter_context(subprocess.Popen(command))
             undo.callback(process.terminate)
@@ -183,7 +183,7 @@ def test_the_agent_says_who_it_is_and_what_works_here(bed: Bed) -> None:
     ],
 )
 def test_everyone_reaches_everyone_untranslated(bed: Bed, source: str, target: str) -> None:
-    bed.ask("capture", interception="none")
+    bed.ask("capture", lane=1, interception="none")
 
     assert {bed.address(source)} == bed.talk(source, target)
 
@@ -199,8 +199,8 @@ def test_setup_again_changes_nothing(bed: Bed) -> None:
 
     assert before == within(bed, "node-a", links)
     assert {False} == {link["made"] for link in answer.document["links"]}
-    assert "0" == answer.document["sysctls"]["pod-client"]["ipv4/conf/eth0/rp_filter"]
-    assert answer.document["sysctls"]["pod-client"]["ipv4/tcp_congestion_control"] in {"cubic", "reno"}
+    assert "0" == answer.document["sysctls"]["pod-1-client"]["ipv4/conf/eth0/rp_filter"]
+    assert answer.document["sysctls"]["pod-1-client"]["ipv4/tcp_congestion_control"] in {"cubic", "reno"}
 
 
 @pytest.mark.parametrize("namespace", ["node-a", "node-b", "underlay"])
@@ -229,7 +229,7 @@ def test_links_are_as_declared(bed: Bed) -> None:
         ).stdout
 
     expected = "1500\n10.244.0.1 dev eth0 lladdr 0a:58:0a:f4:00:01 PERMANENT \n0\n"
-    assert expected == within(bed, "pod-client", described)
+    assert expected == within(bed, "pod-1-client", described)
 
 
 @pytest.mark.parametrize("level", CAPTURING)
@@ -277,7 +277,7 @@ def test_a_pod_that_calls_itself_passes_by_its_proxy(bed: Bed, level: str) -> No
 @pytest.mark.parametrize("level", CAPTURING)
 def test_a_refused_leg_to_the_app_is_refused_at_once(bed: Bed, level: str) -> None:
     """The kernel answers a SYN to a closed port without a socket, hence without the socket's mark."""
-    bed.ask("capture", interception=level)
+    bed.ask("capture", lane=1, interception=level)
 
     with bed.connect("outside", "server-a", port=7) as connection:
         assert b"" == _end(connection)
@@ -296,32 +296,32 @@ def test_uncaptured_pods_are_left_alone(bed: Bed, level: str) -> None:
 
     assert {bed.address("plain")} == found.sources
     assert all(not proxy.seen for proxy in bed.proxies.values())
-    assert CONNECTIONS == found.hits("pod-plain", "count-syn", "BENCH_OUTPUT")
+    assert CONNECTIONS == found.hits("pod-1-plain", "count-syn", "BENCH_OUTPUT")
 
 
 def test_redirect_rules_are_hit_once_per_connection(bed: Bed) -> None:
     found = bed.measured("redirect", "client", "server-b")
 
-    assert CONNECTIONS == found.hits("pod-client", "redirect-outbound")
+    assert CONNECTIONS == found.hits("pod-1-client", "redirect-outbound")
     # the app's SYN, and the proxy's own
-    assert 2 * CONNECTIONS == found.hits("pod-client", "count-syn", "BENCH_OUTPUT")
-    assert 0 == found.hits("pod-server-b", "redirect-inbound")
+    assert 2 * CONNECTIONS == found.hits("pod-1-client", "count-syn", "BENCH_OUTPUT")
+    assert 0 == found.hits("pod-1-server-b", "redirect-inbound")
 
 
 def test_redirect_catches_plaintext_once_per_connection(bed: Bed) -> None:
     found = bed.measured("redirect", "outside", "server-b")
 
-    assert CONNECTIONS == found.hits("pod-server-b", "redirect-inbound")
+    assert CONNECTIONS == found.hits("pod-1-server-b", "redirect-inbound")
 
 
 @pytest.mark.parametrize("level", ["tproxy", "tproxy-notrack"])
 def test_tproxy_rules_are_hit_by_every_packet(bed: Bed, level: str) -> None:
     found = bed.measured(level, "client", "server-b")
 
-    marked = found.hits("pod-client", "mark-outbound")
+    marked = found.hits("pod-1-client", "mark-outbound")
     # SYN, ACK, each line, FIN: more where acknowledgements travel alone
     assert CONNECTIONS * (3 + LINES) <= marked
-    assert marked == found.hits("pod-client", "tproxy-outbound")
+    assert marked == found.hits("pod-1-client", "tproxy-outbound")
 
 
 @pytest.mark.parametrize("target", ["server-a", "server-b", "outside"])
@@ -331,7 +331,7 @@ def test_conntrack_is_on_where_the_level_says_so_and_nowhere_else(bed: Bed, leve
 
     # the app's connection and the proxy's own; on the server the tunnel and the leg to the app
     per_connection = 2 if level in {"redirect", "tproxy"} else 0
-    tracked = {"pod-client"} | ({f"pod-{target}"} if target != "outside" else set())
+    tracked = {"pod-1-client"} | ({f"pod-1-{target}"} if target != "outside" else set())
     for namespace, entries in found.entries.items():
         expected = per_connection * CONNECTIONS if namespace in tracked else 0
         assert (namespace, expected) == (namespace, len(entries))
@@ -342,12 +342,12 @@ def test_conntrack_is_on_where_the_level_says_so_and_nowhere_else(bed: Bed, leve
 
 
 def test_a_dump_tells_the_legs_apart(bed: Bed) -> None:
-    entries = bed.measured("redirect", "client", "outside").entries["pod-client"]
+    entries = bed.measured("redirect", "client", "outside").entries["pod-1-client"]
 
     redirected = [entry for entry in entries if entry["reply_sport"] == OUTBOUND_PORT]
     assert CONNECTIONS == len(redirected)
     assert {bed.address("outside")} == {entry["dst"] for entry in entries}
-    legs = bed.measured("redirect", "client", "server-b").entries["pod-server-b"]
+    legs = bed.measured("redirect", "client", "server-b").entries["pod-1-server-b"]
     assert {0x111: CONNECTIONS, 0: CONNECTIONS} == {
         mark: [entry["mark"] for entry in legs].count(mark) for mark in (0x111, 0)
     }
@@ -376,7 +376,7 @@ def test_traffic_within_a_node_does_not_reach_the_wire(bed: Bed) -> None:
 
 @pytest.mark.parametrize("level", names())
 def test_the_digest_is_the_expected_one_everywhere(bed: Bed, level: str) -> None:
-    captured = bed.ask("capture", interception=level)
+    captured = bed.ask("capture", lane=1, interception=level)
     counters = bed.ask("counters")
 
     for name, found in counters.items():
@@ -386,70 +386,76 @@ def test_the_digest_is_the_expected_one_everywhere(bed: Bed, level: str) -> None
 
 
 def test_a_rule_removed_in_between_is_seen(bed: Bed) -> None:
-    bed.ask("capture", interception="redirect")
+    bed.ask("capture", lane=1, interception="redirect")
     command = ["iptables-legacy", "-t", "nat", "-F", "ISTIO_OUTPUT"]
-    within(bed, "pod-client", lambda: subprocess.run(command, check=True))
+    within(bed, "pod-1-client", lambda: subprocess.run(command, check=True))
 
-    found = bed.ask("counters")["pod-client"]
+    found = bed.ask("counters")["pod-1-client"]
     assert found["expected_digest"] != found["digest"]
-    bed.ask("capture", interception="redirect")
-    assert found["expected_digest"] == bed.ask("counters")["pod-client"]["digest"]
+    bed.ask("capture", lane=1, interception="redirect")
+    assert found["expected_digest"] == bed.ask("counters")["pod-1-client"]["digest"]
 
 
 def test_measured_links_carry_nothing_else_and_what_else_is_counted(bed: Bed) -> None:
     quiet = bed.measured("redirect", "client", "server-b")
-    before = quiet.after["pod-server-b"]["stray"]
+    before = strayed(quiet.after["pod-1-server-b"])
 
     def stray() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
             for _ in range(3):
                 datagrams.sendto(b"x", (bed.address("server-b"), 9))
 
-    within(bed, "pod-client", stray)
+    within(bed, "pod-1-client", stray)
     found = bed.ask("counters")
-    assert {0} == {found["stray"] for found in quiet.before.values()}
-    assert {0} == {found["stray"] for found in quiet.after.values()}
-    assert 3 == found["pod-server-b"]["stray"] - before
-    # the node sees them come, and the answers that there is no such port
-    assert 3 <= found["node-a"]["stray"]
+    assert {0} == {strayed(found) for found in quiet.before.values()}
+    assert {0} == {strayed(found) for found in quiet.after.values()}
+    assert 3 == strayed(found["pod-1-server-b"]) - before
+    # the node sees them come, on the pod's link, and the answers that there is no such port
+    assert 3 <= strayed(found["node-a"])
+    assert 3 <= found["node-a"]["stray"]["1"]
+
+
+def strayed(counters: Mapping[str, Any]) -> int:
+    """Frames that have no business on a namespace's links, whichever lane's they are."""
+    return sum(counters["stray"].values())
 
 
 def test_filler_is_walked_and_capture_still_works(bed: Bed) -> None:
     for level in CAPTURING:
-        bed.ask("capture", interception=level, filler_rules=1000)
+        bed.ask("capture", lane=1, interception=level, filler_rules=1000)
 
         assert {bed.address("client")} == bed.talk("client", "server-b")
-        counters = bed.ask("counters")["pod-client"]
+        counters = bed.ask("counters")["pod-1-client"]
         filler = [entry for entry in counters["rules"] if entry["rule"] == "filler"]
         assert [0] == [entry["packets"] for entry in filler]
         assert counters["expected_digest"] == counters["digest"]
 
 
 def test_enrolment_hands_over_the_pods_namespace_after_its_rules(bed: Bed) -> None:
-    bed.ask("capture", interception="redirect")
+    bed.ask("capture", lane=1, interception="redirect")
     agent = bed.agents["a"]
-    client = Client(bed.rundir / "zds" / "a" / "zds.sock")
+    client = Client(bed.rundir / "zds" / "a" / "1" / "zds.sock")
     client.serve(1)
-    agent.send("enrol", pod="client")
+    agent.send("enrol", lane=1, pod="client")
     data, inode = client.receive()
     client.socket.send(bytes.fromhex("0a00"))
 
     assert 0 < agent.receive().document["seconds"]
     assert b"Kubernetes//Pod/bench/client" in data
-    assert Path(bed.paths["pod-client"]).stat().st_ino == inode
-    status = agent.call("zds").document
+    assert Path(bed.paths["pod-1-client"]).stat().st_ino == inode
+    status = agent.call("zds", lane=1).document
     assert (True, "V1", 2) == (status["connected"], status["hello"], status["acks"])
 
-    agent.send("withdraw", pod="client")
+    agent.send("withdraw", lane=1, pod="client")
     assert ["del Kubernetes//Pod/bench/client"] == client.serve(1)
     agent.receive()
-    rules = {entry["rule"] for entry in bed.ask("counters")["pod-client"]["rules"]}
+    rules = {entry["rule"] for entry in bed.ask("counters")["pod-1-client"]["rules"]}
     assert "redirect-outbound" not in rules
 
-    agent.send("enrol", pod="client")
+    agent.send("enrol", lane=1, pod="client")
     client.serve(1)
     agent.receive()
-    rules = {entry["rule"] for entry in bed.ask("counters")["pod-client"]["rules"]}
+    rules = {entry["rule"] for entry in bed.ask("counters")["pod-1-client"]["rules"]}
     assert "redirect-outbound" in rules
     client.close()
 
@@ -457,11 +463,20 @@ def test_enrolment_hands_over_the_pods_namespace_after_its_rules(bed: Bed) -> No
 @pytest.mark.parametrize(
     ("op", "arguments", "message"),
     [
-        ("capture", {"interception": "nftables"}, "unknown interception level 'nftables'; known: none"),
-        ("capture", {"interception": "none", "filler_rules": 5}, "there is nothing to precede"),
-        ("capture", {"level": "none"}, "capture: missing a required argument: 'interception'"),
-        ("enrol", {"pod": "nobody"}, "no pod 'nobody' on node a; known: client, refused, server-a"),
-        ("enrol", {"pod": "plain"}, "no pod 'plain' on node a"),
+        (
+            "capture",
+            {"lane": 1, "interception": "nftables"},
+            "unknown interception level 'nftables'; known: none",
+        ),
+        ("capture", {"lane": 1, "interception": "none", "filler_rules": 5}, "there is nothing to precede"),
+        ("capture", {"lane": 1, "level": "none"}, "capture: missing a required argument: 'interception'"),
+        ("capture", {"lane": 2, "interception": "none"}, "no lane 2 on node a; there are 1 to 1"),
+        (
+            "enrol",
+            {"lane": 1, "pod": "nobody"},
+            "no pod 'nobody' of lane 1 on node a; known: client, refused, server-a",
+        ),
+        ("enrol", {"lane": 1, "pod": "plain"}, "no pod 'plain' of lane 1 on node a"),
         ("dance", {}, "unknown op 'dance'; known: attempt, capture, conntrack-dump"),
     ],
 )
@@ -474,7 +489,7 @@ def test_what_cannot_be_done_is_refused_in_words(
 
 def test_an_agent_that_is_not_wired_says_what_comes_first(bed: Bed, tmp_path: Path) -> None:
     assert bed
-    for folder in ("agent", "zds"):
+    for folder in ("agent", "zds", "sockets"):
         (tmp_path / folder / "z").mkdir(parents=True)
     command = [sys.executable, "-m", "harness.agent", "--node", "z", "--rundir", str(tmp_path)]
     with (
@@ -483,7 +498,7 @@ def test_an_agent_that_is_not_wired_says_what_comes_first(bed: Bed, tmp_path: Pa
     ):
         for op in ("counters", "conntrack-dump", "enrol"):
             with pytest.raises(ControlError, match="`setup` comes first"):
-                agent.call(op, timeout_s=30.0, **({"pod": "p"} if op == "enrol" else {}))
+                agent.call(op, timeout_s=30.0, **({"lane": 1, "pod": "p"} if op == "enrol" else {}))
         with pytest.raises(ControlError, match="the topology has no node 'z'; known: a, b"):
             agent.call("setup", namespaces={}, topology=str(bed.rundir / "topology.json"))
         process.terminate()
@@ -497,23 +512,25 @@ def test_a_setup_that_fails_leaves_nothing(bed: Bed, make_namespace: MakeNamespa
         subprocess.run(["ip", "link", "add", "eth0", "type", "veth", "peer", "other"], check=True)
 
     paths = {name: make_namespace() for name in bed.paths}
-    netns.inside(paths["pod-refused"], taken)
-    for folder in ("agent", "zds"):
-        (tmp_path / folder / "a").mkdir(parents=True)
+    netns.inside(paths["pod-1-refused"], taken)
+    for folder in ("agent", "zds", "sockets"):
+        (tmp_path / folder / "a" / "1").mkdir(parents=True)
     command = [sys.executable, "-m", "harness.agent", "--node", "a", "--rundir", str(tmp_path)]
     with (
         subprocess.Popen(command) as process,
         Channel(tmp_path / "agent" / "a" / "agent.sock", connect_timeout_s=10) as agent,
     ):
         arguments = {"namespaces": paths, "topology": str(bed.rundir / "topology.json"), "underlay": True}
-        with pytest.raises(ControlError, match=r"node-a: LinkError: make pod-refused.*is not ours"):
+        with pytest.raises(ControlError, match=r"node-a: LinkError: make pod-1-refused.*is not ours"):
             agent.call("setup", timeout_s=30.0, **arguments)
         left = netns.inside(paths["node-a"], _links)
-        netns.inside(paths["pod-refused"], lambda: subprocess.run(["ip", "link", "del", "eth0"], check=True))
+        netns.inside(
+            paths["pod-1-refused"], lambda: subprocess.run(["ip", "link", "del", "eth0"], check=True)
+        )
         again = agent.call("setup", timeout_s=30.0, **arguments).document
         process.terminate()
 
-    assert not {"uplink", "pod-client"} & left
+    assert not {"uplink", "pod-1-client"} & left
     assert {True} == {link["made"] for link in again["links"] if link["namespace"] == "node-a"}
 
 
@@ -521,8 +538,8 @@ def test_an_agent_that_is_killed_leaves_no_process(
     bed: Bed, make_namespace: MakeNamespace, tmp_path: Path
 ) -> None:
     paths = {name: make_namespace() for name in bed.paths}
-    for folder in ("agent", "zds"):
-        (tmp_path / folder / "a").mkdir(parents=True)
+    for folder in ("agent", "zds", "sockets"):
+        (tmp_path / folder / "a" / "1").mkdir(parents=True)
     command = [sys.executable, "-m", "harness.agent", "--node", "a", "--rundir", str(tmp_path)]
     with (
         subprocess.Popen(command) as process,
@@ -564,12 +581,12 @@ def test_nothing_piles_up_in_the_agent(bed: Bed) -> None:
         return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in family)  # noqa: PTH208 - a count of entries
 
     for level in names():
-        agent.call("capture", interception=level)
+        agent.call("capture", lane=1, interception=level)
     agent.call("counters")
     before = descriptors()
     for _ in range(5):
         for level in names():
-            agent.call("capture", interception=level)
+            agent.call("capture", lane=1, interception=level)
         agent.call("counters")
         agent.call("conntrack-dump")
         agent.call("conntrack-flush")

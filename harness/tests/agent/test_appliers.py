@@ -17,7 +17,7 @@ from harness.agent.appliers.restore import Restore
 from harness.agent.capture import APPLIERS, bring, load
 from harness.agent.probe import APPLIER_ENV, probed
 from harness.agent.rules import captured, levels
-from harness.agent.rules.counting import NODE
+from harness.agent.rules.counting import node
 from harness.agent.rules.levels import names
 from harness.agent.rules.model import TABLES, TABLES6, RuleSet, Table, is_ipv6, kernel_name
 from harness.agent.wanted import Wanted
@@ -133,7 +133,7 @@ def policy(name: str, flag: str) -> tuple[list[str], list[str]]:
 
 def tables_on_node() -> list[str]:
     """The legacy tables that exist after a node's rules were written."""
-    load("python-iptables").apply(NODE)
+    load("python-iptables").apply(node({1: "10.244.0.0/23", 2: "10.244.2.0/23"}))
     with open("/proc/self/net/ip_tables_names") as names:  # noqa: PTH123 - of this process's own namespace
         return names.read().split()
 

@@ -75,8 +75,8 @@ def wired(make_namespace: MakeNamespace, rundir: Path) -> Iterator[Bed]:
     with ExitStack() as undo:
         processes, agents = {}, {}
         for node in topology.nodes:
-            for folder in ("agent", "zds"):
-                (rundir / folder / node.name).mkdir(parents=True)
+            for folder in ("agent", "zds", "sockets"):
+                (rundir / folder / node.name / "1").mkdir(parents=True)
             command = [sys.executable, "-m", "harness.agent", "--node", node.name, "--rundir", str(rundir)]
             processes[node.name] = undo.enter_context(subprocess.Popen(command))
             undo.callback(processes[node.name].terminate)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.agent.rules import MEMBER, UnfitFiller, captured
-from harness.agent.rules.counting import NODE
+from harness.agent.rules import UnfitFiller, captured
+from harness.agent.rules.counting import POD, host, node
 from harness.agent.rules.filler import FILLER_MAX
 from harness.agent.rules.levels import UnknownLevel, level, names
 from harness.agent.rules.model import HOOKS, Chain, Rule, RuleSet, Table
@@ -19,6 +19,8 @@ from harness.agent.rules.twins import in_ipv6
 from harness.plan.model import Interception
 
 GOLDEN = Path(__file__).parent / "golden"
+LANES = {1: "10.244.0.0/23", 2: "10.244.2.0/23"}
+TWINS = {"10.244.0.0/23": "fd00:10:244::/63", "10.244.2.0/23": "fd00:10:244:2::/63"}
 
 
 def test_every_word_of_the_plan_is_a_level() -> None:
@@ -39,13 +41,40 @@ def test_a_dual_stack_pod_carries_ipv6s_golden_file_beside_it(name: str) -> None
     assert (GOLDEN / f"{name}.ipv6.txt").read_text() == render(six)
 
 
-def test_a_node_carries_what_the_golden_file_says() -> None:
-    assert (GOLDEN / "node.txt").read_text() == render(NODE)
-    assert (GOLDEN / "node.ipv6.txt").read_text() == render(in_ipv6(NODE))
+@pytest.mark.parametrize(("name", "rules"), [("node", node(LANES)), ("host", host(LANES))])
+def test_a_shared_namespace_carries_what_the_golden_file_says(name: str, rules: RuleSet) -> None:
+    assert (GOLDEN / f"{name}.txt").read_text() == render(rules)
+    assert (GOLDEN / f"{name}.ipv6.txt").read_text() == render(in_ipv6(rules, TWINS))
+
+
+@pytest.mark.parametrize("rules", [node(LANES), host(LANES)])
+def test_every_packet_is_looked_at_for_every_lane(rules: RuleSet) -> None:
+    """A walk that ended at its own lane would make the last lane's packets dearer than the first one's."""
+    (table,) = rules.tables
+    targets = {rule.target.name for chain in table.chains for rule in chain.rules if rule.target}
+    jumps = {chain.name: [rule.text for rule in chain.rules] for chain in table.chains if not chain.group}
+
+    assert targets <= {"RETURN"} | {chain.name for chain in table.chains}
+    for name, walked in jumps.items():
+        assert [
+            f"{text.split()[0]} {LANES[lane]} -j {name}_{lane}" for lane, text in enumerate(walked, 1)
+        ] == walked
+
+
+@pytest.mark.parametrize("rules", [node(LANES), host(LANES)])
+def test_each_lane_counts_under_the_same_names(rules: RuleSet) -> None:
+    (table,) = rules.tables
+    counted: dict[str, list[tuple[Rule, ...]]] = {}
+    for chain in table.chains:
+        if chain.group:
+            counted.setdefault(chain.group, []).append(chain.rules)
+
+    assert counted
+    assert all(len(of_lanes) == len(LANES) and len(set(of_lanes)) == 1 for of_lanes in counted.values())
 
 
 def test_no_golden_file_is_left_over() -> None:
-    expected = {f"{name}{family}.txt" for name in (*names(), "node") for family in ("", ".ipv6")}
+    expected = {f"{name}{family}.txt" for name in (*names(), "node", "host") for family in ("", ".ipv6")}
 
     assert expected == {path.name for path in GOLDEN.iterdir()}
 
@@ -54,7 +83,7 @@ def test_no_golden_file_is_left_over() -> None:
 def test_ipv6s_rules_name_no_ipv4_address_and_are_as_many(name: str) -> None:
     """T72: what is captured of one family is captured of the other."""
     four = captured(name, filler_rules=0 if name == "none" else 2).rules
-    six = in_ipv6(four)
+    six = in_ipv6(four, {})
 
     assert [rule for *_, rule, _ in four.lines()] == [rule for *_, rule, _ in six.lines()]
     assert not [text for *_, text in six.lines() if re.search(r"\d+\.\d+\.\d+\.\d+", text)]
@@ -65,7 +94,7 @@ def test_an_address_without_a_twin_is_no_rule_without_an_address() -> None:
     rules = RuleSet(tables=(Table(name="raw", chains=(Chain(name="BENCH_X", rules=(rule,)),)),))
 
     with pytest.raises(KeyError, match=r"10\.0\.0\.1"):
-        in_ipv6(rules)
+        in_ipv6(rules, {})
 
 
 def test_marks_are_routed_to_lo_in_both_families() -> None:
@@ -145,7 +174,9 @@ def test_an_unknown_level_is_answered_with_the_known_ones() -> None:
         level("nftables")
 
 
-@pytest.mark.parametrize("rules", [NODE, MEMBER, *(captured(name).rules for name in names())])
+@pytest.mark.parametrize(
+    "rules", [node(LANES), host(LANES), POD, *(captured(name).rules for name in names())]
+)
 def test_a_rules_text_tells_it_from_its_neighbours(rules: RuleSet) -> None:
     places = [(table, chain, text) for table, chain, _, text in rules.lines()]
 

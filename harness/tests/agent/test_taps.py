@@ -65,9 +65,9 @@ def test_each_nonce_is_found_and_payload_alone_is_kept(address: str, make_namesp
         tap = open_nonce_tap("lo")
         attempt(address=address, port=port, nonce=NONCE)
         attempt(address=address, port=port, nonce="f" * 16)
-        found = tap.heard(NONCE.encode())
+        found = tap.heard([NONCE])
         tap.close()
-        return found
+        return found[NONCE]
 
     found = netns.inside(make_namespace(), lambda: _served(_echo, heard, 2, address))
 
@@ -82,9 +82,9 @@ def test_what_comes_when_there_is_no_room_is_counted(make_namespace: MakeNamespa
         tap = open_nonce_tap("lo")
         for _ in range(MANY):
             attempt(address="127.0.0.1", port=port, nonce=NONCE)
-        found = tap.heard(NONCE.encode())
+        found = tap.heard([NONCE])
         tap.close()
-        return found
+        return found[NONCE]
 
     found = netns.inside(make_namespace(), lambda: _served(_echo, heard, MANY))
 

@@ -35,7 +35,7 @@ def test_hardware_addresses_follow_from_addresses() -> None:
 
 
 def test_interface_names_fit_and_differ() -> None:
-    names = [interface("pod", name) for name in ("a", "a" * 11, "a" * 12, "a" * 13, "a" * 12 + "b")]
+    names = [interface(f"pod-{name}") for name in ("a", "a" * 11, "a" * 12, "a" * 13, "a" * 12 + "b")]
 
     assert ["pod-a", "pod-aaaaaaaaaaa"] == names[:2]
     assert all(len(name) <= 15 for name in names)
@@ -45,13 +45,13 @@ def test_interface_names_fit_and_differ() -> None:
 def test_one_agent_answers_for_the_underlay_and_the_hosts() -> None:
     assert {
         "node-a": Kind.NODE,
-        "pod-client": Kind.POD,
-        "pod-server-a": Kind.POD,
+        "pod-1-client": Kind.POD,
+        "pod-1-server-a": Kind.POD,
         "underlay": Kind.UNDERLAY,
         "host-outside": Kind.HOST,
         "host-far": Kind.HOST,
     } == wiring("a", underlay=True).kinds
-    assert {"node-b", "pod-server-b", "pod-plain"} == set(wiring("b").kinds)
+    assert {"node-b", "pod-1-server-b", "pod-1-plain"} == set(wiring("b").kinds)
 
 
 def test_every_agent_makes_the_underlay_ready_before_it_plugs_in() -> None:
@@ -63,8 +63,8 @@ def test_each_pod_has_one_veth_to_its_node_and_each_node_one_to_the_underlay() -
 
     assert [
         ("uplink", "node-b", "/run/netns/underlay"),
-        ("pod-server-b", "eth0", "/run/netns/pod-server-b"),
-        ("pod-plain", "eth0", "/run/netns/pod-plain"),
+        ("pod-1-server-b", "eth0", "/run/netns/pod-1-server-b"),
+        ("pod-1-plain", "eth0", "/run/netns/pod-1-plain"),
     ] == [(veth.name, veth.peer, veth.peer_path) for veth in node.arguments["veths"]]
 
 
@@ -72,8 +72,8 @@ def test_a_node_reaches_its_pods_directly_and_others_through_their_nodes() -> No
     node = next(work for work in wiring("a").reach() if work.namespace == "node-a")
 
     assert [
-        Route(link="pod-client", network=IPv4Network("10.244.0.2/32")),
-        Route(link="pod-server-a", network=IPv4Network("10.244.0.3/32")),
+        Route(link="pod-1-client", network=IPv4Network("10.244.0.2/32")),
+        Route(link="pod-1-server-a", network=IPv4Network("10.244.0.3/32")),
         Route(link="uplink", network=IPv4Network("10.244.1.0/24"), gateway=IPv4Address("172.30.0.2")),
     ] == node.arguments["routes"]
 
@@ -134,17 +134,17 @@ def test_ipv6_goes_the_same_ways_as_ipv4() -> None:
     assert {"172.30.0.254", "fd00:172:30::fe"} in hardware.values()
     assert {"10.244.0.4"} in hardware.values()
     assert [
-        "fd00:10:244::2/128 pod-client",
-        "fd00:10:244::3/128 pod-server-a",
+        "fd00:10:244::2/128 pod-1-client",
+        f"fd00:10:244::3/128 {interface('pod-1-server-a')}",
         "fd00:10:244:1::/64 uplink fd00:172:30::2",
     ] == [_shown(route) for route in node["routes"] if route.network.version == 6]
     assert ["fd00:10:244::1/128 eth0", "::/0 eth0 fd00:10:244::1"] == [
-        _shown(route) for route in reached["pod-client"]["routes"] if route.network.version == 6
+        _shown(route) for route in reached["pod-1-client"]["routes"] if route.network.version == 6
     ]
-    assert [] == [route for route in reached["pod-old"]["routes"] if route.network.version == 6]
+    assert [] == [route for route in reached["pod-1-old"]["routes"] if route.network.version == 6]
     settings = {work.namespace: work.arguments["ipv6"] for work in both.settings()}
     assert (True, False, True, False) == tuple(
-        settings[name] for name in ("pod-client", "pod-old", "host-far", "underlay")
+        settings[name] for name in ("pod-1-client", "pod-1-old", "host-far", "underlay")
     )
 
 

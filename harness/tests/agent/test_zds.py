@@ -163,6 +163,26 @@ def test_a_proxy_that_comes_again_is_sent_everything(server: ZdsServer, path: Pa
     again.close()
 
 
+def test_after_a_release_a_proxy_that_comes_is_sent_nothing_until_pods_are_enrolled_again(
+    server: ZdsServer, path: Path, client: Client
+) -> None:
+    client.serve(1)
+    call = later(lambda: server.enrol(pod("a")))
+    client.serve(1)
+    call.result(5)
+    client.close()
+
+    server.release()
+    again = Client(path)
+
+    assert ["snapshot"] == again.serve(1)
+    assert server.status()["enrolled"] == []
+    call = later(lambda: server.enrol(pod("a")))
+    assert ["add uid-a"] == again.serve(1)
+    call.result(5)
+    again.close()
+
+
 def test_an_enrolment_waits_for_the_proxy_to_come(server: ZdsServer, path: Path) -> None:
     enrolled = later(lambda: server.enrol(pod("p")))
     client = Client(path)

@@ -11,8 +11,8 @@ import pytest
 from harness.analysis import calibration
 from harness.analysis.compare import Comparison, Side
 from harness.analysis.excerpt import Excerpt, Kept
-from harness.analysis.measures import METRICS, Values
-from harness.analysis.statistics import Estimate, shift
+from harness.analysis.measures import METRICS, Samples
+from harness.analysis.statistics import Estimate, mean
 from harness.cli._excerpts import baseline_excerpts
 from harness.results import layout
 from harness.suite import load_suite
@@ -50,7 +50,7 @@ def test_an_interval_that_is_too_narrow_is_caught(
         assert ratio is not None
         assert ratio.low is not None
         assert ratio.high is not None
-        low, high = (ratio.median * (end / ratio.median) ** 0.5 for end in (ratio.low, ratio.high))
+        low, high = (ratio.centre * (end / ratio.centre) ** 0.5 for end in (ratio.low, ratio.high))
         return not low <= 1 <= high
 
     monkeypatch.setattr(calibration, "leaves_out_one", halved)
@@ -64,19 +64,19 @@ def test_an_interval_that_is_too_wide_is_caught(
 ) -> None:
     """As the sign-test interval was, which at 10 rounds flags 2.1 %."""
 
-    def doubled(values: Values) -> Estimate:
-        found = shift(values)
+    def wider(values: Samples, *, chance: float) -> Estimate:
+        found = mean(values, chance=chance)
         assert found.low is not None
         assert found.high is not None
         return Estimate(
-            median=found.median,
-            low=found.median - 1.3 * (found.median - found.low),
-            high=found.median + 1.3 * (found.high - found.median),
+            centre=found.centre,
+            low=found.centre - 1.3 * (found.centre - found.low),
+            high=found.centre + 1.3 * (found.high - found.centre),
             coverage=found.coverage,
             rounds=found.rounds,
         )
 
-    monkeypatch.setattr("harness.analysis.compare.shift", doubled)
+    monkeypatch.setattr("harness.analysis.compare.mean", wider)
     outcome = calibration.equal_pairs(recorded, weathers, count=1000, rounds=10, seed=1)[0]
 
     assert not outcome.good
@@ -94,10 +94,12 @@ def test_residuals_keep_the_spread_of_what_was_recorded(recorded: list[Excerpt])
     """Rounds drawn from a known spread come back with it, the mean's share restored."""
     random = np.random.default_rng(1)
     side = [Side(configuration=f"c{number}", metric="steady") for number in range(200)]
-    kept = {each: {number: float(np.exp(random.normal(0, 0.1))) for number in range(1, 7)} for each in side}
+    kept = {
+        each: {(number, 0): float(np.exp(random.normal(0, 0.1))) for number in range(1, 7)} for each in side
+    }
     one = recorded[0]
     measures = {
-        each: Kept(side=each, unit="s", per_round=kept[each], percentiles={}, samples=6, at_least="")
+        each: Kept(side=each, unit="s", values=kept[each], percentiles={}, samples=6, at_least="")
         for each in side
     }
     made = replace(one, measures=measures)

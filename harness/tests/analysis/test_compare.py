@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis.compare import (
+    Bound,
     Comparison,
     Side,
     Word,
@@ -20,14 +22,16 @@ from harness.analysis.compare import (
     judge_ratio,
     paired,
 )
+from harness.analysis.measures import METRICS
 from harness.analysis.statistics import Estimate
 
 OF, AGAINST = Side(configuration="of", metric="steady"), Side(configuration="against", metric="steady")
-FIVE = Yardstick(practical=1.05, noise={})
+FIVE = Yardstick(resolution=dict.fromkeys(METRICS, 1.05), noise={})
+LEVEL = 0.05
 
 
 def ratio(low: float | None, median: float, high: float | None) -> Estimate:
-    return Estimate(median=median, low=low, high=high, coverage=0.97, rounds=6)
+    return Estimate(centre=median, low=low, high=high, coverage=0.97, rounds=6)
 
 
 def compared(of: dict[int, float], against: dict[int, float], yardstick: Yardstick = FIVE) -> Comparison:
@@ -37,7 +41,10 @@ def compared(of: dict[int, float], against: dict[int, float], yardstick: Yardsti
         path="cross-node",
         of=OF,
         against=AGAINST,
-        rounds={OF: of, AGAINST: against},
+        values={
+            side: {(number, 0): value for number, value in rounds.items()}
+            for side, rounds in ((OF, of), (AGAINST, against))
+        },
         limited={},
         yardstick=yardstick,
     )
@@ -52,29 +59,63 @@ def compared(of: dict[int, float], against: dict[int, float], yardstick: Yardsti
         (ratio(0.70, 0.80, 0.90), "requests", Word.COSTS),
         (ratio(0.97, 1.00, 1.04), "steady", Word.NO_DIFFERENCE),
         (ratio(1.01, 1.02, 1.04), "steady", Word.NO_DIFFERENCE),
-        (ratio(0.97, 1.00, 1.06), "steady", Word.INCONCLUSIVE),
-        (ratio(0.90, 1.20, 1.30), "steady", Word.INCONCLUSIVE),
-        (ratio(1.01, 1.03, 1.09), "steady", Word.INCONCLUSIVE),
-        (ratio(None, 3.00, None), "steady", Word.INCONCLUSIVE),
-        (None, "steady", Word.INCONCLUSIVE),
+        (ratio(0.97, 1.00, 1.06), "steady", Word.OPEN),
+        (ratio(0.90, 1.20, 1.30), "steady", Word.OPEN),
+        (ratio(1.01, 1.03, 1.09), "steady", Word.COSTS),
+        (ratio(None, 3.00, None), "steady", Word.OPEN),
+        (None, "steady", Word.OPEN),
     ],
 )
 def test_verdict_follows_from_interval_and_threshold(found: Estimate | None, metric: str, word: Word) -> None:
-    assert judge_ratio(found, metric, FIVE)[0] is word
+    assert judge_ratio(found, "cross-node", metric, FIVE)[0] is word
 
 
 def test_an_effect_within_the_noise_floor_is_no_claim() -> None:
-    noisy = Yardstick(practical=1.05, noise={"steady": 1.25})
+    noisy = replace(FIVE, noise={("cross-node", "steady"): 1.25})
 
-    assert judge_ratio(ratio(1.10, 1.20, 1.30), "steady", noisy)[0] is Word.INCONCLUSIVE
-    assert judge_ratio(ratio(1.20, 1.30, 1.40), "steady", noisy)[0] is Word.COSTS
-    assert judge_ratio(ratio(1.10, 1.20, 1.30), "rate", noisy)[0] is Word.COSTS
+    assert judge_ratio(ratio(1.10, 1.20, 1.30), "cross-node", "steady", noisy)[0] is Word.OPEN
+    assert judge_ratio(ratio(1.20, 1.30, 1.40), "cross-node", "steady", noisy)[0] is Word.COSTS
+    assert judge_ratio(ratio(1.10, 1.20, 1.30), "cross-node", "rate", noisy)[0] is Word.COSTS
+    assert judge_ratio(ratio(1.10, 1.20, 1.30), "same-node", "steady", noisy)[0] is Word.COSTS
 
 
 def test_rounds_are_paired_and_the_unpaired_left_out() -> None:
-    ratios, differences = paired({1: 2.0, 2: 3.0, 4: 9.0}, {1: 1.0, 2: 2.0, 3: 5.0})
-    assert ratios == {1: 2.0, 2: 1.5}
-    assert differences == {1: 1.0, 2: 1.0}
+    of, against = {(1, 0): 2.0, (2, 0): 3.0, (4, 0): 9.0}, {(1, 0): 1.0, (2, 0): 2.0, (3, 0): 5.0}
+    assert paired(of, against) == {1: [(2.0, 1.0)], 2: [(3.0, 2.0)]}
+
+
+def test_what_shares_a_bout_is_compared_there_alone() -> None:
+    """The reference stands in each bout, and is another one's neighbour in each."""
+    of = {(1, 0): 2.0, (1, 1): 20.0, (2, 1): 30.0}
+    against = {(1, 1): 10.0, (1, 2): 70.0, (2, 1): 10.0}
+    assert paired(of, against) == {1: [(20.0, 10.0)], 2: [(30.0, 10.0)]}
+
+
+def test_what_shares_no_bout_is_compared_by_round() -> None:
+    assert paired({(1, 0): 2.0, (1, 1): 4.0}, {(1, 2): 3.0}) == {1: [(3.0, 3.0)]}
+
+
+def test_a_value_of_zero_takes_the_ratio_and_leaves_the_difference() -> None:
+    """Nothing arrived in one round: to leave that round out would be to choose among the rounds."""
+    found = compared(dict.fromkeys(range(6), 5.0) | {3: 0.0}, {n: 20.0 + n for n in range(6)})
+
+    assert (found.ratio, found.per_round) == (None, {})
+    assert found.difference is not None
+    assert found.word is Word.SAVES
+    assert "not above 0 in round 3" in found.because
+    assert compared(dict.fromkeys(range(3), 5.0) | {1: 0.0}, dict.fromkeys(range(3), 1.0)).word is Word.OPEN
+
+
+def test_an_open_question_says_what_it_takes_and_any_says_what_could_be_seen() -> None:
+    random = np.random.default_rng(5)
+    noise = dict(enumerate(np.exp(random.normal(0.03, 0.08, 8))))
+    found = compared(noise, dict.fromkeys(range(8), 1.0))
+
+    assert found.word is Word.OPEN
+    assert found.seen is not None
+    assert found.needs is not None
+    assert found.needs > 8
+    assert 1.05 < found.seen < 1.25
 
 
 def test_weather_that_both_sides_share_cancels() -> None:
@@ -88,22 +129,46 @@ def test_weather_that_both_sides_share_cancels() -> None:
     assert found.word is Word.COSTS
 
 
-def test_a_side_limited_by_the_generator_enters_no_ratio() -> None:
-    rounds = dict.fromkeys(range(1, 7), 1.0)
+@pytest.mark.parametrize(
+    ("metric", "limited", "size", "bound", "word"),
+    [
+        # a throughput that was limited is at least that high
+        ("requests", "against", 0.5, Bound.AT_MOST, Word.COSTS),
+        ("requests", "against", 1.5, Bound.AT_MOST, Word.OPEN),
+        ("requests", "of", 1.5, Bound.AT_LEAST, Word.SAVES),
+        ("requests", "of", 0.5, Bound.AT_LEAST, Word.OPEN),
+        # a latency that was limited is at most that high
+        ("steady", "against", 1.5, Bound.AT_LEAST, Word.COSTS),
+        ("steady", "of", 0.5, Bound.AT_MOST, Word.SAVES),
+        ("steady", "of", 1.5, Bound.AT_MOST, Word.OPEN),
+        ("steady", "both", 1.5, Bound.NONE, Word.OPEN),
+        # no difference cannot be told where one side is a bound
+        ("steady", "of", 1.0, Bound.AT_MOST, Word.OPEN),
+    ],
+)
+def test_what_the_generator_limited_makes_a_ratio_a_bound(
+    metric: str, limited: str, size: float, bound: Bound, word: Word
+) -> None:
+    sides = {name: Side(configuration=name, metric=metric) for name in ("of", "against")}
     found = compare(
         factor="f",
         label="l",
         path="p",
-        of=OF,
-        against=AGAINST,
-        rounds={OF: rounds, AGAINST: rounds},
-        limited={AGAINST: "the generator used 99% of a core"},
+        **sides,
+        values={
+            sides["of"]: {(n, 0): size * (1 + n / 1000) for n in range(6)},
+            sides["against"]: {(n, 0): 1.0 for n in range(6)},
+        },
+        limited={
+            side: "the generator used 99% of a core"
+            for name, side in sides.items()
+            if limited in {name, "both"}
+        },
         yardstick=FIVE,
     )
 
-    assert found.ratio is None
-    assert found.word is Word.INCONCLUSIVE
-    assert "at least that much, no ratio" in found.because
+    assert (found.bound, found.word) == (bound, word)
+    assert "the generator used 99% of a core" in found.because
 
 
 @given(values=st.lists(st.tuples(st.floats(0.1, 10), st.floats(0.1, 10)), min_size=6, max_size=15))
@@ -117,11 +182,11 @@ def test_swapping_the_sides_inverts_the_ratio_and_mirrors_the_verdict(
 
     assert there.ratio is not None
     assert back.ratio is not None
-    assert there.ratio.median * back.ratio.median == pytest.approx(1)
+    assert there.ratio.centre * back.ratio.centre == pytest.approx(1)
     mirrored = {Word.COSTS: Word.SAVES, Word.SAVES: Word.COSTS}
     boundary = any(
         math.isclose(end, edge, rel_tol=1e-9)
-        for end in (there.ratio.low, there.ratio.high, there.ratio.median)
+        for end in (there.ratio.low, there.ratio.high, there.ratio.centre)
         for edge in (1, 1.05, 1 / 1.05)
         if end is not None
     )
@@ -176,10 +241,10 @@ def test_a_claim_that_many_looks_explain_is_withdrawn() -> None:
     nothing = compared(dict(enumerate(np.exp(random.normal(0, 0.08, 8)))), dict(enumerate(weather)))
     strong = compared(dict(enumerate(2 * weather)), dict.fromkeys(range(8), 1.0))
 
-    alone = as_family([slight])[0]
-    crowded = as_family([slight, *[nothing] * 40, strong])
+    alone = as_family([slight], LEVEL)[0]
+    crowded = as_family([slight, *[nothing] * 40, strong], LEVEL)
 
     assert (slight.word, alone.word) == (Word.COSTS, Word.COSTS)
-    assert crowded[0].word is Word.INCONCLUSIVE
+    assert crowded[0].word is Word.OPEN
     assert "among 42 comparisons" in crowded[0].because
     assert crowded[-1].word is Word.COSTS

@@ -26,8 +26,8 @@ GATES = {
     "first_packet.warm.p50 < 1s": "met",
     "first_packet.warm.p50 < 1us": "missed",
     "first_packet.warm.p50 > 1us": "met",
-    "first_packet.warm.p999 < 1s": "inconclusive",  # too few samples
-    "first_packet.new.p50 < 1s": "inconclusive",  # the default configuration has tunnels
+    "first_packet.warm.p999 < 1s": "open",  # too few samples
+    "first_packet.new.p50 < 1s": "open",  # the default configuration has tunnels
     "requests.p50 > 1/s": "met",
     "ratio(conntrack=off, on).p50 < 1.5": "met",
     "ratio(reuse=on, off).first_packet.warm.p50 > 1.5": "missed",
@@ -58,7 +58,7 @@ def test_an_interval_that_holds_the_limit_decides_nothing(findings: Findings, tm
 
     again = analyse(read(measured(tmp_path, at)))
 
-    assert [each.outcome.value for each in again.gates] == ["inconclusive"]
+    assert [each.outcome.value for each in again.gates] == ["open"]
     assert "holds the limit" in again.gates[0].because
 
 

@@ -52,12 +52,40 @@ def test_what_failed_is_no_latency() -> None:
     assert found("storm", rows)["storm"].n == 5
 
 
-def test_an_upload_s_time_ends_with_the_sink_s_answer() -> None:
+def turns(stage: str, *spans: tuple[float, float], settle_ms: float = 0) -> dict[str, Any]:
+    """Evidence of a stage's turns, ms."""
+    told = [[int(start * MS), int(end * MS), True] for start, end in spans]
+    return {"answers": {"stages": {stage: {"turns": told, "settle_ns": int(settle_ms * MS)}}}}
+
+
+def test_bulk_is_all_bytes_over_all_turns_and_not_over_what_lies_between() -> None:
     rows = pd.DataFrame(
-        [(0, 0, 100 * MS, 10**7, 1, True), (0, 100 * MS, 200 * MS, 0, 1, True)], columns=list(TRANSFER_FIELDS)
+        [(0, 0, 10 * MS, 10**6, 1, True), (0, 90 * MS, 100 * MS, 10**6, 1, True)],
+        columns=list(TRANSFER_FIELDS),
     )
 
-    assert found("upload", rows)["upload"].value == pytest.approx(8 * 10**7 / 0.2)
+    measured = found("upload", rows, turns("upload", (0, 10), (90, 100)))["upload"]
+
+    assert measured.value == pytest.approx(8 * 2 * 10**6 / 0.02)
+
+
+def test_answers_per_second_are_those_of_settled_turns() -> None:
+    """Turns of 10 ms, of which the first 2 ms are left out: answers at 2, 5 and 9 ms into each."""
+    rows = requests(*((0, at, at, True) for begin in (0, 50) for at in (begin + 1, begin + 4, begin + 8)))
+
+    whole = found("requests", rows, turns("requests", (0, 10), (50, 60)))["requests"]
+    settled = found("requests", rows, turns("requests", (0, 10), (50, 60), settle_ms=3))["requests"]
+
+    assert whole.value == pytest.approx(6 / 0.020)
+    assert settled.value == pytest.approx(4 / 0.014)
+
+
+def test_a_turn_that_ended_before_it_settled_counts_for_nothing() -> None:
+    rows = requests(*((0, at, at, True) for at in (0, 1, 2, 51, 52, 53, 54)))
+
+    measured = found("requests", rows, turns("requests", (0, 4), (50, 60), settle_ms=5))["requests"]
+
+    assert measured.value == pytest.approx(1 / 0.005)
 
 
 @pytest.mark.parametrize(

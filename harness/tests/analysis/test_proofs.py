@@ -46,7 +46,9 @@ def _round(number: int, tunnel: tuple[int, int], plain: tuple[int, int], datapla
         round=number,
         rounds=1,
         refused=1,
+        refusals=1,
         answered=1,
+        canaries=1,
         nonces=_figures(tunnel, plain),
         clock=None,
     )
@@ -66,8 +68,8 @@ def test_each_data_plane_tells_all_rounds_and_each(findings: Findings) -> None:
 def test_what_was_proved_is_counted_once_a_round(findings: Findings) -> None:
     none, mesh = (each for each in findings.proofs if not each.round)
 
-    assert (None, None) == (none.refused, none.answered)
-    assert (ROUNDS, ROUNDS) == (mesh.refused, mesh.answered)
+    assert (0, 0, 0, 0) == (none.refused, none.refusals, none.answered, none.canaries)
+    assert (ROUNDS, ROUNDS, ROUNDS, ROUNDS) == (mesh.refused, mesh.refusals, mesh.answered, mesh.canaries)
     assert 30 * ROUNDS == mesh.nonces.control_hits
     assert 0 == mesh.nonces.tunnel_hits < mesh.nonces.tunnel_frames
     assert mesh.clock is not None
@@ -93,7 +95,7 @@ def test_evidence_of_a_proof_that_is_gone_is_in_no_figure(tmp_path: Path, suite:
     found = analyse(read(synthetic.record(tmp_path, suite, spoil=forget)))
 
     mesh = next(each for each in found.proofs if (each.dataplane, each.round) == ("pyztunnel", 1))
-    assert (None, None, None) == (mesh.refused, mesh.answered, mesh.clock)
+    assert (0, 0, None) == (mesh.refusals, mesh.canaries, mesh.clock)
     assert {0} == set(mesh.document()["nonces"].values())
     assert found.counts()["unknown"] == len(suite.configurations)
 

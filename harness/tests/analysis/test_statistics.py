@@ -13,16 +13,13 @@ from harness.analysis.statistics import (
     between_rank,
     chance,
     chance_between,
-    dominance,
     estimate,
     interval_rank,
+    mean,
     percentile,
     pooled_percentile,
-    rank_biserial,
     samples_needed,
-    shift,
     shift_between,
-    shift_rank,
 )
 
 
@@ -36,13 +33,13 @@ def test_six_rounds_are_the_fewest_for_an_interval() -> None:
 
 def test_five_values_have_a_median_and_no_interval() -> None:
     found = estimate([3, 1, 2, 5, 4])
-    assert (found.median, found.low, found.high, found.coverage) == (3, None, None, None)
+    assert (found.centre, found.low, found.high, found.coverage) == (3, None, None, None)
     assert not found.has_interval
 
 
 def test_six_values_reach_from_least_to_greatest() -> None:
     found = estimate([6, 2, 5, 3, 4, 1])
-    assert (found.median, found.low, found.high) == (3.5, 1, 6)
+    assert (found.centre, found.low, found.high) == (3.5, 1, 6)
 
 
 def test_nothing_has_no_estimate() -> None:
@@ -76,7 +73,7 @@ def test_median_lies_in_its_interval(values: list[float]) -> None:
     found = estimate(values)
     assert found.low is not None
     assert found.high is not None
-    assert min(values) <= found.low <= found.median <= found.high <= max(values)
+    assert min(values) <= found.low <= found.centre <= found.high <= max(values)
 
 
 @given(n=st.integers(6, 200))
@@ -98,50 +95,40 @@ def test_percentiles_need_ten_samples_beyond_them() -> None:
     assert percentile(values, 0.999) is None
 
 
-def test_shift_ranks_are_those_of_the_tables() -> None:
-    """Hollander and Wolfe, table A.4: 2 P(T <= k - 1) is at most 0.05 for the k given."""
-    assert [shift_rank(n) for n in range(6)] == [None] * 6
-    assert [(found[0], round(found[1], 4)) for found in map(shift_rank, (6, 7, 8, 10, 20)) if found] == [
-        (1, 0.9688),
-        (3, 0.9531),
-        (4, 0.9609),
-        (9, 0.9512),
-        (53, 0.9516),
-    ]
+def test_a_mean_has_students_interval_at_any_level() -> None:
+    values = np.random.default_rng(2).normal(size=9)
+    for confidence in (0.95, 0.99, 0.999):
+        found = mean(values, chance=1 - confidence)
+
+        error = scipy.stats.sem(values)
+        expected = scipy.stats.t.interval(confidence, 8, loc=values.mean(), scale=error)
+        assert (found.low, found.high) == pytest.approx(expected)
+        assert found.centre == pytest.approx(values.mean())
+        assert found.coverage == confidence
 
 
-def test_shift_is_the_hodges_lehmann_estimate() -> None:
-    found = shift([1.0, 2.0, 3.0, 4.0, 5.0, 12.0])
-    assert (found.median, found.low, found.high, found.rounds) == (3.5, 1.0, 12.0, 6)
+def test_five_rounds_have_a_mean_and_no_interval() -> None:
+    found = mean([1.0, 2.0, 3.0, 4.0, 10.0])
+    assert (found.centre, found.low, found.high, found.coverage, found.rounds) == (4, None, None, None, 5)
+    with pytest.raises(ValueError, match="no rounds"):
+        mean([])
 
 
 @pytest.mark.parametrize("rounds", [6, 10, 20])
-@pytest.mark.parametrize("name", ["normal", "cauchy", "mixture"])
-def test_shift_covers_a_symmetric_centre_as_often_as_it_says(rounds: int, name: str) -> None:
+@pytest.mark.parametrize("chance", [0.05, 0.01])
+def test_a_mean_s_interval_misses_normal_differences_as_often_as_asked(rounds: int, chance: float) -> None:
     """4,000 simulated runs of each. Tolerance: four standard errors."""
-    found = [shift(row) for row in drawn(name, np.random.default_rng([rounds, len(name)]), (4000, rounds))]
+    random = np.random.default_rng([rounds, round(chance * 100)])
+    found = [mean(row, chance=chance) for row in random.normal(size=(4000, rounds))]
 
-    covered = np.mean([e.low <= 0 <= e.high for e in found if e.low is not None and e.high is not None])
-    said = found[0].coverage or 0
-    assert covered == pytest.approx(said, abs=4 * (said * (1 - said) / 4000) ** 0.5)
-
-
-@given(values=st.lists(st.floats(-10, 10), min_size=6, max_size=20), by=st.floats(-5, 5))
-def test_shift_moves_with_what_is_added(values: list[float], by: float) -> None:
-    here, there = shift(values), shift([value + by for value in values])
-    assert there.median == pytest.approx(here.median + by, abs=1e-9)
+    missed = np.mean([not e.low <= 0 <= e.high for e in found if e.low is not None and e.high is not None])
+    assert missed == pytest.approx(chance, abs=4 * (chance * (1 - chance) / 4000) ** 0.5)
 
 
 def test_chance_is_the_paired_t_test() -> None:
     of, against = np.random.default_rng(1).normal(size=(2, 9))
     assert chance(of - against) == pytest.approx(scipy.stats.ttest_rel(of, against).pvalue)
     assert (chance([1.0]), chance([0.0, 0.0]), chance([2.0, 2.0])) == (None, 1.0, 0.0)
-
-
-def test_effect_size_counts_what_all_rounds_agree_on() -> None:
-    assert rank_biserial([1, 2, 3]) == 1
-    assert rank_biserial([-1, -2]) == -1
-    assert rank_biserial([-1, 1]) == 0
 
 
 def test_percentile_interval_knows_that_a_round_shares_its_weather() -> None:
@@ -213,11 +200,10 @@ def test_shift_between_covers_the_truth_as_often_as_it_says(n: int, m: int) -> N
     assert covered == pytest.approx(said, abs=4 * (said * (1 - said) / 3000) ** 0.5)
 
 
-def test_chance_between_is_welchs_test_and_dominance_is_cliffs() -> None:
+def test_chance_between_is_welchs_test() -> None:
     random = np.random.default_rng(1)
     of, against = random.normal(size=9), random.normal(size=7)
 
     expected = scipy.stats.ttest_ind(of, against, equal_var=False).pvalue
     assert chance_between(of, against) == pytest.approx(expected)
     assert chance_between(of[:1], against) is None
-    assert dominance(np.array([3.0, 4.0]), np.array([1.0, 2.0])) == 1

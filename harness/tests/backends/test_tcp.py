@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.backends.pattern import BLOCK, PERIOD_BYTES, pattern
+from harness.backends.tcp import MARK_BYTES
 from harness.tests.backends.running import Backend, backend
 
 
@@ -51,7 +52,22 @@ def test_sink_answers_count_and_hash(running: Backend, size: int) -> None:
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
 
-        assert read_all(connection) == f"{size} {hashlib.sha256(sent).hexdigest()}\n".encode()
+        *marks, last = read_all(connection).splitlines()
+    assert last == f"{size} {hashlib.sha256(sent).hexdigest()}".encode()
+    assert all(int(mark) % MARK_BYTES == 0 for mark in marks)
+    assert [int(mark) for mark in marks][-1:] == [size - size % MARK_BYTES][: size // MARK_BYTES]
+
+
+def test_sink_says_what_has_arrived_while_the_sender_pauses(running: Backend) -> None:
+    with running.connect(running.sink_port) as connection, connection.makefile("rb") as reader:
+        for pieces in (1, 4):
+            before = 0 if pieces == 1 else MARK_BYTES
+            connection.sendall(bytes(pieces * MARK_BYTES))
+            said = before
+            while said < before + pieces * MARK_BYTES:
+                said = int(reader.readline())
+
+            assert said == before + pieces * MARK_BYTES
 
 
 @pytest.mark.parametrize("size", [1, 8, PERIOD_BYTES - 1, PERIOD_BYTES, PERIOD_BYTES + 1, 10_000_000])
@@ -63,20 +79,23 @@ def test_source_sends_exactly_the_bytes_asked_for(running: Backend, size: int) -
         assert read_all(connection) == pattern(0, size)
 
 
-def test_source_without_a_count_sends_until_the_peer_ends_its_direction(running: Backend) -> None:
+def test_source_goes_on_where_it_ended(running: Backend) -> None:
+    """A live connection is asked again and again, ahead of what has arrived or after it."""
+    sizes = [1000, PERIOD_BYTES, 7, 300_000]
     with running.connect(running.source_port) as connection, connection.makefile("rb") as reader:
-        connection.sendall(b"0\n")
-        begun = reader.read(2 * PERIOD_BYTES)
+        connection.sendall(b"%d\n" % sizes[0])
+        received = reader.read(sizes[0])
+        connection.sendall(b"%d\n%d\n%d\n" % tuple(sizes[1:]))
         connection.shutdown(socket.SHUT_WR)
-        rest = reader.read()
+        received += reader.read()
 
-    assert begun + rest == pattern(0, len(begun) + len(rest))
+    assert received == pattern(0, sum(sizes))
 
 
-def test_two_endless_streams_share_the_source(running: Backend) -> None:
+def test_two_large_requests_share_the_source(running: Backend) -> None:
     with running.connect(running.source_port) as one, running.connect(running.source_port) as two:
         for connection in (one, two):
-            connection.sendall(b"0\n")
+            connection.sendall(b"10000000000\n")
         for connection in (one, two, one, two):
             with connection.makefile("rb", buffering=0) as reader:
                 assert reader.read(8)

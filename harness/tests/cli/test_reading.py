@@ -59,9 +59,15 @@ def test_plan_is_the_same_for_the_same_seed(capsys: pytest.CaptureFixture[str], 
     first, second = answered(capsys, *asked), answered(capsys, *asked)
 
     assert first == second
-    assert (first["seed"], len(first["cells"]), first["predicted_from"]) == (5, 90, None)
+    assert (first["seed"], len(first["cells"]), first["predicted_from"]) == (5, 216, None)
     assert obey([*asked]) == ExitCode.OK
-    assert "90 cells, 15 configurations in 6 rounds, seed 5: " in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "216 cells, 15 configurations in 36 bouts of at most 6 lanes, at most 12 rounds" in printed
+    assert "(it may be enough after 6, 9), seed 5: " in printed
+    assert obey([*asked, "-s", "most_rounds=6"]) == ExitCode.OK
+    assert "108 cells, 15 configurations in 18 bouts of at most 6 lanes, 6 rounds, seed 5: " in (
+        capsys.readouterr().out
+    )
 
 
 def test_report_writes_everything_and_prints_findings_alone(

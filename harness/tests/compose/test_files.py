@@ -8,7 +8,6 @@ from pathlib import Path
 
 from harness.compose import files as compose
 from harness.compose.__main__ import differences
-from harness.dataplanes import pyztunnel
 from harness.engines.api import Member
 from harness.shipped import ROOT
 from harness.suite import load_suite
@@ -19,7 +18,7 @@ from harness.topology.layout import Layout
 
 def _composed() -> tuple[Member, ...]:
     topology = resolve(load_suite(compose.SUITE, []).topology)
-    return members.compose(topology, pyztunnel, Layout(compose.RUNDIR))
+    return members.compose(topology, (compose.PLACEMENT,), Layout(compose.RUNDIR))
 
 
 def test_committed_files_are_what_the_topology_generates() -> None:
@@ -64,7 +63,6 @@ def test_round_trips_name_every_backend() -> None:
 
     assert [target["name"] for target in request["targets"]] == [
         "server-local",
-        "denied",
         "server-remote",
         "uncaptured",
         "outside",

@@ -71,7 +71,7 @@ def test_every_path_answers(compose: list[str]) -> None:
     assert ended.stdout.strip() == "0", _run(compose, "logs", "wire")
 
     request = (COMPOSE / "roundtrips.json").read_text()
-    answer = _run(compose, "exec", "-T", "probe-client", "python3", "-m", "harness.load.roundtrip", request)
+    answer = _run(compose, "exec", "-T", "pod-1-client", "python3", "-m", "harness.agent.roundtrip", request)
 
     assert json.loads(answer) == {target["name"]: "ok" for target in json.loads(request)["targets"]}
 
@@ -84,7 +84,7 @@ def test_level_can_be_switched_by_wiring_again(compose: list[str]) -> None:
 
     assert "node a: tproxy-notrack" in said
     request = (COMPOSE / "roundtrips.json").read_text()
-    answer = _run(compose, "exec", "-T", "probe-client", "python3", "-m", "harness.load.roundtrip", request)
+    answer = _run(compose, "exec", "-T", "pod-1-client", "python3", "-m", "harness.agent.roundtrip", request)
     assert set(json.loads(answer).values()) == {"ok"}
 
 

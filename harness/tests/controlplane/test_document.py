@@ -17,7 +17,7 @@ REFUSE_CLIENT: dict[str, object] = {
 }
 
 
-def topology(*policies: PolicySpec) -> Topology:
+def topology(*policies: PolicySpec, lanes: int = 1) -> Topology:
     return resolve(
         TopologySpec(
             nodes=(NodeSpec(name="a"), NodeSpec(name="b")),
@@ -29,7 +29,8 @@ def topology(*policies: PolicySpec) -> Topology:
             ),
             hosts=(HostSpec(name="outside"),),
             policies=policies,
-        )
+        ),
+        lanes,
     )
 
 

@@ -23,7 +23,7 @@ WEB = "spiffe://cluster.local/ns/bench/sa/web"
 
 @pytest.fixture
 def rundir(tmp_path: Path) -> Iterator[Path]:
-    (tmp_path / "topology.json").write_text(to_json(topology()))
+    (tmp_path / "topology.json").write_text(to_json(topology(lanes=2)))
     command = [sys.executable, "-m", "harness.controlplane", "--rundir", str(tmp_path)]
     with subprocess.Popen(command) as process:
         try:
@@ -42,6 +42,7 @@ def ask(
     *,
     metadata: bool = True,
     validity_duration: int = 3600,
+    lane: int = 1,
     request: str = "",
 ) -> ca_pb2.IstioCertificateResponse:
     message = ca_pb2.IstioCertificateRequest(
@@ -49,7 +50,7 @@ def ask(
     )
     if metadata:
         message.metadata[IMPERSONATED] = identity
-    with grpc.insecure_channel(f"unix:{rundir}/ca/{node}/ca.sock") as channel:
+    with grpc.insecure_channel(f"unix:{rundir}/ca/{node}/{lane}/ca.sock") as channel:
         create = channel.unary_unary(
             METHOD,
             request_serializer=ca_pb2.IstioCertificateRequest.SerializeToString,
@@ -61,7 +62,8 @@ def ask(
 
 def status(rundir: Path) -> dict[str, Any]:
     with Channel(rundir / "controlplane" / "control.sock") as channel:
-        return channel.call("status").document
+        of_lanes: dict[str, Any] = channel.call("status").document
+        return of_lanes
 
 
 def test_a_pod_of_the_node_gets_its_certificate(rundir: Path) -> None:
@@ -72,6 +74,13 @@ def test_a_pod_of_the_node_gets_its_certificate(rundir: Path) -> None:
     assert leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
         x509.UniformResourceIdentifier
     ) == [CLIENT]
+
+
+def test_each_lane_has_a_root_of_its_own(rundir: Path) -> None:
+    """A certificate of one lane is worth nothing in another."""
+    roots = {ask(rundir, "a", CLIENT, lane=lane).cert_chain[-1] for lane in (1, 2)}
+
+    assert len(roots) == 2
 
 
 def test_both_nodes_share_one_root(rundir: Path) -> None:
@@ -113,7 +122,10 @@ def test_status_counts_issued_and_refused(rundir: Path) -> None:
     with pytest.raises(grpc.RpcError):
         ask(rundir, "b", CLIENT)
 
-    assert status(rundir) == {"issued": {CLIENT: 1, WEB: 1}, "refused": {"identity-not-on-node": 1}}
+    assert status(rundir) == {
+        "1": {"issued": {CLIENT: 1, WEB: 1}, "refused": {"identity-not-on-node": 1}},
+        "2": {"issued": {}, "refused": {}},
+    }
 
 
 def test_an_unknown_op_names_the_known_ones(rundir: Path) -> None:
@@ -125,7 +137,7 @@ def test_an_unknown_op_names_the_known_ones(rundir: Path) -> None:
 
 
 def test_sockets_are_the_owner_s_alone(rundir: Path) -> None:
-    modes = {path.stat().st_mode & 0o777 for path in rundir.glob("ca/*/ca.sock")}
+    modes = {path.stat().st_mode & 0o777 for path in rundir.glob("ca/*/*/ca.sock")}
 
     assert modes == {0o600}
 

@@ -27,7 +27,7 @@ def dual(request: pytest.FixtureRequest) -> Iterator[Pods]:
 def level(request: pytest.FixtureRequest, dual: Pods) -> Interception:
     """Every level that captures, in force."""
     chosen: Interception = request.param
-    dual.bed.capture(chosen)
+    dual.lane.capture(chosen)
     return chosen
 
 

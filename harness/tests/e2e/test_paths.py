@@ -20,7 +20,7 @@ MIB = 1 << 20
 def level(request: pytest.FixtureRequest, pods: Pods) -> Interception:
     """Every interception level, in force."""
     chosen: Interception = request.param
-    pods.bed.capture(chosen)
+    pods.lane.capture(chosen)
     return chosen
 
 
@@ -28,7 +28,7 @@ def level(request: pytest.FixtureRequest, pods: Pods) -> Interception:
 def capturing(request: pytest.FixtureRequest, pods: Pods) -> Interception:
     """Every level at which the proxies are in the path, in force."""
     chosen: Interception = request.param
-    pods.bed.capture(chosen)
+    pods.lane.capture(chosen)
     return chosen
 
 
@@ -62,9 +62,9 @@ def test_a_client_outside_the_mesh_reaches_a_pod_in_it(pods: Pods, level: Interc
 def test_reuse_decides_how_many_tunnels_four_connections_take(
     pods: Pods, capturing: Interception, reuse: Reuse, tunnels: int
 ) -> None:
-    pods.bed.ask_proxies("configure", reuse=Reuse.OFF.value, same_node=SameNode.HBONE.value)
+    pods.lane.ask_proxies("configure", reuse=Reuse.OFF.value, same_node=SameNode.HBONE.value)
     pods.get("client", "server-remote")  # what was pooled before is not used again with reuse off
-    pods.bed.ask_proxies("configure", reuse=reuse.value, same_node=SameNode.HBONE.value)
+    pods.lane.ask_proxies("configure", reuse=reuse.value, same_node=SameNode.HBONE.value)
     drop(pods)
     before = pods.stats("a")
 
@@ -75,13 +75,13 @@ def test_reuse_decides_how_many_tunnels_four_connections_take(
     assert tunnels == after["tunnels_opened"] - before["tunnels_opened"]
     assert tunnels == after["tls_handshakes_client"] - before["tls_handshakes_client"]
     assert after["tls_resumptions"] == 0
-    assert capturing is pods.bed.interception
-    pods.bed.ask_proxies("configure", reuse=Reuse.ON.value, same_node=SameNode.HBONE.value)
+    assert capturing is pods.lane.placement.interception
+    pods.lane.ask_proxies("configure", reuse=Reuse.ON.value, same_node=SameNode.HBONE.value)
 
 
 def test_same_node_plaintext_takes_no_tunnel(pods: Pods, capturing: Interception) -> None:
     drop(pods)
-    pods.bed.ask_proxies("configure", reuse=Reuse.ON.value, same_node=SameNode.PLAINTEXT.value)
+    pods.lane.ask_proxies("configure", reuse=Reuse.ON.value, same_node=SameNode.PLAINTEXT.value)
     before = pods.stats("a")
 
     seen = pods.get("client", "server-local")
@@ -90,8 +90,8 @@ def test_same_node_plaintext_takes_no_tunnel(pods: Pods, capturing: Interception
     assert seen["words"]["pod"] == "server-local"
     assert pods.address("client") == seen["words"]["source"].partition(":")[0]
     assert after["tunnels_opened"] == before["tunnels_opened"]
-    assert capturing is pods.bed.interception
-    pods.bed.ask_proxies("configure", reuse=Reuse.ON.value, same_node=SameNode.HBONE.value)
+    assert capturing is pods.lane.placement.interception
+    pods.lane.ask_proxies("configure", reuse=Reuse.ON.value, same_node=SameNode.HBONE.value)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -133,7 +133,7 @@ def test_an_app_that_resets_leaves_no_connection_behind(
 def drop(pods: Pods) -> None:
     """Close every pooled tunnel."""
 
-    for node in pods.bed.topology.nodes:
-        with Channel(pods.bed.layout.bench(node.name)) as channel:
+    for path in pods.lane.bench().values():
+        with Channel(path) as channel:
             reply = channel.call("drop-tunnels").document
     assert (reply["tunnels_outbound"], reply["tunnels_inbound"]) == (0, 0)

@@ -10,14 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness import dataplanes
 from harness.control import Channel
-from harness.dataplanes import envoy, pyztunnel
 from harness.dataplanes.envoy.launch import binary
-from harness.engines.api import Member
+from harness.plan.model import Interception
+from harness.testbed.placement import Placement
 from harness.tests.e2e.beds import Pods, standard_bed
-from harness.topology.layout import Layout
-from harness.topology.model import ECHO_PORT, SINK_PORT, Topology
+from harness.topology.model import ECHO_PORT, SINK_PORT
 
 pytestmark = [
     pytest.mark.netns,
@@ -29,31 +27,14 @@ OURS, THEIRS = "server-local", "server-remote"
 """A pod of node a, behind our proxy, and one of node b, behind Envoy."""
 
 
-class Mixed:
-    """Our proxy on node a, Envoy on node b; only ours is handed its pods."""
-
-    CARRIES = True
-    ONLY = envoy.ONLY
-    REMARKS = envoy.REMARKS
-
-    @staticmethod
-    def enrols(node: str) -> bool:
-        return node == "a"
-
-    @staticmethod
-    def members(topology: Topology, layout: Layout) -> tuple[Member, ...]:
-        ours = [each for each in pyztunnel.members(topology, layout) if each.node == "a"]
-        return (*ours, *(each for each in envoy.members(topology, layout) if each.node == "b"))
+MIXED = Placement(dataplane={"a": "pyztunnel", "b": "envoy"}, interception=Interception.REDIRECT)
 
 
 @pytest.fixture(scope="module")
 def peers() -> Iterator[Pods]:
     """A testbed that is up, each node with another proxy."""
-    with pytest.MonkeyPatch.context() as patch:
-        bed = standard_bed("netns", dataplane="mixed")
-        patch.setattr(dataplanes, "named", lambda _: Mixed)
-        with bed:
-            yield Pods(bed)
+    with standard_bed("netns", MIXED) as bed:
+        yield Pods(bed)
 
 
 @pytest.mark.parametrize(("source", "target"), [("client", THEIRS), (THEIRS, OURS)])
@@ -91,7 +72,7 @@ def test_both_ends_count_the_same_tunnels(peers: Pods, source: str, target: str,
     """One tunnel, one full handshake at each end, whoever counts."""
     accepter = "b" if opener == "a" else "a"
     for node in "ab":
-        with Channel(peers.bed.layout.bench(node)) as bench:
+        with Channel(peers.lane.bench()[node]) as bench:
             assert bench.call("drop-tunnels").document["tunnels_outbound"] == 0
     before = {node: peers.stats(node) for node in "ab"}
 

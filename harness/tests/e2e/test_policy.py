@@ -14,7 +14,7 @@ CAPTURING = [Interception.REDIRECT, Interception.TPROXY, Interception.TPROXY_NOT
 
 @pytest.fixture(autouse=True, params=CAPTURING)
 def _level(request: pytest.FixtureRequest, pods: Pods) -> None:
-    pods.bed.capture(request.param)
+    pods.lane.capture(request.param)
 
 
 @pytest.mark.parametrize(("target", "node"), [("server-local", "a"), ("server-remote", "b")])

@@ -16,7 +16,6 @@ from harness.results import layout
 NEAR_MS, FAR_MS = 4, 40
 SHORT = (
     "rounds=1",
-    "noisy_repeats=10",
     f"matrix[0].rtt_ms=[{NEAR_MS}, {FAR_MS}]",
     f"matrix[1].rtt_ms=[{NEAR_MS}, {FAR_MS}]",
     "matrix[1].interception=['tproxy-notrack']",
@@ -41,7 +40,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_cell_is_valid_near_and_far(run: Path) -> None:
     findings = json.loads((run / layout.FINDINGS).read_text())
 
-    assert 5 == findings["cells"]["planned"] == findings["cells"]["valid"]
+    assert 8 == findings["cells"]["planned"] == findings["cells"]["valid"]  # each distance has a twin
 
 
 @pytest.mark.netns
@@ -55,7 +54,7 @@ def test_every_cell_is_valid_near_and_far(run: Path) -> None:
     ],
 )
 def test_distance_is_paid_in_round_trips(run: Path, configuration: str, state: State) -> None:
-    """Of one round, hence without an interval; noisy cells are repeated, as they enter no comparison."""
+    """Of one round, hence without an interval; noisy cells enter no comparison."""
     (slope,) = [
         each
         for each in json.loads((run / layout.FINDINGS).read_text())["rtt_model"]["slopes"]
@@ -65,7 +64,7 @@ def test_distance_is_paid_in_round_trips(run: Path, configuration: str, state: S
 
     trips = (far["latency_s"] - near["latency_s"]) / (far["rtt_s"] - near["rtt_s"])
     assert ROUND_TRIPS[state] - 0.5 < trips < ROUND_TRIPS[state] + 0.5
-    assert (None, "inconclusive") == (slope["found"], slope["verdict"])
+    assert (None, "open") == (slope["found"], slope["verdict"])
 
 
 @pytest.mark.netns

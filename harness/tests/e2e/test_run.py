@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,13 @@ from harness.control import Reply
 from harness.errors import ExitCode
 from harness.evidence import sources
 from harness.evidence.model import CellStatus, CheckStatus
-from harness.plan.model import Cell, Interception
+from harness.plan.model import Interception
 from harness.results import layout
 from harness.results.read import read
 from harness.run import story
-from harness.run.cell import Ask, Bench, Measured
+from harness.run.asks import Ask, Way
+from harness.run.bout import Bench
+from harness.run.proofs import Documents
 from harness.selftest.harm import Harm
 from harness.tests.e2e.conftest import ENGINES
 from harness.tests.waiting import until
@@ -67,8 +69,10 @@ def test_every_cell_is_valid(finished: Finished) -> None:
     assert finished.printed["not_valid"] == [] or all(
         each["status"] == CellStatus.VALID for each in finished.printed["not_valid"]
     )
-    assert finished.printed["cells"]["valid"] == finished.printed["cells"]["planned"] > 0
-    assert finished.code == ExitCode.OK
+    cells = finished.printed["cells"]
+    assert cells["valid"] == cells["planned"] > 0
+    # on a busy machine all cells of the only round may be noisy, and then none is usable
+    assert finished.code == (ExitCode.INVALID if cells["noisy"] == cells["planned"] else ExitCode.OK)
 
 
 def test_every_first_packet_is_followed_through_every_hop_and_adds_up(finished: Finished) -> None:
@@ -121,7 +125,7 @@ def test_without_one_evidence_file_its_cell_is_unknown(
 
     unknown = [c.stored.folder.name for c in found.cells if c.verdict.status is CellStatus.UNKNOWN]
     assert [cell.name] == unknown
-    assert not found.invalid
+    assert CellStatus.INVALID not in {each.verdict.status for each in found.cells}
 
 
 def test_no_key_is_in_anything_that_a_run_leaves(finished: Finished) -> None:
@@ -137,17 +141,13 @@ class Sabotaged(Bench):
     """Takes the client's redirection away once the cell's first counters have been read."""
 
     done: list[str]
-    cell: Cell
 
-    def measure(self, cell: Cell) -> Measured:
-        self.cell = cell
-        return super().measure(cell)
-
-    def _put(self, ask: Ask, client: str, *, through: bool) -> list[tuple[Ask, Reply]]:
-        if self.cell.configuration.interception is Interception.REDIRECT and not self.done:
-            self.done.append(self.cell.name)
-            Harm(self.bed).without_rules(client, "nat")
-        return super()._put(ask, client, through=through)
+    def _put(self, ask: Ask, ways: Sequence[Way]) -> list[tuple[Ask, Reply]]:
+        (way,) = ways
+        if way.cell.configuration.interception is Interception.REDIRECT and not self.done:
+            self.done.append(way.cell.name)
+            Harm(self.bed).without_rules("client", "nat")
+        return super()._put(ask, ways)
 
 
 @pytest.fixture
@@ -181,38 +181,40 @@ def test_a_rule_removed_in_mid_run_makes_the_cell_invalid(
 
 
 class LateOnce(Bench):
-    """The first round's load reads its clock 100 us late on the way back, as a starved one does."""
+    """The first bout's load reads its clock 100 us late on the way back, as a starved one does."""
 
     late: list[str]
 
-    def proved(self, cell: Cell) -> dict[str, dict[str, Any]]:
-        found = super().proved(cell)
+    def _prove(self, ways: Sequence[Way]) -> dict[int, Documents]:
+        proved = super()._prove(ways)
         if not self.late:
-            self.late.append(cell.name)
-            for connection in found["clock"]["connections"]:
-                connection["connected_ns"] += 100_000
-                connection["first_byte_ns"] += 100_000
-        return found
+            self.late += [way.cell.name for way in ways]
+            for documents in proved.values():
+                for connection in documents["clock"]["connections"]:
+                    connection["connected_ns"] += 100_000
+                    connection["first_byte_ns"] += 100_000
+        return proved
 
 
 @pytest.mark.netns
-def test_a_cell_whose_clock_failed_is_measured_again_with_new_proofs(
+def test_a_cell_whose_clock_failed_is_invalid_and_stays_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """M18: both measurements are kept, and the cells after it refer to the round's new proofs."""
+    """M18: to measure it until its clock passes would be to choose among measurements."""
     monkeypatch.setattr(LateOnce, "late", [], raising=False)
     monkeypatch.setattr(story, "Bench", LateOnce)
-    shorter = ["-s", FEW_CELLS, "-s", "rounds=1", "-s", "noisy_repeats=1"]
+    matrix = "matrix=[{path=['cross-node'], dataplane=['pyztunnel'], interception=['redirect']}]"
+    shorter = ["-s", matrix, "-s", "rounds=2"]
 
     code = cli.obey(["run", "smoke", "--engine", "netns", "--results", str(tmp_path), *shorter])
 
     (folder,) = tmp_path.iterdir()
-    found = analyse(read(folder))
-    of_first = [cell.verdict for cell in found.cells if cell.stored.record.cell.name == LateOnce.late[0]]
-    failed = {check.name for check in of_first[0].checks if check.status is CheckStatus.INVALID}
+    first, second = analyse(read(folder)).cells
+    assert first.stored.folder.name == LateOnce.late[0]
+    failed = {check.name for check in first.verdict.checks if check.status is CheckStatus.INVALID}
     assert failed == {"clock"}
-    assert [CellStatus.INVALID, CellStatus.VALID] == [verdict.status for verdict in of_first[:2]]
-    assert code == ExitCode.OK
+    assert second.verdict.status is CellStatus.VALID
+    assert code == ExitCode.INVALID
 
 
 @pytest.mark.netns
@@ -234,7 +236,7 @@ def test_the_predicted_time_is_the_real_one(tmp_path: Path) -> None:
     """Within 15 %, on stages as long as the quick suite's. Busy machines lengthen a run: three tries."""
     captured = "path=['same-node', 'cross-node'], dataplane=['pyztunnel'], interception=['redirect']"
     matrix = f"matrix=[{{path=['cross-node'], dataplane=['none']}}, {{{captured}, reuse=['on', 'off']}}]"
-    shorter = ["-s", "rounds=1", "-s", "noisy_repeats=0", "-s", matrix]
+    shorter = ["-s", "rounds=1", "-s", "most_rounds=1", "-s", matrix]
     shares: list[float] = []
     for attempt in range(3):
         results = tmp_path / str(attempt)
@@ -253,7 +255,7 @@ def test_an_interrupted_run_is_finished_and_made_longer(tmp_path: Path) -> None:
     """What was measured stays as it is; the cells that were lost are measured, then a round more."""
     captured = "path=['cross-node'], dataplane=['pyztunnel'], interception=['redirect'], reuse=['on', 'off']"
     matrix = f"matrix=[{{path=['cross-node'], dataplane=['none']}}, {{{captured}}}]"
-    suite = ["smoke", "--engine", "netns", "-s", "rounds=1", "-s", "noisy_repeats=0", "-s", matrix]
+    suite = ["smoke", "--engine", "netns", "-s", "rounds=1", "-s", matrix]
     run = [sys.executable, "-m", "harness", "run"]
     at = ["--results", str(tmp_path), "--json"]
     assert subprocess.run([*run, *suite, *at], check=False, capture_output=True).returncode == ExitCode.OK
@@ -300,7 +302,7 @@ def test_whatever_ends_a_run_only_the_cell_in_progress_is_lost(ending: str, tmp_
     end, code, status = ENDINGS[ending]
     command = [sys.executable, "-m", "harness", "run"]
     at = ["--results", str(tmp_path), "--json"]
-    suite = ["smoke", "--engine", "netns", "-s", FEW_CELLS, "-s", "rounds=1", "-s", "noisy_repeats=2"]
+    suite = ["smoke", "--engine", "netns", "-s", FEW_CELLS, "-s", "rounds=1"]
     with subprocess.Popen([*command, *suite, *at], stdout=subprocess.DEVNULL, text=True) as run:
         until(lambda: len(list(tmp_path.glob("*/cells/[0-9]*"))) >= 2, within_s=120)
         end(run)

@@ -266,3 +266,75 @@ def test_another_object_of_the_same_run_reaches_its_members(real_engine: Engine)
     assert other.execute("one", ["sh", "-c", "echo $COLOUR"]).stdout == b"blue\n"
     assert other.exited() == {}
     other.close()
+
+
+def test_a_stopped_member_is_gone_and_its_name_can_be_started_again(engine: Engine) -> None:
+    engine.start([member("one", "sh", "-c", "echo first; exec sleep 60"), member("two")])
+    until(lambda: "first" in engine.logs("one"))
+    before = engine.pids()
+
+    engine.stop(["one"])
+    gone = (set(engine.pids()), dict(engine.exited()), Path(f"/proc/{before['one']}").exists())
+    engine.start([member("one", "sh", "-c", "echo second; exec sleep 60")])
+
+    assert gone == ({"two"}, {}, False)
+    until(lambda: "second" in engine.logs("one"))
+    assert "first" in engine.logs("one")
+    assert engine.pids()["two"] == before["two"]
+    assert engine.pids()["one"] != before["one"]
+
+
+def test_what_a_stopped_member_started_goes_with_it(engine: Engine) -> None:
+    engine.start([member("one", "sh", "-c", "sleep 60 & echo ready; wait")])
+    until(lambda: "ready" in engine.logs("one"))
+    (child,) = until(lambda: _children(engine.pids()["one"]))
+
+    engine.stop(["one"])
+
+    until(lambda: not _runs(child))
+
+
+def _runs(pid: str) -> bool:
+    """Whether a process is there and has not ended; whose parent is gone may wait for its reaper."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def test_members_that_share_a_namespace_are_stopped_and_started_again_around_its_owner(
+    engine: Engine,
+) -> None:
+    engine.start([member("pod"), member("sidecar", namespace="pod")])
+
+    with pytest.raises(EngineError, match="pod owns the namespace that sidecar is in: stop sidecar too"):
+        engine.stop(["pod"])
+    engine.stop(["sidecar"])
+    engine.start([member("sidecar", namespace="pod")])
+    both = set(engine.pids())
+    engine.stop(["pod", "sidecar"])
+    engine.start([member("pod"), member("sidecar", namespace="pod")])
+
+    assert both == {"pod", "sidecar"} == set(engine.pids())
+
+
+def test_a_member_that_has_ended_by_itself_can_be_stopped(engine: Engine) -> None:
+    engine.start([member("one", "sh", "-c", "exit 3")])
+    until(engine.exited)
+
+    engine.stop(["one"])
+
+    assert dict(engine.exited()) == {}
+
+
+def test_stopping_a_stranger_stops_nobody(engine: Engine) -> None:
+    engine.start([member("one")])
+
+    with pytest.raises(EngineError, match=r"no member two; known: one"):
+        engine.stop(["one", "two"])
+
+    assert set(engine.pids()) == {"one"}

@@ -12,7 +12,7 @@ import pytest
 
 from harness.control import Channel, ControlError, Handler, Refused, Reply, serve
 from harness.evidence.collector import Collector
-from harness.evidence.sources import delay, journal, known
+from harness.evidence.sources import delay, journal, known, starts
 from harness.evidence.sources.cpu import Component, Meter
 from harness.evidence.sources.journal import FIELDS
 
@@ -24,7 +24,7 @@ PROVED: dict[str, dict[str, Any]] = {
     | {"connections": []},
     "nonces": {"cell": "c", "node": "a", "nodes": {}},
 }
-"""The round's, as the first cell's start found it."""
+"""What was proved of the lane before."""
 
 METER = Meter({Component.GENERATOR: [os.getpid()]})
 STATS = {
@@ -56,31 +56,52 @@ class Member:
         return handle
 
 
-def _namespace() -> dict[str, Any]:
+def _namespace(lane: int = 0) -> dict[str, Any]:
     return {
         "kind": "pod",
-        "rules": [{"table": "mangle", "chain": "X", "rule": "wire-other", "packets": 3, "bytes": 9}],
+        "lane": lane,
+        "rules": [
+            {"table": "mangle", "chain": "X", "lane": of, "rule": "wire-other", "packets": of, "bytes": 9}
+            for of in (0, 1, 2)
+            if lane in {0, of}
+        ],
         "digest": "d",
         "expected_digest": "d",
         "conntrack": 0,
         "netstat": {"TcpExt.ListenDrops": 0},
         "links": {},
-        "stray": 0,
+        "stray": {"0": 1, "2": 7},
     }
 
 
+NONCES = {1: "0f0f", 2: "abab"}
+"""Lane -> with what its nonces begin."""
+
+
 def _agent(path: Path, node: str) -> Member:
+    """An agent of a node with a pod of each lane."""
+
+    def counters(asked: dict[str, Any]) -> Reply:
+        pods = {f"pod-{lane}-{node}": _namespace(lane) for lane in asked.get("lanes", ())}
+        return Reply(document={"namespaces": {f"node-{node}": _namespace(), **pods}})
+
+    def dump(asked: dict[str, Any]) -> Reply:
+        names = [f"node-{node}", *(f"pod-{lane}-{node}" for lane in asked["lanes"])]
+        table = {"entries": [], "others": 0, "counted": 0}
+        return Reply(document={"namespaces": dict.fromkeys(names, table)})
+
     return Member(
         path,
         {
             "conntrack-flush": lambda _: Reply(document={}),
-            "counters": lambda _: Reply(document={"namespaces": {f"node-{node}": _namespace()}}),
-            "conntrack-dump": lambda _: Reply(
-                document={"namespaces": {f"node-{node}": {"entries": [], "others": 0, "counted": 0}}}
-            ),
+            "counters": counters,
+            "conntrack-dump": dump,
             "listen": lambda _: Reply(document={}),
             "heard": lambda asked: Reply(
-                document={"frames": 4, "hits": int(asked["nonce"] == "0f0f"), "unkept": 0}
+                document={
+                    nonce: {"frames": 4, "hits": int(nonce == NONCES[1]), "unkept": 0}
+                    for nonce in asked["nonces"]
+                }
             ),
         },
     )
@@ -103,28 +124,70 @@ def test_documents_of_all_sources_are_readable(
     members, channels = agents
     proxy = Member(tmp_path / "proxy.sock", {"stats": lambda _: Reply(document=STATS), **JOURNAL})
     with Channel(proxy.path, connect_timeout_s=5) as stats:
-        collector = Collector(channels, {"a": stats}, METER, PROVED)
+        collector = Collector(channels, {1: {"a": stats}}, {1: METER}, {1: PROVED})
         collector.start()
         collector.listen()
         with collector.metering("probe"):
             pass
-        collector.stage("probe", {"states": []}, _reply())
-        collector.stage("requests", {"connections": 1, "rate_hz": 0}, {**_reply(), **_health()})
-        documents = collector.finish()
+        collector.stage(1, "probe", {"states": []}, _reply())
+        collector.staged("probe")
+        collector.stage(1, "requests", {"connections": 1, "rate_hz": 0}, {**_reply(), **_health()})
+        collector.staged("requests")
+        documents = collector.finish()[1]
 
-    # the cell adds what its distance was
-    documents |= {delay.NAME: delay.collect(delay.NO_LINE, [])}
+    # the bout adds what its distance was, and when its proxies began
+    documents |= {delay.NAME: delay.collect(delay.NO_LINE, []), starts.NAME: starts.collect(0, {})}
     assert sorted(documents) == sorted(known())
     for source in known().values():
         source.read(documents)
-    assert sorted(documents["rules"]["after"]) == ["node-a", "node-b"]
-    assert list(documents["generator"]["stages"]) == ["requests"]
+    assert sorted(documents["rules"]["after"]) == ["node-a", "node-b", "pod-1-a", "pod-1-b"]
+    assert list(documents["generator"]["stages"]) == ["probe", "requests"]
     assert [member.asked for member in members] == [
         ["conntrack-flush", "counters", "listen", "heard", "counters", "conntrack-dump"]
     ] * 2
     assert {"frames": 4, "hits": 1, "unkept": 0} == documents["nonces"]["cell"]["b"]
     assert PROVED["nonces"] == documents["nonces"]["control"]
     assert PROVED["clock"] == documents["clock"]
+
+
+def _proxy_with_tunnels(path: Path, opened: int) -> Member:
+    return Member(path, {"stats": lambda _: Reply(document={**STATS, "tunnels_opened": opened}), **JOURNAL})
+
+
+def test_each_lane_gets_its_own_counts_only(
+    tmp_path: Path, agents: tuple[list[Member], dict[str, Channel]]
+) -> None:
+    """Two lanes of one bout: the agents are asked once for both, and none is told of the other's."""
+    members, channels = agents
+    proxies = {lane: _proxy_with_tunnels(tmp_path / f"proxy-{lane}.sock", lane) for lane in (1, 2)}
+    proved = {lane: {**PROVED, "canary": {**PROVED["canary"], "cell": f"c{lane}"}} for lane in (1, 2)}
+    with (
+        Channel(proxies[1].path, connect_timeout_s=5) as first,
+        Channel(proxies[2].path, connect_timeout_s=5) as second,
+    ):
+        collector = Collector(channels, {1: {"a": first}, 2: {"a": second}}, {1: METER, 2: METER}, proved)
+        collector.start()
+        collector.listen()
+        with collector.metering("probe"):
+            pass
+        for lane, nonces in NONCES.items():
+            collector.stage(lane, "probe", {"states": []}, {**_reply(), "rows": lane, "nonces": nonces})
+        collector.staged("probe")
+        documents = collector.finish()
+
+    assert [member.asked for member in members] == [
+        ["conntrack-flush", "counters", "listen", "heard", "counters", "conntrack-dump"]
+    ] * 2
+    for lane, own in documents.items():
+        pods = {f"pod-{lane}-{node}" for node in "ab"}
+        assert set(own["rules"]["after"]) == {"node-a", "node-b", *pods}
+        assert pods == set(own["conntrack"]["entries"]) - {"node-a", "node-b"}
+        counted = {rule["lane"] for rule in own["rules"]["after"]["node-a"]["rules"]}
+        assert counted == {0, lane}
+        assert own["tunnels"]["after"]["a"]["tunnels_opened"] == lane
+        assert own["answers"]["stages"]["probe"]["rows"] == lane
+        assert own["nonces"]["cell"]["a"]["hits"] == (1 if lane == 1 else 0)
+        assert own["canary"]["cell"] == f"c{lane}"
 
 
 def test_waits_until_the_proxy_has_finished_its_books(
@@ -134,9 +197,9 @@ def test_waits_until_the_proxy_has_finished_its_books(
     replies = iter([*behind, STATS, STATS, *behind])
     proxy = Member(tmp_path / "p.sock", {"stats": lambda _: Reply(document=next(replies, STATS)), **JOURNAL})
     with Channel(proxy.path, connect_timeout_s=5) as stats:
-        collector = Collector(agents[1], {"a": stats}, METER, PROVED)
+        collector = Collector(agents[1], {1: {"a": stats}}, {1: METER}, {1: PROVED})
         collector.start()
-        documents = collector.finish()
+        documents = collector.finish()[1]
 
     assert documents["tunnels"]["after"]["a"] == STATS
     assert proxy.asked.count("stats") == 3 + 1 + 3
@@ -155,10 +218,11 @@ def test_journals_are_taken_after_the_probes_until_every_connection_has_ended(
     handlers = {"stats": lambda _: Reply(document=STATS), **JOURNAL, "take-journal": take}
     proxy = Member(tmp_path / "p.sock", handlers)
     with Channel(proxy.path, connect_timeout_s=5) as stats:
-        collector = Collector(agents[1], {"a": stats}, METER, PROVED)
+        collector = Collector(agents[1], {1: {"a": stats}}, {1: METER}, {1: PROVED})
         collector.start()
-        collector.stage("probe", {"states": []}, {**_reply(), "seen_ports": [[4000, 4000]]})
-        documents = collector.finish()
+        collector.stage(1, "probe", {"states": []}, {**_reply(), "seen_ports": [[4000, 4000]]})
+        collector.staged("probe")
+        documents = collector.finish()[1]
 
     assert proxy.asked == [
         *("stats", "stats", "journal", "stats", "take-journal", "take-journal", "journal", "stats")
@@ -175,9 +239,9 @@ def test_a_proxy_without_a_journal_is_not_asked_for_one(
         tmp_path / "p.sock", {"stats": lambda _: Reply(document={**STATS, "unproven": ["journal"]})}
     )
     with Channel(proxy.path, connect_timeout_s=5) as stats:
-        collector = Collector(agents[1], {"a": stats}, METER, PROVED)
+        collector = Collector(agents[1], {1: {"a": stats}}, {1: METER}, {1: PROVED})
         collector.start()
-        documents = collector.finish()
+        documents = collector.finish()[1]
 
     assert journal.read(documents).unproven == {"a"}
 
@@ -194,7 +258,7 @@ def test_refusal_leaves_no_answer_behind(tmp_path: Path) -> None:
         Channel(failing.path, connect_timeout_s=5) as first,
         Channel(working.path, connect_timeout_s=5) as second,
     ):
-        collector = Collector({"a": first, "b": second}, {}, METER, PROVED)
+        collector = Collector({"a": first, "b": second}, {1: {}}, {1: METER}, {1: PROVED})
         with pytest.raises(ControlError, match="pod-x is gone"):
             collector.start()
 
@@ -206,12 +270,16 @@ def _reply() -> dict[str, Any]:
         "rows": 1,
         "opened": 1,
         "nonces": "0f0f",
+        "among": {"own": 1, "overlap_ns": 0, "places": []},
         "verification": {"checked": 1},
         "answers": {},
         "errors": {},
         "residual_tunnels": [],
+        "elapsed_ns": 1,
+        "cpu_ns": 1,
+        "lag_p99_ns": None,
     }
 
 
 def _health() -> dict[str, Any]:
-    return {"started_ns": 1, "ended_ns": 2, "cpu_ns": 1, "lag_p99_ns": None, "scheduled": 0}
+    return {"scheduled": 0, "locust": {"requests": 1}}

@@ -14,7 +14,7 @@ from harness.evidence.model import CellStatus, CheckStatus
 from harness.evidence.sources.journal import FIELDS
 from harness.evidence.verdict import evaluate
 from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode
-from harness.tests.evidence.walk import RATE_ROWS, honest
+from harness.tests.evidence.walk import RATE_ROWS, REQUESTS_ROWS, honest
 from harness.topology.model import IpFamily
 
 Documents = dict[str, Any]
@@ -206,12 +206,16 @@ OPENED = ("interception", "connections", "conntrack", "tunnel-reuse")
 
 LIES = {
     # name: (configuration, what was doctored, the checks that must fail and no others)
-    "rules removed at the end": (MESH, put("rules", "after", "pod-client", "digest")("d0"), ["rules-intact"]),
+    "rules removed at the end": (
+        MESH,
+        put("rules", "after", "pod-1-client", "digest")("d0"),
+        ["rules-intact"],
+    ),
     "rules wrong from the start": (
         MESH,
         together(
-            put("rules", "before", "pod-client", "digest")("d0"),
-            put("rules", "after", "pod-client", "digest")("d0"),
+            put("rules", "before", "pod-1-client", "digest")("d0"),
+            put("rules", "after", "pod-1-client", "digest")("d0"),
         ),
         ["rules-intact"],
     ),
@@ -219,48 +223,62 @@ LIES = {
     "rules rewritten as expected": (
         MESH,
         together(
-            put("rules", "after", "pod-remote", "digest")("d1"),
-            put("rules", "after", "pod-remote", "expected_digest")("d1"),
+            put("rules", "after", "pod-1-remote", "digest")("d1"),
+            put("rules", "after", "pod-1-remote", "expected_digest")("d1"),
         ),
         ["rules-intact"],
     ),
     "somebody else's rule": (
         MESH,
-        put("rules", "after", "pod-client", "rules", 0, "rule")("foreign"),
+        put("rules", "after", "pod-1-client", "rules", 0, "rule")("foreign"),
         ["rules-intact", "interception"],
     ),
     "a connection passed by redirect": (
         MESH,
-        packets("pod-client", "redirect-outbound", -1),
+        packets("pod-1-client", "redirect-outbound", -1),
         ["interception"],
     ),
-    "redirect hit too often": (MESH, packets("pod-client", "redirect-outbound", 1), ["interception"]),
-    "SYN that nobody opened": (MESH, packets("pod-client", "count-syn", 1, "BENCH_OUTPUT"), ["interception"]),
+    "redirect hit too often": (MESH, packets("pod-1-client", "redirect-outbound", 1), ["interception"]),
+    "SYN that nobody opened": (
+        MESH,
+        packets("pod-1-client", "count-syn", 1, "BENCH_OUTPUT"),
+        ["interception"],
+    ),
     "SYN past the target's proxy": (
         MESH,
-        packets("pod-remote", "count-syn", 1, "BENCH_PRERT"),
+        packets("pod-1-remote", "count-syn", 1, "BENCH_PRERT"),
         ["interception"],
     ),
     "a second leg to the app": (
         MESH,
-        packets("pod-remote", "count-syn", 1, "BENCH_OUTPUT"),
+        packets("pod-1-remote", "count-syn", 1, "BENCH_OUTPUT"),
         ["interception"],
     ),
-    "tunnel traffic redirected": (MESH, packets("pod-remote", "redirect-inbound", 1), ["interception"]),
-    "plaintext past redirect": (INTO_MESH, packets("pod-local", "redirect-inbound", -1), ["interception"]),
-    "plaintext past tproxy": (INTO_MESH_TPROXY, packets("pod-local", "tproxy-inbound", -1), ["interception"]),
-    "marked but not diverted": (TPROXY, packets("pod-client", "tproxy-outbound", -1), ["interception"]),
+    "tunnel traffic redirected": (MESH, packets("pod-1-remote", "redirect-inbound", 1), ["interception"]),
+    "plaintext past redirect": (INTO_MESH, packets("pod-1-local", "redirect-inbound", -1), ["interception"]),
+    "plaintext past tproxy": (
+        INTO_MESH_TPROXY,
+        packets("pod-1-local", "tproxy-inbound", -1),
+        ["interception"],
+    ),
+    "marked but not diverted": (TPROXY, packets("pod-1-client", "tproxy-outbound", -1), ["interception"]),
     "tproxy hit first packets alone": (
         TPROXY,
-        together(packets("pod-client", "mark-outbound", -60), packets("pod-client", "tproxy-outbound", -60)),
+        together(
+            packets("pod-1-client", "mark-outbound", -60), packets("pod-1-client", "tproxy-outbound", -60)
+        ),
         ["interception"],
     ),
-    "redirect at a tproxy level": (NOTRACK, packets("pod-client", "redirect-outbound", 1), ["interception"]),
-    "tproxy at redirect": (MESH, packets("pod-local", "tproxy-outbound", 3), ["interception"]),
-    "capture at none": (NONE, packets("pod-client", "redirect-outbound", 1), ["interception"]),
+    "redirect at a tproxy level": (
+        NOTRACK,
+        packets("pod-1-client", "redirect-outbound", 1),
+        ["interception"],
+    ),
+    "tproxy at redirect": (MESH, packets("pod-1-local", "tproxy-outbound", 3), ["interception"]),
+    "capture at none": (NONE, packets("pod-1-client", "redirect-outbound", 1), ["interception"]),
     "capture of an uncaptured client": (
         INTO_MESH,
-        packets("pod-plain", "redirect-outbound", 1),
+        packets("pod-1-plain", "redirect-outbound", 1),
         ["interception"],
     ),
     "SYN to the outside host": (
@@ -288,18 +306,18 @@ LIES = {
     "a proxy at work at none": (NONE, stat("a", "accepted_outbound"), ["connections", "decisions"]),
     "an entry that the dump does not show": (
         NONE,
-        put("conntrack", "counted", "pod-client")(1),
+        put("conntrack", "counted", "pod-1-client")(1),
         ["conntrack"],
     ),
-    "entry more": (MESH, entry("pod-client", 15008, 15008), ["conntrack"]),
-    "T75: a connection that found no room in the table": (MESH, forget_entry("pod-remote"), ["conntrack"]),
+    "entry more": (MESH, entry("pod-1-client", 15008, 15008), ["conntrack"]),
+    "T75: a connection that found no room in the table": (MESH, forget_entry("pod-1-remote"), ["conntrack"]),
     "tracked in the node": (MESH, entry("node-a", 15008, 15008), ["conntrack"]),
     "tracked in the underlay": (MESH, entry("underlay", 8080, 8080), ["conntrack"]),
-    "tracked with notrack": (NOTRACK, entry("pod-client", 8080, 8080), ["conntrack"]),
-    "tracked at none": (NONE, entry("pod-remote", 8080, 8080), ["conntrack"]),
-    "tracked in a bystander": (MESH, entry("pod-plain", 8080, 8080), ["conntrack"]),
-    "entry of no known leg": (MESH, entry("pod-client", 53, 53), ["conntrack"]),
-    "T77: mappings of an earlier cell": (MESH, put("conntrack", "before", "pod-client")(4), ["conntrack"]),
+    "tracked with notrack": (NOTRACK, entry("pod-1-client", 8080, 8080), ["conntrack"]),
+    "tracked at none": (NONE, entry("pod-1-remote", 8080, 8080), ["conntrack"]),
+    "tracked in a bystander": (MESH, entry("pod-1-plain", 8080, 8080), ["conntrack"]),
+    "entry of no known leg": (MESH, entry("pod-1-client", 53, 53), ["conntrack"]),
+    "T77: mappings of an earlier cell": (MESH, put("conntrack", "before", "pod-1-client")(4), ["conntrack"]),
     "tunnels left from the last cell": (MESH, stat("b", "tunnels_inbound", 1, "before"), ["tunnel-reuse"]),
     "reuse off, yet a tunnel shared": (
         NO_REUSE,
@@ -429,31 +447,31 @@ LIES = {
         ["answers", "connections"],
     ),
     "rows lost": (MESH, put(*STAGES, "rate", "rows")(21), ["samples"]),
-    "stray packets": (MESH, put("wire", "after", "pod-remote", "stray")(1004), ["quiet-links"]),
+    "stray packets": (MESH, put("wire", "after", "pod-1-remote", "stray")(1004), ["quiet-links"]),
     "TCP of no measured port": (MESH, wire("node-b", "wire-other", 1), ["quiet-links"]),
-    "listen queue dropped": (MESH, netstat("pod-remote", "TcpExt.ListenDrops"), ["accept-queues"]),
+    "listen queue dropped": (MESH, netstat("pod-1-remote", "TcpExt.ListenDrops"), ["accept-queues"]),
     "listen queue overflowed": (
         OUT_OF_MESH,
         netstat("host-outside", "TcpExt.ListenOverflows"),
         ["accept-queues"],
     ),
-    "fast open": (NONE, netstat("pod-client", "TcpExt.TCPFastOpenActive"), ["accept-queues"]),
+    "fast open": (NONE, netstat("pod-1-client", "TcpExt.TCPFastOpenActive"), ["accept-queues"]),
     "policy skipped": (MESH, stat("b", "policy_evaluations", -1), ["decisions"]),
     "policy skipped for plaintext": (INTO_MESH, stat("a", "policy_evaluations", -1), ["decisions"]),
     "policy skipped inside the proxy": (HANDED_OVER, stat("a", "policy_evaluations", -1), ["decisions"]),
     "dialled instead of handed over": (
         HANDED_OVER,
-        packets("pod-client", "count-syn", 24, "BENCH_OUTPUT"),
+        packets("pod-1-client", "count-syn", 24, "BENCH_OUTPUT"),
         ["interception"],
     ),
     "IPv4 in a cell of IPv6": (
         MESH_IPV6,
-        packets("pod-client", "count-tcp", 3, "BENCH_OUTPUT"),
+        packets("pod-1-client", "count-tcp", 3, "BENCH_OUTPUT"),
         ["ip-family"],
     ),
     "an IPv4 entry in a cell of IPv6": (
         MESH_IPV6,
-        put("conntrack", "entries", "pod-client", 0, "dst")("10.244.1.2"),
+        put("conntrack", "entries", "pod-1-client", 0, "dst")("10.244.1.2"),
         ["ip-family"],
     ),
     "canary unanswered": (MESH, put("canary", "right")(0), ["canary"]),
@@ -508,7 +526,21 @@ LIES = {
     "a delay left from another cell": (MESH, put("delay", "rtt_ns")(4_000_000), ["delay"]),
     "routed twice": (OUT_OF_MESH, stat("a", "route_resolutions"), ["decisions"]),
     "an open loop kept 85 % of its rate": (MESH, health("rate", scheduled=RATE_ROWS + 4), ["generator"]),
+    "Locust saw fewer requests": (
+        MESH,
+        put(*STAGES, "requests", "locust")({"requests": REQUESTS_ROWS - 1}),
+        ["samples"],
+    ),
     "the generator stood still": (MESH, health("rate", lag_p99_ns=200_000_000), ["generator"]),
+    "turns that overlap": (MESH, put("turns", "stages", "requests", "overlap_ns")(1), ["turns"]),
+    "probes that overlap": (MESH, put("turns", "stages", "probe", "overlap_ns")(1), ["turns"]),
+    "an open loop on all lanes at once": (MESH, put("turns", "stages", "rate", "overlap_ns")(9), ["turns"]),
+    "a lane that is always first": (MESH, put("turns", "stages", "requests", "places")([40, 0]), ["turns"]),
+    "a proxy of the round before": (
+        MESH,
+        put("starts", "proxies", "ztunnel-1-b")(10**12 - 10**9),
+        ["started-anew"],
+    ),
     "a worker did not report": (
         MESH,
         health("requests", workers={"asked": 2, "reported": 1, "cpu_ns": [1]}),
@@ -607,9 +639,9 @@ def test_samples_that_differ_from_what_was_recorded(field: str) -> None:
 def test_retransmitted_syn_is_no_lie() -> None:
     case = honest(MESH)
     documents = copy.deepcopy(dict(case.documents))
-    packets("pod-client", "count-syn", 1, "BENCH_OUTPUT")(documents)
-    packets("pod-remote", "count-syn", 1, "BENCH_PRERT")(documents)
-    netstat("pod-client", "TcpExt.TCPSynRetrans")(documents)
+    packets("pod-1-client", "count-syn", 1, "BENCH_OUTPUT")(documents)
+    packets("pod-1-remote", "count-syn", 1, "BENCH_PRERT")(documents)
+    netstat("pod-1-client", "TcpExt.TCPSynRetrans")(documents)
 
     verdict = evaluate(replace(case, documents=documents))
 

@@ -15,7 +15,7 @@ from harness.tests.evidence.walk import CONFIGURATIONS, honest
 def test_honest_cell_is_valid(configuration: Configuration) -> None:
     verdict = evaluate(honest(configuration))
 
-    without_proxy = {"canary", "refusal"} if configuration.dataplane == "none" else set()
+    without_proxy = {"canary", "refusal", "started-anew"} if configuration.dataplane == "none" else set()
     assert {
         check.name for check in verdict.checks if check.status is CheckStatus.NOT_APPLICABLE
     } == without_proxy

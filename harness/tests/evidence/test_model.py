@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.evidence import checks
 from harness.evidence.laws import at_least, equal, judge
-from harness.evidence.model import CellStatus, Check, CheckStatus, Remark, RemarkKind, conclude
-from harness.evidence.verdict import MACHINE_DEPENDENT, disturbed
+from harness.evidence.model import CellStatus, Check, CheckStatus, conclude
 
 VALID, INVALID = CheckStatus.VALID, CheckStatus.INVALID
 UNKNOWN, NA = CheckStatus.UNKNOWN, CheckStatus.NOT_APPLICABLE
@@ -32,31 +30,6 @@ def test_worst_check_decides_and_nothing_proves_nothing(
     )
 
     assert conclude(checks, ()).status is expected
-
-
-@pytest.mark.parametrize(
-    ("invalid", "noisy", "again"),
-    [
-        ((), False, False),
-        ((), True, True),
-        (("clock",), False, True),
-        (("clock", "generator"), False, True),
-        (("clock", "wire-split"), False, False),
-        (("wire-split",), False, False),
-        (("wire-split",), True, True),
-    ],
-)
-def test_what_the_machine_may_have_done_is_measured_again(
-    invalid: tuple[str, ...], noisy: bool, again: bool
-) -> None:
-    ended = tuple(Check(name=name, status=INVALID, reason="") for name in invalid)
-    remarks = (Remark(kind=RemarkKind.NOISY, stage="", reason=""),) if noisy else ()
-
-    assert disturbed(conclude((Check(name="samples", status=VALID, reason=""), *ended), remarks)) is again
-
-
-def test_checks_that_depend_on_the_machine_are_checks() -> None:
-    assert MACHINE_DEPENDENT <= set(checks.known())
 
 
 def test_slack_is_upwards_only() -> None:

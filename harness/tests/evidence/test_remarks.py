@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from harness.evidence.limits import limits
-from harness.evidence.model import CellStatus, CellVerdict, RemarkKind
-from harness.evidence.noise import disturbances, lateness, stalls
-from harness.evidence.sources import delay, host, sockets, tunnels
+from harness.evidence.model import CellStatus, CellVerdict, RemarkKind, SampleCounts
+from harness.evidence.noise import disturbances, lateness, pauses, starved
+from harness.evidence.sources import delay, host, sockets
 from harness.evidence.sources.generator import Health
 from harness.evidence.verdict import evaluate
 from harness.tests.evidence.walk import CONFIGURATIONS, honest, moment
@@ -79,7 +79,7 @@ LATER = moment(10**12 + 10**9)
     ],
 )
 def test_noise(change: Mapping[str, object], said: str) -> None:
-    """F80: a suspended machine; a noisy cell is shown and enters no comparison."""
+    """F80: a suspended machine; such a cell is shown and enters no comparison."""
     readings = host.read(
         {"host": host.collect({**QUIET, "throttled": 0}, {**LATER, "throttled": 0, **change})}
     )
@@ -87,22 +87,48 @@ def test_noise(change: Mapping[str, object], said: str) -> None:
     remarks = disturbances(readings)
 
     assert len(remarks) == bool(said)
-    assert all(said in remark.reason and remark.kind is RemarkKind.NOISY for remark in remarks)
+    kind = RemarkKind.DISTURBED if said == "2000 ms" else RemarkKind.NOISY
+    assert all(said in remark.reason and remark.kind is kind for remark in remarks)
 
 
-def test_a_proxy_that_stood_still_disturbs() -> None:
-    """M17, F17: a stall is met by every connection of the node."""
-    before = {
-        "a": {"loop_stalls": 2, "loop_stalled_ns": 90_000_000},
-        "b": {"loop_stalls": 0, "loop_stalled_ns": 0},
-    }
-    after = {**before, "a": {"loop_stalls": 3, "loop_stalled_ns": 131_000_000}}
+@pytest.mark.parametrize(
+    ("longest_ms", "rtt_ms", "paused"),
+    [(24, 0, False), (41, 0, True), (41, 4, False), (70, 4, True)],
+    ids=["usual", "stood still", "far away", "stood still far away"],
+)
+def test_an_answer_that_kept_its_client_waiting_is_a_pause(
+    longest_ms: int, rtt_ms: int, *, paused: bool
+) -> None:
+    """M17, F17: told from the samples, so by the same means of every data plane."""
+    samples = SampleCounts(
+        first={}, rows={}, failed={}, longest_ns={"rate": 1, "requests": longest_ms * 10**6}
+    )
 
-    (remark,) = stalls(tunnels.read({tunnels.NAME: tunnels.collect(before, before, after)}))
+    remarks = pauses(samples, rtt_ms * 10**6)
 
-    assert RemarkKind.NOISY is remark.kind
-    assert {"stalls": 1, "stalled_ns": 41_000_000} == remark.numbers
-    assert "proxy a stood still" in remark.reason
+    assert [("requests", RemarkKind.PAUSED)] * paused == [(each.stage, each.kind) for each in remarks]
+    assert all(f"an answer took {longest_ms} ms" in each.reason for each in remarks)
+
+
+def test_a_cell_with_a_pause_stays_valid_and_undisturbed() -> None:
+    """What the system under test does is a result: leaving it out would be to choose."""
+    case = honest(CONFIGURATIONS[4])
+
+    verdict = evaluate(replace(case, samples=replace(case.samples, longest_ns={"requests": 10**9})))
+
+    assert verdict.status is CellStatus.VALID
+    assert [RemarkKind.PAUSED] == [each.kind for each in verdict.remarks]
+    assert not verdict.noisy
+
+
+@pytest.mark.parametrize(("waited_share", "said"), [(0.2, ""), (0.4, "waited for a core for 40%")])
+def test_a_generator_that_waited_for_a_core_disturbs(waited_share: float, said: str) -> None:
+    health = replace(CALM, waited_ns=round(CALM.elapsed_ns * waited_share))
+
+    remarks = starved({"probe": health})
+
+    assert len(remarks) == bool(said)
+    assert all(said in each.reason and each.kind is RemarkKind.NOISY for each in remarks)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +148,7 @@ def test_a_distance_that_is_not_known_disturbs(changes: Mapping[str, object], sa
     remarks = lateness(delay.read({delay.NAME: {**document, **changes}}))
 
     assert len(remarks) == bool(said)
-    assert all(said in remark.reason and remark.kind is RemarkKind.NOISY for remark in remarks)
+    assert all(said in remark.reason and remark.kind is RemarkKind.DISTURBED for remark in remarks)
 
 
 def test_a_counter_that_the_kernel_lists_late_was_zero() -> None:

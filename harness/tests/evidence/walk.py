@@ -28,7 +28,9 @@ from harness.evidence.sources import (
     refusal,
     rules,
     sockets,
+    starts,
     tunnels,
+    turns,
     wire,
 )
 from harness.plan.model import Configuration, Interception, Path, Reuse, SameNode, State
@@ -54,13 +56,13 @@ TOPOLOGY = Topology(
         Node(
             name="a",
             address=IPv4Address("172.30.0.11"),
-            pod_subnet=IPv4Network("10.244.0.0/24"),
+            pod_subnets=(IPv4Network("10.244.0.0/24"),),
             gateway=IPv4Address("10.244.0.1"),
         ),
         Node(
             name="b",
             address=IPv4Address("172.30.0.12"),
-            pod_subnet=IPv4Network("10.244.1.0/24"),
+            pod_subnets=(IPv4Network("10.244.1.0/24"),),
             gateway=IPv4Address("10.244.1.1"),
         ),
     ),
@@ -91,6 +93,8 @@ LATER = 2
 RATE_CONNECTIONS, RATE_ROWS = 2, 20
 REQUESTS_CONNECTIONS, REQUESTS_ROWS = 4, 400
 STREAMS, TRANSFER_ROWS = 2, 8
+IN_TURNS = {"own": 40, "overlap_ns": 0, "places": [20, 20]}
+"""Blocks of two lanes."""
 PACKETS = 6
 """What an app sends on a connection here."""
 PAYLOADS = 2
@@ -507,13 +511,15 @@ def honest(configuration: Configuration) -> Case:
         "transfer": TRANSFER_ROWS,
     }
     states = [{"state": state.value, "count": PROBES, "op": "nothing"} for state in wishes]
-    health = {"started_ns": 0, "ended_ns": 10**9, "cpu_ns": 4 * 10**8, "lag_p99_ns": 10**5}
+    health = {"elapsed_ns": 10**9, "cpu_ns": 4 * 10**8, "lag_p99_ns": 10**5}
     stages: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         "probe": (
             {"states": states, "later_requests": LATER},
             {
                 **_replied(walk, rows["probe"], rows["probe"] + primed, probes + primed),
+                **health,
                 "residual_tunnels": [],
+                "waited_ns": 10**7,
             },
         ),
         "rate": (
@@ -521,7 +527,9 @@ def honest(configuration: Configuration) -> Case:
             {
                 **_replied(walk, RATE_ROWS, RATE_ROWS + RATE_CONNECTIONS, RATE_CONNECTIONS),
                 **health,
+                "among": IN_TURNS,
                 "scheduled": RATE_ROWS,
+                "locust": {"requests": RATE_ROWS},
             },
         ),
         "requests": (
@@ -529,12 +537,14 @@ def honest(configuration: Configuration) -> Case:
             {
                 **_replied(walk, REQUESTS_ROWS, REQUESTS_ROWS + REQUESTS_CONNECTIONS, REQUESTS_CONNECTIONS),
                 **health,
+                "among": IN_TURNS,
                 "scheduled": 0,
+                "locust": {"requests": REQUESTS_ROWS},
             },
         ),
         "transfer": (
             {"streams": STREAMS},
-            {**_replied(walk, TRANSFER_ROWS, 300, STREAMS), "answers": {}, **health},
+            {**_replied(walk, TRANSFER_ROWS, 300, STREAMS), "answers": {}, **health, "among": IN_TURNS},
         ),
     }
     packets = tuple(
@@ -558,18 +568,23 @@ def honest(configuration: Configuration) -> Case:
             "delay": _delay(configuration, walk),
             "conntrack": conntrack.collect(before, dump),
             "cpu": metered(walk, rows),
-            "generator": generator.collect({name: stages[name][1] for name in stages if name != "probe"}),
+            "generator": generator.collect({name: reply for name, (_, reply) in stages.items()}),
             "journal": made_up(configuration, walk.client, walk.target, packets),
             "nonces": nonces.collect(heard, nonces.control(ROUND, "a", CONTROL)),
             "refusal": _refusal(configuration),
             "host": host.collect(moment(10**12), moment(10**12 + 2 * 10**9)),
             "rules": rules.collect(before, after),
             "sockets": sockets.collect(before, after),
+            "starts": _starts(configuration),
+            "turns": turns.collect({name: reply for name, (_, reply) in stages.items()}),
             "tunnels": tunnels.collect(stats_before, stats_probed, stats_after),
             "wire": wire.collect(before, after),
         },
         samples=SampleCounts(
-            first={state.value: PROBES for state in wishes}, rows=rows, failed=dict.fromkeys(rows, 0)
+            first={state.value: PROBES for state in wishes},
+            rows=rows,
+            failed=dict.fromkeys(rows, 0),
+            longest_ns={},
         ),
         first_packets=packets,
     )
@@ -587,6 +602,11 @@ CONTROL = {"a": {"frames": 30, "hits": 30, "unkept": 0}, "b": {"frames": 0, "hit
 CLOCKED = 30
 WALL_NS = 1_700_000_000 * 10**9
 """CLOCK_REALTIME when CLOCK_MONOTONIC is 0."""
+
+
+def _starts(configuration: Configuration) -> dict[str, Any]:
+    carried = configuration.dataplane != "none"
+    return starts.collect(10**12, {f"ztunnel-1-{node}": 10**12 + 10**8 for node in "ab"} if carried else {})
 
 
 def _canary(configuration: Configuration) -> dict[str, Any]:
@@ -662,6 +682,7 @@ def _replied(walk: Walk, rows: int, checked: int, opened: int) -> dict[str, Any]
     return {
         "rows": rows,
         "opened": opened,
+        "among": {"own": rows, "overlap_ns": 0, "places": []},
         "verification": {"checked": checked, **wrong},
         "answers": {origin: checked},
         "errors": {},

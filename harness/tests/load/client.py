@@ -12,10 +12,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.control import Channel, ControlError, Reply
-from harness.load.probe import ANSWER_TIMEOUT_S, Wish
+from harness.load.blocking import ANSWER_TIMEOUT_S
+from harness.load.probe import Wish
 from harness.load.records import PROBE_FIELDS, REQUEST_FIELDS, TRANSFER_FIELDS
+from harness.load.split import split
 from harness.load.wire import Target
 from harness.plan.model import State
+from harness.tests.load.running import lane
 
 PATIENCE_S = 30.0
 """Beyond what an op must take, before it counts as hung."""
@@ -83,8 +86,10 @@ class Windowed(Outcome):
     rows: Rows
     started_ns: int
     ended_ns: int
+    turns: Sequence[tuple[int, int, bool]]
+    """The lane's blocks: start, end, whether it was drained."""
     cpu_ns: int
-    """CPU time of the Locust process from the window's start to its last user's end."""
+    """CPU time of the Locust process in the lane's turns."""
     lag_p99_ns: int | None
     """How late the process noticed instants; None for a window too short to look once."""
     locust_requests: int
@@ -140,16 +145,22 @@ def probe(
     reply = channel.call(
         "probe",
         timeout_s=sum(wish.count for wish in states) * per_probe_s + PATIENCE_S,
-        cell=cell,
-        target=asdict(target),
-        source=source,
-        states=[asdict(wish) for wish in states],
+        bout=cell,
+        seed=cell,
+        lanes=[
+            lane(
+                target,
+                source=source,
+                states=[asdict(wish) for wish in states],
+                bench_sockets=[str(path) for path in bench_sockets],
+            )
+        ],
         later_requests=later_requests,
         gap_ns=gap_ns,
         later_interval_ns=later_interval_ns,
         response_bytes=response_bytes,
-        bench_sockets=[str(path) for path in bench_sockets],
     )
+    reply = split(reply)[0]
     document = reply.document
     control = document["control_ns"] or {"p50": 0, "max": 0}
     return Probed(
@@ -182,14 +193,15 @@ def requests(
     reply = channel.call(
         "requests",
         timeout_s=seconds + PATIENCE_S,
-        cell=cell,
-        target=asdict(target),
-        source=source,
+        bout=cell,
+        seed=cell,
+        lanes=[lane(target, source=source)],
         connections=connections,
         seconds=seconds,
         rate_hz=rate_hz,
         response_bytes=response_bytes,
     )
+    reply = split(reply)[0]
     document = reply.document
     return Requested(
         scheduled=document["scheduled"],
@@ -212,12 +224,13 @@ def transfer(
     reply = channel.call(
         "transfer",
         timeout_s=seconds + PATIENCE_S,
-        cell=cell,
-        target=asdict(target),
-        source=source,
+        bout=cell,
+        seed=cell,
+        lanes=[lane(target, source=source)],
         streams=streams,
         seconds=seconds,
     )
+    reply = split(reply)[0]
     return Transferred(rows=_rows(channel, reply, TRANSFER_FIELDS), **_window(reply.document))
 
 
@@ -243,6 +256,7 @@ def _window(document: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "started_ns": document["started_ns"],
         "ended_ns": document["ended_ns"],
+        "turns": document["turns"],
         "cpu_ns": document["cpu_ns"],
         "lag_p99_ns": document["lag_p99_ns"],
         "locust_requests": document["locust"]["requests"],

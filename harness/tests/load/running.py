@@ -5,18 +5,42 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from harness.agent.sockets import SocketServer, tcp_sockets
 from harness.control import Channel, Reply, serve
 from harness.load.wire import Target
 from harness.tests.backends.running import ADDRESS, Backend
 
 SOURCE = "127.0.0.1"
 """What a backend on loopback sees: nobody binds, so the kernel picks it."""
+
+
+@cache
+def sockets() -> Path:
+    """Where load processes get sockets of this process's own namespace, whichever one they name."""
+    path = Path(tempfile.mkdtemp(prefix="sockets-")) / "sockets.sock"
+    SocketServer(path, lambda _, family, count: tcp_sockets(family, count)).__enter__()
+    return path
+
+
+def lane(target: Target, number: int = 0, **more: Any) -> dict[str, Any]:
+    """A lane of a request, out of this process's namespace."""
+    return {
+        "lane": number,
+        "sockets": str(sockets()),
+        "namespace": "pod-client",
+        "source": SOURCE,
+        "target": asdict(target),
+        **more,
+    }
 
 
 def target(backend: Backend, port: int | None = None, *, pod: str = "", node: str = "") -> Target:

@@ -9,7 +9,6 @@ import threading
 import time
 from array import array
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,15 @@ import pandas as pd
 import pytest
 
 from harness.control import Channel, ControlError, Reply
-from harness.load.crew import merge, split
-from harness.load.records import REQUEST_FIELDS
+from harness.load.crew import deal, merge
+from harness.load.lane import Turn
+from harness.load.records import LANE, REQUEST_FIELDS
+from harness.load.split import split
 from harness.tests.backends.running import Backend, backend
 from harness.tests.load.client import Rows, request_frame
-from harness.tests.load.running import SOURCE, load_process, target
+from harness.tests.load.running import lane, load_process, target
 
+FIELDS = (LANE, *REQUEST_FIELDS)
 WIDTH = len(REQUEST_FIELDS)
 
 
@@ -40,7 +42,7 @@ WIDTH = len(REQUEST_FIELDS)
 def test_users_are_dealt_out_evenly_and_each_worker_has_one(
     users: int, workers: int, expected: list[tuple[int, int]]
 ) -> None:
-    parts = split({"connections": users, "seconds": 1}, workers)
+    parts = deal({"connections": users, "seconds": 1}, workers)
 
     assert expected == [(part["first"], part["connections"]) for part in parts]
     assert {users} == {part["of"] for part in parts}
@@ -50,51 +52,59 @@ def test_users_are_dealt_out_evenly_and_each_worker_has_one(
 def reply(users: list[int], **document: Any) -> Reply:
     rows = array("q")
     for user in users:
-        rows.extend((user, 10, 10, 20, 30, 300, 40000, 1))
+        rows.extend((0, user, 10, 10, 20, 30, 300, 40000, 1))
+    lag_p99_ns = document.pop("lag_p99_ns", None)
     usual = {
         "rows": len(users),
         "opened": 2,
         "scheduled": 10,
         "late": 1,
         "unsent": 0,
-        "started_ns": 1000,
-        "ended_ns": 2000,
+        "late_sockets": 0,
         "cpu_ns": 5,
-        "lag_p99_ns": None,
         "verification": {"checked": len(users), "wrong_nonce": 0},
         "answers": {"server/b/10.0.0.1": len(users)},
         "errors": {},
         "locust": {"requests": len(users), "failures": 0, "mean_ns": 20},
     }
-    return Reply(document=usual | document, payload=rows.tobytes())
+    told = {
+        "lanes": {"0": usual | document},
+        "fields": FIELDS,
+        "lag_p99_ns": lag_p99_ns,
+        "together": False,
+        "turns": [],
+    }
+    return Reply(document=told, payload=rows.tobytes())
 
 
 def test_merged_samples_are_all_samples_with_users_of_the_whole() -> None:
-    merged = merge([reply([0, 1, 0]), reply([0, 1])], firsts=[0, 2])
+    merged = merge([reply([0, 1, 0]), reply([0, 1])], firsts=[0, 2], turns=[])
 
     rows = array("q", merged.payload)
-    assert [0, 1, 0, 2, 3] == list(rows[::WIDTH])
-    assert [300] * 5 == list(rows[5::WIDTH])
-    assert merged.document["rows"] == 5
-    assert merged.document["answers"] == {"server/b/10.0.0.1": 5}
+    assert [0, 1, 0, 2, 3] == list(rows[1 :: WIDTH + 1])
+    assert [300] * 5 == list(rows[6 :: WIDTH + 1])
+    assert merged.document["lanes"]["0"]["rows"] == 5
+    assert merged.document["lanes"]["0"]["answers"] == {"server/b/10.0.0.1": 5}
 
 
 def test_merged_health_is_the_worst_of_the_workers() -> None:
     """Each worker has a core of its own at best: a mean would hide the one that is full."""
     merged = merge(
         [
-            reply([0], cpu_ns=900, lag_p99_ns=7, started_ns=1100),
-            reply([0, 0, 0], cpu_ns=100, ended_ns=2500, errors={"ECONNRESET": 1}),
+            reply([0], cpu_ns=900, lag_p99_ns=7),
+            reply([0, 0, 0], cpu_ns=100, errors={"ECONNRESET": 1}),
         ],
         firsts=[0, 1],
+        turns=[Turn(0, 1000, 2500, True)],
     ).document
 
-    assert (merged["cpu_ns"], merged["lag_p99_ns"]) == (900, 7)
-    assert (merged["started_ns"], merged["ended_ns"]) == (1000, 2500)
-    assert merged["errors"] == {"ECONNRESET": 1}
-    assert merged["workers"] == {"asked": 2, "reported": 2, "cpu_ns": [900, 100]}
-    assert merged["locust"] == {"requests": 4, "failures": 0, "mean_ns": 20}
-    assert (merged["scheduled"], merged["late"]) == (20, 2)
+    lane = merged["lanes"]["0"]
+    assert (lane["cpu_ns"], merged["lag_p99_ns"]) == (900, 7)
+    assert merged["turns"] == [(0, 1000, 2500, True)]
+    assert lane["errors"] == {"ECONNRESET": 1}
+    assert merged["workers"] == {"asked": 2, "reported": 2}
+    assert lane["locust"] == {"requests": 4, "failures": 0, "mean_ns": 20}
+    assert (lane["scheduled"], lane["late"]) == (20, 2)
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +121,8 @@ def channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Channel]:
 
 def asked(running: Backend, **changes: Any) -> dict[str, Any]:
     return {
-        "cell": "0001-r0-test",
-        "target": asdict(target(running)),
-        "source": SOURCE,
+        "bout": "b",
+        "lanes": [lane(target(running))],
         "connections": 5,
         "seconds": 0.3,
         "rate_hz": 500,
@@ -131,18 +140,23 @@ def frame(answer: Reply) -> pd.DataFrame:
 
 def test_two_workers_keep_the_schedule_of_one(channel: Channel, running: Backend) -> None:
     """The instants are those of the seed, whoever sends them."""
-    shared = channel.call("requests", **asked(running))
-    alone = channel.call("requests", **asked(running, workers=1))
+    shared = split(channel.call("requests", **asked(running)))[0]
+    alone = split(channel.call("requests", **asked(running, workers=1)))[0]
 
-    offsets = [
-        sorted((frame(each)["intended_ns"] - each.document["started_ns"]) // 10_000_000)
-        for each in (shared, alone)
-    ]
+    offsets = [_offsets(each) for each in (shared, alone)]
     assert shared.document["workers"]["reported"] == 2
     assert shared.document["scheduled"] == alone.document["scheduled"]
     assert [0, 1, 2, 3, 4] == sorted(frame(shared)["user"].unique())
     assert abs(len(offsets[0]) - len(offsets[1])) <= 5  # at most the last turn of each connection
     assert shared.document["errors"] == {}
+
+
+def _offsets(answer: Reply) -> list[int]:
+    """When requests were due in their blocks, all blocks together."""
+    starts = np.array([start_ns for start_ns, _, _ in answer.document["turns"]])
+    due = frame(answer)["intended_ns"].to_numpy()
+    offsets: list[int] = np.sort(due - starts[np.searchsorted(starts, due, side="right") - 1]).tolist()
+    return offsets
 
 
 def test_a_worker_that_is_killed_fails_the_stage_and_the_next_has_a_new_crew(

@@ -121,7 +121,7 @@ def test_every_probe_waits_the_gap_and_later_requests_keep_their_pace(
     intended = column(result, "intended_ns").reshape(6, 4)
     ends = column(result, "end_ns").reshape(6, 4)
     assert (intended[1:, 0] - ends[:-1, 3] >= GAP_NS).all()
-    assert (intended[:, 1] - ends[:, 0] == 500_000).all()
+    assert (intended[:, 1] - ends[:, 0] >= 500_000).all()
     assert (np.diff(intended[:, 1:], axis=1) == 500_000).all()
 
 
@@ -296,7 +296,7 @@ def test_a_close_in_order_leaves_our_port_in_time_wait(channel: Channel, running
 def test_a_bench_socket_that_nobody_serves_refuses_the_cell(
     channel: Channel, running: Backend, tmp_path: Path
 ) -> None:
-    with pytest.raises(ControlError, match=r"cell 0001-r0-test: bench socket: connect to .*/none") as caught:
+    with pytest.raises(ControlError, match=r"bout 0001-r0-test: bench socket: connect to .*/none") as caught:
         run(channel, running, COLD, bench_sockets=[tmp_path / "none"])
 
     assert caught.value.kind == "bench-socket"

@@ -15,13 +15,16 @@ import pandas as pd
 import pytest
 
 from harness.backends.pattern import PERIOD_BYTES, pattern
+from harness.backends.tcp import MARK_BYTES
 from harness.control import Channel, ControlError, Reply
 from harness.load import records
-from harness.load.upload_stage import digest
+from harness.load.bulk_stage import digest
+from harness.load.split import split
+from harness.load.wire import Target
 from harness.plan.scenarios.knee import Step, highest
 from harness.shipped import LOCUSTFILES
 from harness.tests.backends.running import Backend, backend
-from harness.tests.load.running import SOURCE, load_process, server, target
+from harness.tests.load.running import SOURCE, lane, load_process, server, target
 
 SECONDS = 0.25
 
@@ -46,13 +49,17 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Channel]:
 
 def common(running: Backend, port: int | None = None, **more: Any) -> dict[str, Any]:
     return {
-        "cell": "0001-r0-test",
-        "source": SOURCE,
-        "target": asdict(target(running, port)),
+        "bout": "b",
+        "lanes": [lane(target(running, port))],
         "seconds": SECONDS,
         "response_bytes": 128,
         "seed": "1/cell",
     } | more
+
+
+def ask(channel: Channel, op: str, **arguments: Any) -> Reply:
+    """The only lane's part of the reply."""
+    return split(channel.call(op, **arguments))[0]
 
 
 def frame(answer: Reply, fields: tuple[str, ...] = records.REQUEST_FIELDS) -> pd.DataFrame:
@@ -72,32 +79,29 @@ def test_every_op_has_one_locustfile() -> None:
 
 
 def test_an_upload_is_what_the_sink_counted_and_digested(channel: Channel, running: Backend) -> None:
-    answer = channel.call("upload", **common(running, running.sink_port, streams=2))
+    answer = ask(channel, "upload", **common(running, running.sink_port, streams=2))
 
     rows = frame(answer, records.TRANSFER_FIELDS)
     assert (answer.document["errors"], wrong(answer)) == ({}, 0)
     assert answer.document["verification"]["checked"] == 2  # the sink's answers
     assert rows["bytes"].sum() > 0
-    for _, each in rows.groupby("user"):
-        starts, ends = each["start_ns"].to_numpy(), each["end_ns"].to_numpy()
-        assert starts[0] == answer.document["started_ns"]
-        assert (starts[1:] == ends[:-1]).all()
-        assert ends[-1] >= answer.document["ended_ns"]  # the sink's answer is part of the time
+    assert rows["ok"].all()
 
 
 def test_an_upload_that_lost_a_byte_is_wrong(channel: Channel, running: Backend) -> None:
     def lose(connection: socket.socket) -> None:
         total, seen = 0, hashlib.sha256()
         while data := connection.recv(65536):
-            total += len(data)
-            seen.update(data if total > len(data) else data[1:])
+            before, total = total, total + len(data)
+            seen.update(data if before else data[1:])
+            if before // MARK_BYTES < total // MARK_BYTES:
+                connection.sendall(f"{total - total % MARK_BYTES}\n".encode())
         connection.sendall(f"{total} {seen.hexdigest()}\n".encode())
 
     with server(lose) as port:
-        answer = channel.call("upload", **common(running, port, streams=1))
+        answer = ask(channel, "upload", **common(running, port, streams=1))
 
     assert answer.document["verification"]["wrong_bytes"] == 1
-    assert frame(answer, records.TRANSFER_FIELDS)["ok"].tolist()[-1] == 0
 
 
 @pytest.mark.parametrize("size", [0, 1, PERIOD_BYTES - 1, PERIOD_BYTES, PERIOD_BYTES * 2 + 77])
@@ -106,11 +110,11 @@ def test_the_digest_is_of_the_pattern(size: int) -> None:
 
 
 def test_both_ways_brings_back_what_was_sent(channel: Channel, running: Backend) -> None:
-    answer = channel.call("both-ways", **common(running, running.echo_port, streams=2))
+    answer = ask(channel, "both-ways", **common(running, running.echo_port, streams=2))
 
     rows = frame(answer, records.TRANSFER_FIELDS)
     assert (answer.document["errors"], wrong(answer)) == ({}, 0)
-    assert rows["bytes"].sum() > PERIOD_BYTES
+    assert rows["bytes"].sum() > 0
     assert rows["ok"].all()
 
 
@@ -120,14 +124,14 @@ def test_an_echo_that_loses_bytes_is_wrong(channel: Channel, running: Backend) -
             connection.sendall(data[8:])
 
     with server(lose) as port:
-        answer = channel.call("both-ways", **common(running, port, streams=1))
+        answer = ask(channel, "both-ways", **common(running, port, streams=1))
 
     assert answer.document["verification"]["wrong_bytes"] == 1
 
 
 def test_chatty_messages_come_back_whole(channel: Channel, running: Backend) -> None:
-    answer = channel.call(
-        "chatty", **common(running, running.echo_port, connections=2, writes=8, write_bytes=16)
+    answer = ask(
+        channel, "chatty", **common(running, running.echo_port, connections=2, writes=8, write_bytes=16)
     )
 
     rows = frame(answer)
@@ -138,7 +142,7 @@ def test_chatty_messages_come_back_whole(channel: Channel, running: Backend) -> 
 
 
 def test_a_storm_is_one_connection_each_all_due_at_once(channel: Channel, running: Backend) -> None:
-    answer = channel.call("storm", **common(running, connections=40))
+    answer = ask(channel, "storm", **common(running, connections=40))
 
     rows = frame(answer)
     assert (answer.document["errors"], wrong(answer)) == ({}, 0)
@@ -151,12 +155,13 @@ def test_a_fleet_lives_through_the_window_beside_a_paced_probe(
 ) -> None:
     held = channel.call("hold", what="fleet", **common(running, connections=50, seconds=SECONDS + 0.2))
     channel.send("window")
-    paced = quiet.call("paced", **common(running, rate_hz=200))
-    fleet = channel.receive()
+    paced = ask(quiet, "paced", **common(running, rate_hz=200))
+    fleet = split(channel.receive())[0]
 
-    assert held.document == {"opened": 50}
+    assert held.document["opened"] == {"0": 50}
     assert (fleet.document["errors"], wrong(fleet), len(frame(fleet))) == ({}, 0, 50)
-    assert (frame(fleet)["start_ns"] >= fleet.document["ended_ns"]).all()
+    held_until_ns = fleet.document["started_ns"] + (SECONDS + 0.2) * 1e9
+    assert (frame(fleet)["start_ns"] >= held_until_ns).all()
     assert (paced.document["scheduled"], paced.document["unsent"]) == (50, 0)
     assert fleet.document["started_ns"] < paced.document["ended_ns"]
 
@@ -173,7 +178,7 @@ def test_a_paced_probe_sends_when_due_although_answers_are_late(quiet: Channel, 
 
     stop = threading.Event()
     with server(stall) as port:
-        answer = quiet.call("paced", **common(running, port, rate_hz=200))
+        answer = ask(quiet, "paced", **common(running, port, rate_hz=200))
 
     rows = frame(answer)
     waits = (rows["first_byte_ns"] - rows["intended_ns"]) / 1e6
@@ -188,14 +193,14 @@ def test_a_paced_probe_counts_a_connection_that_ends(quiet: Channel, running: Ba
         connection.recv(65536)
 
     with server(leave) as port:
-        answer = quiet.call("paced", **common(running, port, rate_hz=100))
+        answer = ask(quiet, "paced", **common(running, port, rate_hz=100))
 
     assert (answer.document["rows"], answer.document["errors"]) == (0, {"closed": 1})
 
 
 def test_a_search_for_the_knee_records_its_steps(channel: Channel, running: Backend) -> None:
     limits = {"p99_ms": 1000.0, "from_hz": 4000, "to_hz": 8000, "steps": 4, "connections": 8}
-    answer = channel.call("knee", **(common(running) | limits))
+    answer = ask(channel, "knee", **(common(running) | limits))
 
     rows, steps = frame(answer, records.STEP_FIELDS), answer.document["steps"]
     assert answer.document["opened"] == 8
@@ -220,9 +225,13 @@ def test_a_service_s_answers_are_counted_per_endpoint(channel: Channel, running:
 
     with server(balance) as port:
         service = {**asdict(target(running, port)), "endpoints": {"web-1": "a", "web-2": "b"}}
-        right = channel.call("endpoints", **common(running, connections=2) | {"target": service})
+        right = ask(
+            channel, "endpoints", **common(running, connections=2) | {"lanes": [lane(Target(**service))]}
+        )
         stranger = {**service, "endpoints": {"web-1": "a", "web-3": "b"}}
-        wrongly = channel.call("endpoints", **common(running, connections=2) | {"target": stranger})
+        wrongly = ask(
+            channel, "endpoints", **common(running, connections=2) | {"lanes": [lane(Target(**stranger))]}
+        )
 
     rows = frame(right, records.ENDPOINT_FIELDS)
     counts = rows["endpoint"].value_counts()

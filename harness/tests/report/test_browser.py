@@ -52,7 +52,9 @@ def shorter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _report(results: Path, *changes: str) -> Path:
-    run = synthetic.record(results, load_suite("quick", changes, dataplanes=("none", "pyztunnel")))
+    run = synthetic.record(
+        results, load_suite("quick", ["most_rounds=6", *changes], dataplanes=("none", "pyztunnel"))
+    )
     return save(analyse(read(run)), run)
 
 

@@ -24,7 +24,7 @@ from harness.tests.report.browsing import NARROW, WIDE, started, violations, wri
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The address of a quick run's page, one of whose cells lacks evidence."""
-    suite = load_suite("quick", dataplanes=("none", "pyztunnel"))
+    suite = load_suite("quick", ["most_rounds=6"], dataplanes=("none", "pyztunnel"))
 
     def spoil(cell: Cell, evidence: dict[str, Any]) -> None:
         if cell.index == 3:

@@ -35,7 +35,7 @@ HOSTILE = "</script><img src=x onerror=alert(1)>{{7*7}}`|"
 
 @pytest.fixture(scope="module")
 def findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
-    suite = load_suite("quick", dataplanes=("none", "pyztunnel"))
+    suite = load_suite("quick", ["most_rounds=6"], dataplanes=("none", "pyztunnel"))
     return analyse(read(synthetic.record(tmp_path_factory.mktemp("results"), suite)))
 
 
@@ -106,7 +106,7 @@ def test_policy_allows_the_page_s_own_scripts_alone(page: str) -> None:
     assert len(running) == 2
 
 
-def test_page_of_ninety_cells_is_under_three_megabytes(page: str) -> None:
+def test_page_of_a_hundred_cells_is_under_three_megabytes(page: str) -> None:
     """The bound is eight, for a night's thousand cells."""
     assert len(page.encode()) < 3_000_000
 
@@ -172,15 +172,29 @@ def test_every_figure_says_what_it_shows(findings: Findings) -> None:
 
 
 def test_table_twins_hold_what_is_drawn(findings: Findings) -> None:
-    """Every drawn value is in the figure's table; a distribution's table holds its percentiles instead."""
+    """Every drawn value is in the figure's table.
+
+    A distribution's table holds its percentiles instead, that of turns each lane's median and ends.
+    """
     for figure in all_figures(findings):
-        if figure.section == "distributions":
+        if figure.section == "distributions" or figure.name == "turns":
             continue
         numbers = [value for row in figure.rows for value in row if isinstance(value, float | int)]
         for trace in figure.plot.data:
             values = trace.y if figure.name in {"rounds", "filler-rules"} else trace.x
             for value in values:
                 assert any(abs(value - each) <= 1e-12 + 1e-9 * abs(value) for each in numbers), figure.name
+
+
+def test_turns_are_drawn_a_line_per_lane_of_one_bout(findings: Findings) -> None:
+    (turns,) = [figure for figure in all_figures(findings) if figure.name == "turns"]
+
+    assert [f"lane {lane}" for lane in range(1, 7)] == sorted(str(row[0])[:6] for row in turns.rows)
+    for trace, row in zip(turns.plot.data, turns.rows, strict=True):
+        assert (row[0], row[1]) == (trace.name, len(trace.y))
+        median = row[2]
+        assert isinstance(median, float)
+        assert min(trace.y) - 0.01 <= median <= max(trace.y) + 0.01
 
 
 def test_series_are_told_apart_without_colour(findings: Findings) -> None:
@@ -269,7 +283,7 @@ def test_terminal_is_plain_where_there_is_no_terminal(findings: Findings) -> Non
 
     assert "\x1b" not in text
     assert all(len(line) <= 120 for line in text.splitlines())
-    assert "90 of 90 cells measured, 90 valid" in text
+    assert "108 of 108 cells measured, 108 valid" in text
     assert "▲ costs" in text
     assert "\x1b[" in summary(findings, colour=True, width=120)
 
@@ -299,7 +313,7 @@ def test_a_run_without_valid_cells_still_has_a_page(tmp_path: Path) -> None:
     page = render(findings)
 
     assert findings.counts()["unknown"] == 7
-    assert "No comparison could be made" in page or "inconclusive" in page
+    assert "No comparison could be made" in page or "open" in page
     assert "unknown" in summary(findings)
 
 

@@ -1,4 +1,4 @@
-"""What is proved once a round: how often, by whom, and what is written down where it cannot be."""
+"""What is proved of each lane: how often, by whom, and what is written down where it cannot be."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ from array import array
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from harness.control import Reply
 from harness.evidence.sources import canary, clock, nonces, refusal
-from harness.plan.model import Cell, Configuration, Interception, Path
+from harness.load.records import PROBE_FIELDS
+from harness.plan.model import Cell, Configuration, Interception, Path, Reuse
+from harness.run.asks import Ask, Way
 from harness.run.proofs import CLOCKED, Proofs
 from harness.suite import load_suite
+from harness.testbed.placement import Placement
 from harness.topology.allocator import resolve
 from harness.topology.canary import ADDRESS, PORT
-from harness.topology.model import Topology, TopologySpec
+from harness.topology.layout import Layout
+from harness.topology.model import IpFamily, Pod, Topology, TopologySpec
 
 if TYPE_CHECKING:
+    from harness.testbed.lane import Lane
     from harness.testbed.testbed import Testbed  # pytest would take it for a class of tests
 
 SMOKE = load_suite("smoke", []).topology
@@ -38,14 +44,25 @@ class Member:
 
 @dataclass
 class Bed:
-    """A testbed in which all goes as it should; a refusal is counted a moment after it was seen."""
+    """A testbed and its only lane, where all goes as it should; a refusal is counted a moment after it."""
 
     topology: Topology
+    layout: Layout = Layout(FilePath("/run/x"))
+    number: int = 1
     lacks: Mapping[str, str] = field(default_factory=dict)
+    placement: Placement = field(
+        default_factory=lambda: Placement(dataplane="pyztunnel", interception=Interception.REDIRECT)
+    )
     asked: Counter[str] = field(default_factory=Counter)
-    probed: list[tuple[str, dict[str, Any], str]] = field(default_factory=list)
+    captured: list[int] = field(default_factory=list)
+    """Filler rules, each time that rules were written."""
+    probed: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     attempts: list[Mapping[str, object]] = field(default_factory=list)
     looks: int = 0
+
+    def capture(self, interception: Interception, filler_rules: int = 0) -> None:
+        self.placement = replace(self.placement, interception=interception, filler_rules=filler_rules)
+        self.captured.append(filler_rules)
 
     def agent(self, _node: str) -> Member:
         return Member(self)
@@ -57,12 +74,18 @@ class Bed:
 
     ask_proxies = ask_agents
 
-    def put(self, what: str, arguments: dict[str, Any], client: str) -> Reply:
-        self.probed.append((what, arguments, client))
-        count = arguments["states"][0]["count"]
-        rows = [row for port in range(count) for row in (port, 0, 2, 0, 0, 30, 35, 60, 61, 40_000 + port, 1)]
-        verification = {"checked": count, "wrong_pod": 0}
-        document = {"nonces": "0f0f", "verification": verification, "errors": {}}
+    def put(self, ask: Ask) -> Reply:
+        self.probed.append((ask.stage, ask.arguments))
+        (lane,) = ask.arguments["lanes"]
+        count = lane["states"][0]["count"]
+        fields = ["lane", *PROBE_FIELDS]
+        rows = [
+            row
+            for port in range(count)
+            for row in (lane["lane"], port, 0, 2, 0, 0, 30, 35, 60, 61, 40_000 + port, 1)
+        ]
+        told = {"nonces": "0f0f", "verification": {"checked": count, "wrong_pod": 0}, "errors": {}}
+        document = {"fields": fields, "turns": "rows", "lanes": {str(lane["lane"]): told}}
         return Reply(document=document, payload=array("q", rows).tobytes())
 
     def answer(self, op: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,14 +98,16 @@ class Bed:
                 seen = {str(port): moments for port in arguments["ports"]}
                 return {"before": BRACKET, "after": BRACKET, "connections": seen}
             case "heard":
-                return {"frames": CLOCKED, "hits": CLOCKED, "unkept": 0}
+                return {
+                    nonce: {"frames": CLOCKED, "hits": CLOCKED, "unkept": 0} for nonce in arguments["nonces"]
+                }
             case "attempt":
                 self.attempts.append(arguments)
                 return {"connected": True, "answer_bytes": 0, "ended": "ECONNRESET"}
             case "stats":
                 self.looks += bool(self.attempts)
                 denied = int(self.looks > 2)
-                streams = sum(what == "canary" for what, _, _ in self.probed)
+                streams = sum(what == "canary" for what, _ in self.probed)
                 counts = {"connects_denied": denied, "flagged_deny": denied, "connects_accepted": 7}
                 return {**counts, "streams_opened": streams}
         return {}
@@ -93,65 +118,92 @@ def proving(spec: TopologySpec = SMOKE, **lacks: str) -> tuple[Bed, Proofs]:
     return bed, Proofs(cast("Testbed", bed), bed.put)
 
 
-def a_cell(index: int = 0, *, round_: int = 1, dataplane: str = "pyztunnel") -> Cell:
-    level = Interception.NONE if dataplane == "none" else Interception.REDIRECT
-    configuration = Configuration(path=Path.CROSS_NODE, dataplane=dataplane, interception=level)
-    return Cell(index=index, round=round_, configuration=configuration)
+def way(bed: Bed, index: int = 0, *, round_: int = 1, filler_rules: int = 0, **factors: Any) -> Way:
+    """A cell's way, on a lane that carries what the cell asks for."""
+    wanted = Configuration(
+        path=Path.CROSS_NODE,
+        **{"dataplane": "pyztunnel", "interception": Interception.REDIRECT, **factors},
+        filler_rules=filler_rules,
+    )
+    if wanted.dataplane == "none":
+        wanted = replace(wanted, interception=Interception.NONE)
+    bed.placement = Placement(
+        dataplane=wanted.dataplane, interception=wanted.interception, filler_rules=filler_rules
+    )
+    source = bed.topology.member("client")
+    assert isinstance(source, Pod)
+    return Way(
+        cell=Cell(index=index, round=round_, bout=0, lane=bed.number, configuration=wanted),
+        lane=cast("Lane", bed),
+        source=source,
+        target=bed.topology.member("server-remote"),
+        sockets="/run/x/sockets",
+    )
 
 
-def test_a_round_is_proved_once_for_each_data_plane() -> None:
-    bed, proofs = proving()
-
-    fresh = [
-        proofs.of(cell)[1]
-        for cell in (
-            a_cell(0),
-            a_cell(1),
-            a_cell(2, dataplane="none"),
-            a_cell(3),
-            a_cell(4, dataplane="none"),
-            a_cell(5, round_=2),
-        )
+def test_a_lane_is_proved_once_a_round_for_what_it_carries() -> None:
+    bed, proofs = proving(load_suite("ipv6", []).topology)
+    ways: list[dict[str, Any]] = [
+        {"index": 0},
+        {"index": 1, "reuse": Reuse.OFF},
+        {"index": 2, "interception": Interception.TPROXY},
+        {"index": 3, "dataplane": "none"},
+        {"index": 4, "round_": 2, "dataplane": "none"},
+        {"index": 5, "round_": 2},
+        {"index": 6, "round_": 2, "ip_family": IpFamily.IPV6},
     ]
 
-    assert [True, False, True, False, False, True] == fresh
-    assert 2 == len(bed.attempts)
+    cells = [proofs.of(way(bed, **each))["clock"]["cell"].partition("-")[0] for each in ways]
+
+    assert ["0000", "0000", "0002", "0003", "0004", "0005", "0006"] == cells
+    assert 4 == len(bed.attempts)
 
 
-def test_a_round_s_first_cell_is_known_before_anything_is_proved() -> None:
-    _, proofs = proving()
+def test_every_lane_is_proved_on_its_own() -> None:
+    bed, proofs = proving()
+    proofs.of(way(bed))
 
-    assert proofs.due(a_cell())
-    proofs.of(a_cell())
-    assert not proofs.due(a_cell(1))
-    assert proofs.due(a_cell(2, dataplane="none"))
-    assert proofs.due(a_cell(3, round_=2))
+    bed.number = 2
+    found = proofs.of(way(bed, 1))
+
+    assert found["clock"]["cell"].startswith("0001")
+    assert {1, 2} == {attempt["lane"] for attempt in bed.attempts}
 
 
 def test_cells_of_a_round_tell_where_it_was_proved() -> None:
-    _, proofs = proving()
-    first = a_cell(4)
+    bed, proofs = proving()
+    first = way(bed, 4)
 
-    made = proofs.of(first)[0]
-    told = proofs.of(a_cell(9))[0]
+    made = proofs.of(first)
+    told = proofs.of(way(bed, 9))
 
     assert made == told
-    assert {first.name} == {document["cell"] for document in told.values()}
+    assert {first.cell.name} == {document["cell"] for document in told.values()}
 
 
 def test_what_is_forgotten_is_proved_again() -> None:
-    _, proofs = proving()
-    proofs.of(a_cell())
+    bed, proofs = proving()
+    proofs.of(way(bed))
 
     proofs.forget()
 
-    assert proofs.of(a_cell())[1]
+    assert proofs.of(way(bed, 1))["clock"]["cell"].startswith("0001")
+
+
+def test_filler_rules_are_away_while_a_lane_is_proved_and_back_after_it() -> None:
+    """They lie between the packet's stamp and the load's time on the way back alone."""
+    bed, proofs = proving()
+
+    proofs.of(way(bed, filler_rules=1000))
+
+    assert [0, 1000] == bed.captured
+    assert 1000 == bed.placement.filler_rules
 
 
 def test_documents_are_readable_and_say_what_was_seen() -> None:
-    _, proofs = proving()
+    bed, proofs = proving()
 
-    found, _ = proofs.of(a_cell())
+    found = proofs.of(way(bed))
     documents = {**found, "nonces": nonces.collect({}, found["nonces"])}
 
     refused, answered = refusal.read(documents), canary.read(documents)
@@ -165,15 +217,16 @@ def test_documents_are_readable_and_say_what_was_seen() -> None:
 def test_the_load_is_asked_for_plaintext_to_a_host_and_for_the_canary() -> None:
     bed, proofs = proving()
 
-    proofs.of(a_cell())
+    proofs.of(way(bed))
 
-    (stamped, plain, _), (asked, bird, _) = bed.probed
+    (stamped, plain), (asked, bird) = bed.probed
+    ((clocked,), (dialled,)) = plain["lanes"], bird["lanes"]
     assert ("clock", "outside", CLOCKED) == (
         stamped,
-        plain["target"]["pod"],
-        plain["states"][0]["count"],
+        clocked["target"]["pod"],
+        clocked["states"][0]["count"],
     )
-    assert ("canary", str(ADDRESS), PORT) == (asked, bird["target"]["address"], bird["target"]["port"])
+    assert ("canary", str(ADDRESS), PORT) == (asked, dialled["target"]["address"], dialled["target"]["port"])
 
 
 @pytest.mark.parametrize(
@@ -187,9 +240,9 @@ def test_the_load_is_asked_for_plaintext_to_a_host_and_for_the_canary() -> None:
 def test_what_cannot_be_asked_is_written_down_with_its_reason(
     spec: TopologySpec, dataplane: str, lacks: dict[str, str], expected: dict[str, str]
 ) -> None:
-    _, proofs = proving(spec, **lacks)
+    bed, proofs = proving(spec, **lacks)
 
-    found, _ = proofs.of(a_cell(dataplane=dataplane))
+    found = proofs.of(way(bed, dataplane=dataplane))
 
     said = {name: document["not_made"] for name, document in found.items() if "not_made" in document}
     assert expected.keys() == said.keys()
@@ -199,7 +252,7 @@ def test_what_cannot_be_asked_is_written_down_with_its_reason(
 def test_without_a_host_nobody_can_be_sent_plaintext() -> None:
     bed, proofs = proving(replace(SMOKE, hosts=()))
 
-    found, _ = proofs.of(a_cell())
+    found = proofs.of(way(bed))
 
     assert "no host out of the mesh" in found["nonces"]["not_made"]
-    assert "server-local" == bed.probed[0][1]["target"]["pod"]
+    assert "server-local" == bed.probed[0][1]["lanes"][0]["target"]["pod"]

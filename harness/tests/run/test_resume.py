@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.analysis.findings import analyse
-from harness.analysis.width import headline_width
 from harness.cli import obey
 from harness.engines.choice import Choice, named
 from harness.errors import ExitCode, UsageError
+from harness.plan.order import plan
 from harness.results import layout
 from harness.results.read import StoredRun, read
 from harness.results.schema import RunStatus
@@ -29,11 +28,11 @@ SUITE = load_suite("smoke", ["rounds=2"])
 
 @pytest.fixture
 def stored(tmp_path: Path) -> StoredRun:
-    """A run that was interrupted after five cells."""
+    """A run that was interrupted after five bouts, of one cell each."""
     return read(synthetic.record(tmp_path, SUITE, status=RunStatus.ABORTED, cells=5))
 
 
-def test_the_cells_that_are_left_are_measured_and_no_others(stored: StoredRun) -> None:
+def test_the_bouts_that_are_left_are_measured_and_no_others(stored: StoredRun) -> None:
     request = Request(
         run=stored.manifest.run,
         suite=SUITE,
@@ -43,10 +42,26 @@ def test_the_cells_that_are_left_are_measured_and_no_others(stored: StoredRun) -
         command=(),
         results=stored.folder.parent,
         before=stored.manifest,
-        measured=frozenset(stored.latest()),
+        measured=stored.measured,
     )
 
-    assert [cell.index for cell in request.cells] == list(range(5, len(stored.plan.cells)))
+    left = [cell.index for bout in request.bouts for cell in bout.cells]
+    assert left == list(range(5, len(stored.plan.cells)))
+
+
+def test_a_bout_that_was_not_saved_whole_is_measured_again(tmp_path: Path) -> None:
+    """Its cells were measured in turns: one without the others is no pair."""
+    suite = load_suite("quick", ["rounds=1", "most_rounds=1"], dataplanes=("none", "pyztunnel"))
+    laid_out = plan(suite, seed=7)
+    first = len(laid_out.bouts[0].cells)
+    stored = read(synthetic.record(tmp_path, suite, status=RunStatus.ABORTED, cells=first + 2))
+    assert {*range(first)} == stored.measured
+
+    writer = RunWriter.go_on(stored.folder, stored.manifest, continued(stored, suite), stored.measured)
+    writer.close()
+
+    again = read(stored.folder)
+    assert [*range(first)] == [cell.record.cell.index for cell in again.cells]
 
 
 def test_more_rounds_begin_with_the_same_cells(stored: StoredRun) -> None:
@@ -63,7 +78,8 @@ def test_a_folder_is_gone_on_with_and_nothing_in_it_is_lost(stored: StoredRun) -
     torn.mkdir()
     before = {path: path.read_bytes() for path in (stored.folder / layout.CELLS).rglob("*.parquet")}
 
-    writer = RunWriter.go_on(stored.folder, stored.manifest, continued(stored, SUITE, append=1))
+    longer = continued(stored, SUITE, append=1)
+    writer = RunWriter.go_on(stored.folder, stored.manifest, longer, stored.measured)
     writer.close()
 
     again = read(stored.folder)
@@ -122,19 +138,3 @@ def test_senseless_requests_are_refused_before_anything_is_made(
     assert obey(["run", *arguments, "--results", str(tmp_path)]) == ExitCode.USAGE
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-
-
-def test_more_rounds_make_the_headline_narrower(tmp_path: Path) -> None:
-    def width(rounds: int) -> float | None:
-        suite = load_suite("smoke", [f"rounds={rounds}", "load.first_packet.probes=20"])
-        run = synthetic.record(tmp_path / str(rounds), suite, noise=0.05)
-        found = headline_width(analyse(read(run)))
-        shutil.rmtree(run)
-        return found
-
-    few, many = width(6), width(20)
-
-    assert width(5) is None
-    assert few is not None
-    assert many is not None
-    assert many < few

@@ -12,11 +12,12 @@ from harness.agent.capture import APPLIERS
 from harness.agent.probe import APPLIER_ENV
 from harness.errors import ExitCode
 from harness.evidence import checks
+from harness.evidence.model import RemarkKind
 from harness.selftest import sabotages
 from harness.selftest.trial import ENDED, Fired, Outcome
 
 WANTED = sabotages.known()["rules-removed"]
-RIGHT = Fired(name=WANTED.fires, reason=f"pod-client {WANTED.because} is 0")
+RIGHT = Fired(name=WANTED.fires, reason=f"pod-1-client {WANTED.because} is 0")
 
 
 def outcome(*fired: Fired, honest: tuple[Fired, ...] = ()) -> Outcome:
@@ -41,7 +42,7 @@ def test_only_the_right_check_for_the_right_reason_counts(found: Outcome, caught
 
 
 def test_every_sabotage_names_a_check_that_there_is() -> None:
-    known = {*checks.known(), "noisy", "limited", ENDED}
+    known = {*checks.known(), *RemarkKind, ENDED}
 
     assert {each.fires for each in sabotages.known().values()} <= known
 

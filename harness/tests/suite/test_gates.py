@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 import pytest
 
-from harness.analysis.contrasts import FACTORS as COMPARED
 from harness.analysis.measures import METRICS as MEASURED
+from harness.plan.pairs import FACTORS as COMPARED
 from harness.suite import SuiteError, load_suite
 from harness.suite.gates import FACTORS, METRICS, Unknown, gate
 

@@ -137,7 +137,12 @@ def test_file_is_nested_too_deeply(tmp_path: Path) -> None:
         ('interception = ["redirect"]', "filler_rules = [10001]", "matrix[1].filler_rules[0]", "0 to 10000"),
         ('interception = ["redirect"]', 'interception = "redirect"', "matrix[1].interception", "list of"),
         ('dataplane = ["none"]', 'dataplane = ["nune"]', "matrix[0].dataplane", "did you mean 'none'"),
-        ("practical_percent = 5.0", "practical_percent = 0", "thresholds.practical_percent", "more than 0"),
+        (
+            "resolution_percent = 5.0",
+            "resolution_percent = 0",
+            "thresholds.resolution_percent",
+            "more than 0",
+        ),
         ("response_bytes = 128", "response_bytes = 129", "load.response_bytes", "0, 128, 1024"),
     ],
 )

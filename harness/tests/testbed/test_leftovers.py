@@ -53,7 +53,7 @@ ELSEWHERE = replace(ALIVE, pid_namespace="1")
 
 
 def _folder(owner: Owner, state: State = State.STARTING) -> RunDir:
-    made = RunDir.create(engine="docker", suite="smoke", dataplane="none", interception="none")
+    made = RunDir.create(engine="docker", suite="smoke", lanes=[])
     rundir._write(made.path, replace(made.journal, owner=str(owner), state=state))
     return made
 

@@ -15,7 +15,7 @@ from harness.testbed.rundir import JOURNAL, STAGING, RunDir, State
 
 
 def _create() -> RunDir:
-    return RunDir.create(engine="netns", suite="smoke", dataplane="none", interception="none")
+    return RunDir.create(engine="netns", suite="smoke", lanes=[])
 
 
 def test_a_new_folder_is_closed_to_others_and_tells_its_owner(base: Path) -> None:

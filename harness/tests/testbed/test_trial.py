@@ -125,7 +125,7 @@ def test_here_every_member_does_what_it_is_for() -> None:
 def test_in_images_every_member_does_what_it_is_for() -> None:
     module = choice.named("docker")
     with_images = Choice(name="docker", module=module, reason="a test")
-    directory = RunDir.create(engine="docker", suite="trial", dataplane="none", interception="none")
+    directory = RunDir.create(engine="docker", suite="trial", lanes=[])
     try:
         module.engine(directory.run).prepare(lambda _: None, trial.images())
     finally:

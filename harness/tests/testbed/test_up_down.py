@@ -132,10 +132,11 @@ class TestStanding:
     """What can be done with a testbed that `up` made."""
 
     def test_it_answers_on_every_path_and_keeps_the_clients_address(self, standing: dict[str, Any]) -> None:
-        targets = {name: pod for name, pod in standing["pods"].items() if name != "client"}
-        client = standing["pods"]["client"]["address"]
+        pods = {pod["name"]: pod for pod in standing["pods"]}
+        client = pods["client"]["address"]
 
-        for name, pod in targets.items():
+        for name in ("server-local", "server-remote", "uncaptured"):
+            pod = pods[name]
             done = _exec(standing, "client", "python3", "-c", ROUND_TRIP, pod["address"])
             assert f"abc pod={name} node={pod['node']} source={client}:" in done.stdout, done.stderr
         done = _exec(standing, "client", "python3", "-c", ROUND_TRIP, standing["hosts"]["outside"])
@@ -146,7 +147,7 @@ class TestStanding:
         (mine,) = [run for run in status["runs"] if run["run"] == standing["run"]]
 
         assert mine["standing"] == "up"
-        expected = {"probe-client", "locust-client", "agent-a", "ztunnel-b", "host-outside"}
+        expected = {"probe", "locust", "pod-1-client", "agent-a", "ztunnel-1-b", "host-outside"}
         assert expected <= set(mine["members"])
         assert mine["ended"] == {}
         assert all(Path(f"/proc/{pid}").exists() for pid in mine["members"].values())
@@ -241,7 +242,7 @@ def test_an_ordinary_user_brings_the_whole_testbed_up_and_down() -> None:
             done = user.run("-m", "harness", "up", "--engine", "netns", "--json")
         assert done.returncode == 0, done.stderr
         document = json.loads(done.stdout)
-        remote = document["pods"]["server-remote"]["address"]
+        (remote,) = (pod["address"] for pod in document["pods"] if pod["name"] == "server-remote")
         answer = user.run("-m", "harness", "exec", "client", "--", "python3", "-c", ROUND_TRIP, remote)
         down = user.run("-m", "harness", "down", "--json")
 

@@ -27,7 +27,7 @@ def test_its_address_is_in_no_network_of_the_testbed(topology: Topology) -> None
 
     assert service.address in SERVICES
     assert service.address not in topology.underlay
-    assert all(service.address not in node.pod_subnet for node in topology.nodes)
+    assert all(service.address not in subnet for node in topology.nodes for subnet in node.pod_subnets)
 
 
 def test_its_three_endpoints_are_on_two_nodes(topology: Topology) -> None:
@@ -70,7 +70,7 @@ def test_the_mesh_is_told_of_the_service_and_of_who_serves_it(topology: Topology
     ],
 )
 def test_a_service_that_cannot_be_is_refused(endpoints: tuple[str, ...], said: str) -> None:
-    spec = load_suite("service", dataplanes=DATAPLANES).topology
+    spec = load_suite("service", ["topology.pods.denied.backend=true"], dataplanes=DATAPLANES).topology
 
     with pytest.raises(TopologyError, match=said):
         resolve(replace(spec, services=(ServiceSpec(name="web", endpoints=endpoints),)))

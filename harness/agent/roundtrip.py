@@ -1,8 +1,7 @@
 """One HTTP round trip to each target, again until it succeeds: whether a testbed is ready.
 
-Runs inside a pod as `python3 -m harness.load.roundtrip JSON`, standard library only. The argument is
-`{"deadline_s": ..., "targets": [{"name", "node", "address", "port"}]}`; the answer on standard output
-is `{name: "ok" | what happened last}`.
+The agent makes them in a pod's namespace. By hand, inside a pod: `python3 -m harness.agent.roundtrip JSON`,
+standard library only; the argument holds those of `round_trips`, the answer is what it returns.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import secrets
 import socket
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,7 +19,7 @@ ATTEMPT_TIMEOUT_S = 1.0
 PAUSE_S = 0.02
 
 
-def attempt(target: dict[str, Any]) -> str:
+def _attempt(target: Mapping[str, Any]) -> str:
     """One request; `ok` when the right pod on the right node answered with our nonce, else what came."""
     nonce = secrets.token_hex(8)
     address = (target["address"], target["port"])
@@ -39,24 +39,34 @@ def attempt(target: dict[str, Any]) -> str:
     return f"unexpected answer {answer[:200]!r}" if answer else "connection closed without an answer"
 
 
-def persist(target: dict[str, Any], deadline: float) -> str:
+def _persist(target: Mapping[str, Any], deadline: float) -> str:
     """Attempts until one succeeds or time is up."""
     while True:
-        result = attempt(target)
+        result = _attempt(target)
         if result == "ok" or time.monotonic() > deadline:
             return result
         time.sleep(PAUSE_S)
 
 
-def main() -> None:
-    """All targets at the same time."""
-    request = json.loads(sys.argv[1])
-    deadline = time.monotonic() + request["deadline_s"]
-    targets = request["targets"]
+def round_trips(targets: Sequence[Mapping[str, Any]], deadline_s: float) -> dict[str, str]:
+    """One round trip to each target, all at the same time, again until it succeeds or time is up.
+
+    Args:
+        targets: `name`, `node`, `address` and `port` of each.
+        deadline_s: For all of them.
+
+    Returns:
+        Name -> `ok`, or what happened last.
+    """
+    deadline = time.monotonic() + deadline_s
     with ThreadPoolExecutor(max(len(targets), 1)) as pool:
-        results = list(pool.map(lambda target: persist(target, deadline), targets))
-    names = [target["name"] for target in targets]
-    sys.stdout.write(json.dumps(dict(zip(names, results, strict=True))) + "\n")
+        results = list(pool.map(lambda target: _persist(target, deadline), targets))
+    return dict(zip((target["name"] for target in targets), results, strict=True))
+
+
+def main() -> None:
+    """Make those that the argument says."""
+    sys.stdout.write(json.dumps(round_trips(**json.loads(sys.argv[1]))) + "\n")
 
 
 if __name__ == "__main__":
